@@ -1,0 +1,33 @@
+"""ENCODERS: the speech encoders. A new one is a file here and a line in the table."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ser_core.encoders.base import SpeechEncoder
+from ser_core.encoders.compact import Compact
+from ser_core.encoders.wav2vec2 import Wav2Vec2
+from ser_core.encoders.weights import find_folder
+from ser_core.encoders.whisper import Whisper
+from ser_core.workspace import ASSETS
+
+ENCODERS: dict[str, tuple[Callable[[Path], SpeechEncoder], str]] = {
+    # name: from a folder, and the folder or hub id taken when none is named
+    "compact": (Compact.from_folder, str(ASSETS / "models" / "compact" / "encoder")),
+    "whisper": (Whisper.from_folder, "openai/whisper-tiny.en"),
+    "wav2vec2": (Wav2Vec2.from_folder, "facebook/wav2vec2-base"),
+}
+
+
+def load_encoder(name: str, source: str | Path | None = None, also_in: Sequence[Path] = ()) -> SpeechEncoder:
+    """A frozen encoder in evaluation mode, on the CPU.
+
+    Args:
+        name: a key of ENCODERS.
+        source: a folder or hub id; the table's default if None.
+        also_in: further folders to look in, such as the workspace's models.
+
+    Raises:
+        EncoderUnavailable: its weights are not on this machine.
+    """
+    from_folder, default = ENCODERS[name]
+    return from_folder(find_folder(source or default, also_in)).requires_grad_(False)

@@ -1,0 +1,60 @@
+"""What every speech encoder promises: waveforms in, all its hidden layers out, and how they are pooled."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class EncoderUnavailable(ValueError):
+    """The encoder's weights are not on this machine; the message says how to get them."""
+
+
+class SpeechEncoder(nn.Module, ABC):
+    """From waveforms to hidden layers.
+
+    Attributes:
+        fingerprint: names the weights and every setting that changes the output; a key of caches.
+        n_layers: L, hidden layers given back, the input of the first Transformer layer counted as layer 0.
+        width: D, size of a frame.
+    """
+
+    fingerprint: str
+    n_layers: int
+    width: int
+
+    @abstractmethod
+    def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """All hidden layers of a batch; an utterance's frames do not depend on its neighbours in the batch.
+
+        Args:
+            waveforms: B tensors (N_b,) float32, 16 kHz, levelled and trimmed (`data.audio.level_and_trim`).
+
+        Returns:
+            layers (B, L, T, D), zero where there is no frame, and which frames there are (B, T) bool.
+        """
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def pooled(self, waveforms: Sequence[Tensor]) -> Tensor:
+        """Mean and standard deviation over frames of each layer, (B, L, 2 D) float32."""
+        layers, mask = self(waveforms)
+        return statistics(layers.float(), mask)
+
+
+def statistics(layers: Tensor, mask: Tensor) -> Tensor:
+    """Mean and (biased) standard deviation over frames, (B, L, T, D) and (B, T) to (B, L, 2 D)."""
+    weight = mask[:, None, :, None].to(layers.dtype)
+    n_frames = weight.sum(dim=2).clamp(min=1.0)
+    mean = (layers * weight).sum(dim=2) / n_frames
+    variance = ((layers - mean[:, :, None]).square() * weight).sum(dim=2) / n_frames
+    return torch.cat([mean, (variance + 1e-8).sqrt()], dim=-1)
+
+
+def frame_mask(n_frames: Sequence[int], device: torch.device) -> Tensor:
+    """Which frames there are, (B, T) bool, from the number of frames of each utterance."""
+    lengths = torch.tensor(list(n_frames), device=device)
+    return torch.arange(int(lengths.max()), device=device)[None] < lengths[:, None]

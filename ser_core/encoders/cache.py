@@ -1,0 +1,129 @@
+"""Embed each utterance once per encoder and keep the pooled layers on disk.
+
+A row is keyed by the audio's content, the encoder's fingerprint and how audio is prepared. Which content a path has is
+remembered with the file's size and time, so a second pass over a corpus reads no audio. Corpora only: embeddings of
+people's own recordings live with their profile and go when it goes.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ser_core.data.audio import AudioRejected, level_and_trim, read_recording
+from ser_core.encoders.base import SpeechEncoder
+
+_PREPARED = "level-trim-1"
+"""Changes whenever `read_recording` or `level_and_trim` would give other samples."""
+
+
+class UnreadableUtterances(ValueError):
+    """Recordings of a corpus that were refused; names the first few and why."""
+
+
+class EmbeddingCache:
+    """Pooled layers (L, 2 D) float32 of utterances, one folder an encoder.
+
+    Attributes:
+        n_read: audio files read so far (0 on a second pass).
+    """
+
+    def __init__(self, folder: Path, encoder: SpeechEncoder):
+        self.folder = folder / f"{encoder.fingerprint}-{_PREPARED}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.encoder = encoder
+        self.n_read = 0
+        self._index_path = self.folder / "index.json"
+        self._index = _read_index(self._index_path)
+
+    def embed(
+        self, paths: Sequence[str], batch_size: int = 1, on_progress: Callable[[int, int], None] | None = None
+    ) -> torch.Tensor:
+        """Pooled layers of audio files, (len(paths), L, 2 D) float32, in the order given.
+
+        Args:
+            paths: audio files.
+            batch_size: utterances encoded together; 1 is fastest on a CPU, where padding costs time.
+            on_progress: called with (done, all).
+
+        Raises:
+            UnreadableUtterances: some are refused; the others are in the cache, so nothing is lost.
+        """
+        rows: dict[str, np.ndarray] = {}
+        unknown = []
+        for path in dict.fromkeys(paths):
+            row = self._stored(path)
+            if row is None:
+                unknown.append(path)
+            else:
+                rows[path] = row
+        refused: dict[str, str] = {}
+        try:
+            for start in range(0, len(unknown), batch_size):
+                rows.update(self._encode(unknown[start : start + batch_size], refused))
+                if on_progress:
+                    on_progress(len(rows), len(rows) + len(unknown) - start - batch_size)
+        finally:
+            _write_atomically(self._index_path, json.dumps(self._index).encode())
+        if refused:
+            named = "; ".join(f"'{Path(path).name}': {why}" for path, why in list(refused.items())[:5])
+            raise UnreadableUtterances(f"{len(refused)} of {len(paths)} recordings cannot be used: {named}")
+        return torch.from_numpy(np.stack([rows[path] for path in paths]))
+
+    def _stored(self, path: str) -> np.ndarray | None:
+        known = self._index.get(path)
+        if known is None or known[:2] != _size_and_time(path):
+            return None
+        return self._read(known[2])
+
+    def _read(self, key: str) -> np.ndarray | None:
+        try:
+            return np.load(self.folder / f"{key}.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError):  # absent or half-written: embed again
+            return None
+
+    def _encode(self, paths: Sequence[str], refused: dict[str, str]) -> Iterable[tuple[str, np.ndarray]]:
+        waveforms, keys = {}, {}
+        for path in paths:
+            self.n_read += 1
+            try:
+                waveforms[path] = torch.from_numpy(level_and_trim(read_recording(path).waveform))
+            except AudioRejected as error:
+                refused[path] = str(error)
+                continue
+            keys[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        if not waveforms:
+            return
+        with torch.inference_mode():
+            pooled = self.encoder.pooled(list(waveforms.values())).cpu().numpy()
+        for path, row in zip(waveforms, pooled, strict=True):
+            with (temporary := self.folder / f".{os.getpid()}.tmp").open("wb") as file:
+                np.save(file, row)
+            temporary.replace(self.folder / f"{keys[path]}.npy")
+            self._index[path] = [*_size_and_time(path), keys[path]]
+            yield path, row
+
+
+def _size_and_time(path: str) -> list[int]:
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return [-1, -1]
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _read_index(path: Path) -> dict[str, list]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)

@@ -1,0 +1,94 @@
+"""The small encoder that ships with the app: 3.7 million weights, no download.
+
+Two convolutions over 80 log-mel bands, convolutional positions (as in wav2vec 2.0, arXiv 2006.11477, section 2), four
+Transformer layers of width 256, at 50 frames a second. It learns from Whisper's middle layers (methods/distillation.py).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+from torch.nn.utils.rnn import pad_sequence
+
+from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder, frame_mask
+from ser_core.encoders.mel import LogMel
+from ser_core.encoders.weights import fingerprint, read_config, read_tensors
+
+
+@dataclass(frozen=True)
+class CompactSettings:
+    """Size of the encoder."""
+
+    n_mels: int = 80
+    width: int = 256
+    n_transformer_layers: int = 4
+    n_heads: int = 4
+    feedforward: int = 1024
+    position_kernel: int = 63
+    position_groups: int = 16
+    dropout: float = 0.05
+
+
+class Compact(SpeechEncoder):
+    """Layer 0 (after the convolutions and positions) to the last Transformer layer."""
+
+    def __init__(self, settings: CompactSettings | None = None, fingerprint: str = "compact-random"):
+        super().__init__()
+        self.settings = settings = settings or CompactSettings()
+        self.mel = LogMel(settings.n_mels)
+        self.conv1 = nn.Conv1d(settings.n_mels, settings.width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(settings.width, settings.width, kernel_size=3, stride=2, padding=1)
+        self.positions = nn.Conv1d(
+            settings.width, settings.width, settings.position_kernel,
+            padding=settings.position_kernel // 2, groups=settings.position_groups,
+        )  # fmt: skip
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                settings.width, settings.n_heads, settings.feedforward, settings.dropout,
+                activation="gelu", batch_first=True, norm_first=True,
+            )
+            for _ in range(settings.n_transformer_layers)
+        )  # fmt: skip
+        self.n_layers = settings.n_transformer_layers + 1
+        self.width = settings.width
+        self.fingerprint = fingerprint
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Compact":
+        """From a folder made by `save`.
+
+        Raises:
+            EncoderUnavailable: the folder holds no such encoder.
+        """
+        config = read_config(folder)
+        try:
+            encoder = cls(CompactSettings(**config["settings"]), f"compact-{fingerprint(folder)}")
+            encoder.load_state_dict(read_tensors(folder, lambda key: key))
+        except (KeyError, TypeError, RuntimeError):
+            raise EncoderUnavailable(f"'{folder.name}' does not hold a compact encoder; install the app again") from None
+        return encoder.eval()
+
+    def save(self, folder: Path) -> None:
+        """Write config.json and half-precision weights."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps({"model_type": "compact", "settings": asdict(self.settings)}, indent=2))
+        save_file({name: tensor.half().contiguous() for name, tensor in self.state_dict().items()}, folder / "model.safetensors")
+
+    def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        mels = [self.mel(waveform.to(self.device)).T for waveform in waveforms]
+        fine_mask = frame_mask([len(mel) for mel in mels], self.device)  # 100 frames a second
+        mask = frame_mask([(len(mel) + 1) // 2 for mel in mels], self.device)  # 50 frames a second
+        x = pad_sequence(mels, batch_first=True).transpose(1, 2)
+        x = gelu(self.conv1(x)) * fine_mask[:, None]
+        x = gelu(self.conv2(x)) * mask[:, None]
+        x = (x + gelu(self.positions(x))).transpose(1, 2)  # (B, T, D)
+        layers = [x]
+        padded = None if bool(mask.all()) else ~mask
+        for layer in self.layers:
+            layers.append(layer(layers[-1], src_key_padding_mask=padded))
+        return torch.stack(layers, dim=1) * mask[:, None, :, None], mask

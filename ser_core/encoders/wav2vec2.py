@@ -1,0 +1,67 @@
+"""wav2vec 2.0, HuBERT and WavLM: one class, they share an interface.
+
+Sources: arXiv 2006.11477, 2106.07447, 2110.13900.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoConfig, AutoModel, PretrainedConfig
+
+from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder, frame_mask
+from ser_core.encoders.weights import fingerprint, read_config
+
+MODEL_TYPES = ("wav2vec2", "hubert", "wavlm")
+
+
+class Wav2Vec2(SpeechEncoder):
+    """Layer 0 (input of the Transformer) to the last hidden state."""
+
+    def __init__(self, config: PretrainedConfig, model=None, fingerprint: str = "wav2vec2-random"):
+        super().__init__()
+        self.encoder = model if model is not None else AutoModel.from_config(config)
+        self.n_layers = config.num_hidden_layers + 1
+        self.width = config.hidden_size
+        self.fingerprint = fingerprint
+        # With group normalisation over time, padding would change the frames: such models hear one utterance at a time.
+        self.alone = config.feat_extract_norm == "group"
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Wav2Vec2":
+        """From a Hugging Face folder with safetensors.
+
+        Raises:
+            EncoderUnavailable: the folder holds no such model.
+        """
+        model_type = read_config(folder).get("model_type")
+        if model_type not in MODEL_TYPES:
+            raise EncoderUnavailable(f"'{folder.name}' is a {model_type} model, not one of {', '.join(MODEL_TYPES)}")
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        try:
+            model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        except (OSError, ValueError, RuntimeError):
+            raise EncoderUnavailable(f"the weights in '{folder.name}' cannot be read; fetch the model again") from None
+        return cls(config, model, f"{model_type}-{fingerprint(folder)}").eval()
+
+    def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        heard = [self._normalised(waveform.to(self.device)) for waveform in waveforms]
+        n_frames = [int(self.encoder._get_feat_extract_output_lengths(len(waveform))) for waveform in heard]
+        if self.alone:
+            alone = [self._layers(waveform[None], None)[0].transpose(0, 1) for waveform in heard]  # (T, L, D)
+            layers = pad_sequence(alone, batch_first=True).transpose(1, 2)
+        else:
+            samples = frame_mask([len(waveform) for waveform in heard], self.device)
+            layers = self._layers(pad_sequence(heard, batch_first=True), samples.long())
+        mask = frame_mask(n_frames, self.device)
+        return layers * mask[:, None, :, None], mask
+
+    def _layers(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:
+        hidden = self.encoder(waveforms, attention_mask=samples, output_hidden_states=True).hidden_states
+        return torch.stack(list(hidden), dim=1)  # (B, L, T, D)
+
+    @staticmethod
+    def _normalised(waveform: Tensor) -> Tensor:
+        return (waveform - waveform.mean()) / (waveform.var(correction=0) + 1e-7).sqrt()

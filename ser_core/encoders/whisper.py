@@ -1,0 +1,62 @@
+"""Whisper's encoder, without the padding to 30 s.
+
+Source: Radford et al., arXiv 2212.04356. The published encoder is fed 30 s whatever was said; cutting its positions to
+the utterance gives embeddings as good for emotion and is more than ten times faster on short utterances.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import gelu
+from torch.nn.utils.rnn import pad_sequence
+from transformers import WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder, frame_mask
+from ser_core.encoders.mel import LogMel
+from ser_core.encoders.weights import fingerprint, read_config, read_tensors
+
+
+class Whisper(SpeechEncoder):
+    """Any size of Whisper: layer 0 (after the convolutions) to the last Transformer layer, before the final norm."""
+
+    def __init__(self, config: WhisperConfig, fingerprint: str = "whisper-random"):
+        super().__init__()
+        self.encoder = WhisperEncoder(config)
+        self.mel = LogMel(config.num_mel_bins)
+        self.n_layers = config.encoder_layers + 1
+        self.width = config.d_model
+        self.fingerprint = fingerprint
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Whisper":
+        """From a Hugging Face folder (config.json, *.safetensors); decoders and heads in it are left alone.
+
+        Raises:
+            EncoderUnavailable: the folder holds no such model.
+        """
+        config = read_config(folder)
+        if config.get("model_type") != "whisper":
+            raise EncoderUnavailable(f"'{folder.name}' is a {config.get('model_type')} model, not Whisper")
+        encoder = cls(WhisperConfig.from_dict(config), f"whisper-{fingerprint(folder)}")
+        tensors = read_tensors(folder, lambda key: key.partition("encoder.")[2] or None if "decoder." not in key else None)
+        missing, _ = encoder.encoder.load_state_dict(tensors, strict=False)
+        if missing:
+            raise EncoderUnavailable(f"'{folder.name}' lacks weights of the encoder, {missing[0]} among them")
+        return encoder.eval()
+
+    def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        mels = [self.mel(waveform.to(self.device)).T for waveform in waveforms]
+        fine_mask = frame_mask([len(mel) for mel in mels], self.device)  # 100 frames a second
+        mask = frame_mask([(len(mel) + 1) // 2 for mel in mels], self.device)  # 50 frames a second
+        x = pad_sequence(mels, batch_first=True).transpose(1, 2)
+        x = gelu(self.encoder.conv1(x)) * fine_mask[:, None]  # beyond its end an utterance hears zeros, as if alone
+        x = gelu(self.encoder.conv2(x)).transpose(1, 2)  # (B, T, D)
+        x = x + self.encoder.embed_positions.weight[: x.shape[1]]
+        layers = [x]
+        attended = None if bool(mask.all()) else mask[:, None, None, :]
+        for layer in self.encoder.layers:
+            layers.append(layer(layers[-1], attended))
+        return torch.stack(layers, dim=1) * mask[:, None, :, None], mask
