@@ -58,3 +58,17 @@ def frame_mask(n_frames: Sequence[int], device: torch.device) -> Tensor:
     """Which frames there are, (B, T) bool, from the number of frames of each utterance."""
     lengths = torch.tensor(list(n_frames), device=device)
     return torch.arange(int(lengths.max()), device=device)[None] < lengths[:, None]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device named, or for 'auto' the best there is: CUDA, then MPS, then the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where the device is CUDA, full precision elsewhere."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")

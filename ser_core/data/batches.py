@@ -1,0 +1,113 @@
+"""From a corpus to batches of tensors."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ser_core.data.audio import level_and_trim, read_recording
+from ser_core.data.manifest import Corpus
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method is given.
+
+    Attributes:
+        features: pooled layers of the targets, (B, L, 2 D); None where the method hears waveforms.
+        waveforms: B tensors (N_b,) float32, 16 kHz; empty where the method hears features.
+        emotion: class of each target, (B,) long; -1 where there is none to learn from.
+        classes: which classes the target's corpus has, (B, C) bool.
+        enrolment: pooled layers of the speaker's enrolled utterances, (B, K, L, 2 D).
+        present: which of the K there are, (B, K) bool.
+        enrolment_emotion: their classes, (B, K) long.
+    """
+
+    features: Tensor | None
+    waveforms: tuple[Tensor, ...]
+    emotion: Tensor
+    classes: Tensor
+    enrolment: Tensor | None
+    present: Tensor
+    enrolment_emotion: Tensor
+
+    def to(self, device: torch.device | str) -> "Batch":
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved, waveforms=tuple(waveform.to(device) for waveform in self.waveforms))
+
+    def __len__(self) -> int:
+        return len(self.emotion)
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """A corpus with what an encoder heard in it, addressed by row number.
+
+    Attributes:
+        corpus: its table gives row i of every array here.
+        emotions: C classes a method tells apart; the corpus may have fewer.
+        features: pooled layers, (N, L, 2 D); None for methods that hear waveforms, which are then read and kept.
+    """
+
+    corpus: Corpus
+    emotions: tuple[str, ...]
+    features: Tensor | None = None
+
+    @cached_property
+    def emotion(self) -> np.ndarray:
+        """Class of each row, (N,) int, -1 for none of `emotions`."""
+        places = {emotion: place for place, emotion in enumerate(self.emotions)}
+        return self.corpus.table["emotion"].map(lambda word: places.get(word, -1)).to_numpy(dtype=np.int64)
+
+    @cached_property
+    def classes(self) -> np.ndarray:
+        """Which classes the row's corpus has, (N, C) bool. A corpus that lacks a class does not teach its absence."""
+        table = self.corpus.table
+        has = {name: [(part["emotion"] == word).any() for word in self.emotions] for name, part in table.groupby("corpus")}
+        return np.array([has[name] for name in table["corpus"]], dtype=bool)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        return {utterance_id: row for row, utterance_id in enumerate(self.corpus.table.index)}
+
+    @cached_property
+    def _waveforms(self) -> dict[int, Tensor]:
+        return {}
+
+    def waveform(self, row: int) -> Tensor:
+        """(N,) float32, levelled and trimmed; read once."""
+        if row not in self._waveforms:
+            recording = read_recording(self.corpus.table["path"].iloc[row])
+            self._waveforms[row] = torch.from_numpy(level_and_trim(recording.waveform))
+        return self._waveforms[row]
+
+    def enrolment_rows(self, choice: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Row numbers of each speaker's enrolled utterances."""
+        rows = choice["utterance_id"].map(self.row_of)
+        return {speaker: part.to_numpy(dtype=np.int64) for speaker, part in rows.groupby(choice["speaker"])}
+
+    def batch(self, rows: np.ndarray, enrolled: list[np.ndarray]) -> Batch:
+        """Gather a batch.
+
+        Args:
+            rows: the targets, (B,).
+            enrolled: for each target the rows of its enrolment, of any number.
+        """
+        n_slots = max(1, max((len(slots) for slots in enrolled), default=0))
+        slots = np.full((len(rows), n_slots), -1, dtype=np.int64)
+        for place, chosen in enumerate(enrolled):
+            slots[place, : len(chosen)] = chosen
+        present = torch.from_numpy(slots >= 0)
+        has_features = self.features is not None
+        return Batch(
+            features=self.features[torch.from_numpy(rows)] if has_features else None,
+            waveforms=() if has_features else tuple(self.waveform(int(row)) for row in rows),
+            emotion=torch.from_numpy(self.emotion[rows]),
+            classes=torch.from_numpy(self.classes[rows]),
+            enrolment=self.features[torch.from_numpy(slots.clip(min=0))] * present[..., None, None] if has_features else None,
+            present=present,
+            enrolment_emotion=torch.from_numpy(np.where(slots >= 0, self.emotion[slots], -1)),
+        )

@@ -1,0 +1,111 @@
+"""SAMPLERS: in which order targets are drawn, and with which enrolment each of them is seen."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import numpy as np
+
+from ser_core.data.batches import Utterances
+
+Draw = tuple[np.ndarray, list[np.ndarray]]
+"""Rows of the targets (B,), and for each the rows of its enrolment."""
+
+Sampler = Callable[[Utterances, np.ndarray, Mapping[str, np.ndarray], int, np.random.Generator], Iterator[Draw]]
+"""(utterances, rows that may be targets, fixed enrolment rows of each speaker, batch size, rng) to one epoch."""
+
+_NOBODY = np.empty(0, dtype=np.int64)
+
+
+def in_order(utterances: Utterances, targets: np.ndarray, enrolment: Mapping[str, np.ndarray], batch_size: int):
+    """Every target once, in order, with its speaker's fixed enrolment: how predictions are made."""
+    speakers = utterances.corpus.table["speaker"].to_numpy()
+    for start in range(0, len(targets), batch_size):
+        rows = targets[start : start + batch_size]
+        yield rows, [enrolment.get(speakers[row], _NOBODY) for row in rows]
+
+
+def draw(
+    utterances: Utterances,
+    targets: np.ndarray,
+    enrolment: Mapping[str, np.ndarray],
+    batch_size: int,
+    rng: np.random.Generator,
+    *,
+    balanced: bool,
+    episodes: bool,
+) -> Iterator[Draw]:
+    """One epoch: as many targets as there are.
+
+    Args:
+        utterances: what is drawn from.
+        targets: rows that may be targets.
+        enrolment: each speaker's fixed enrolment.
+        batch_size: targets in a batch.
+        rng: the only source of chance.
+        balanced: corpora equally often, and inside each corpus its emotions; else each target once.
+        episodes: a fresh enrolment for each target (see `_Episodes`); else the speaker's fixed one.
+    """
+    order = rng.permutation(targets)
+    if balanced:
+        order = rng.choice(targets, size=len(targets), p=_balance(utterances, targets))
+    fresh = _Episodes(utterances, targets, enrolment, rng) if episodes else None
+    for rows, fixed in in_order(utterances, order, enrolment, batch_size):
+        yield rows, [fresh.enrolment_for(row) for row in rows] if fresh else fixed
+
+
+def _balance(utterances: Utterances, targets: np.ndarray) -> np.ndarray:
+    cells = utterances.corpus.table.iloc[targets].groupby(["corpus", "emotion"], sort=False)
+    per_cell = cells["speaker"].transform("size").to_numpy()
+    corpora = utterances.corpus.table["corpus"].iloc[targets]
+    n_cells = corpora.map(cells.size().groupby("corpus").size()).to_numpy()
+    weight = 1.0 / (per_cell * n_cells)
+    return weight / weight.sum()
+
+
+class _Episodes:
+    """Enrolments as people will give them: any utterance of a class, some classes missing, another sentence.
+
+    A target is never in its own enrolment. Where the speaker has said other sentences, the enrolled ones differ from the
+    target's, so that a method cannot learn to compare sentences.
+    """
+
+    P_MISSING = 0.15
+    P_FEW = 0.15
+    """How often only one to three utterances are enrolled."""
+
+    def __init__(self, utterances, targets, enrolment, rng):
+        table = utterances.corpus.table
+        self.rng = rng
+        self.texts = table["text_id"].fillna("").astype(str).to_numpy()
+        self.speakers = table["speaker"].to_numpy()
+        pool = np.unique(np.concatenate([targets, *enrolment.values()]))
+        self.pools: dict[str, list[np.ndarray]] = {}
+        for speaker in np.unique(self.speakers[pool]):
+            own = pool[self.speakers[pool] == speaker]
+            own = own[utterances.emotion[own] >= 0]
+            self.pools[speaker] = [own[utterances.emotion[own] == code] for code in np.unique(utterances.emotion[own])]
+
+    def enrolment_for(self, row: int) -> np.ndarray:
+        classes = self.pools[self.speakers[row]]
+        keep = self.rng.random(len(classes)) >= self.P_MISSING
+        if self.rng.random() < self.P_FEW:
+            keep[:] = False
+            keep[self.rng.permutation(len(classes))[: self.rng.integers(1, 4)]] = True
+        chosen = [self._pick(rows, row) for rows, kept in zip(classes, keep, strict=True) if kept]
+        return np.array([pick for pick in chosen if pick >= 0], dtype=np.int64)
+
+    def _pick(self, rows: np.ndarray, target: int) -> int:
+        for _ in range(8):
+            pick = int(rows[self.rng.integers(len(rows))])
+            if pick != target and (self.texts[pick] != self.texts[target] or not self.texts[target]):
+                return pick
+        others = rows[rows != target]
+        return int(self.rng.choice(others)) if len(others) else -1
+
+
+SAMPLERS: dict[str, Sampler] = {
+    "shuffled": partial(draw, balanced=False, episodes=False),
+    "balanced": partial(draw, balanced=True, episodes=False),
+    "episodes": partial(draw, balanced=False, episodes=True),
+    "balanced_episodes": partial(draw, balanced=True, episodes=True),
+}

@@ -1,0 +1,117 @@
+"""What every method promises: a network plus an ordered list of stages; one trainer runs them all."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ser_core.data.batches import Batch, Utterances
+from ser_core.recipe import settings_from
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a method says of a batch.
+
+    Attributes:
+        embedding: what its last layer hears, (B, D).
+        emotion_logits: (B, C).
+        attention: how much each enrolled utterance counted, (B, K), rows sum to one or, with nobody enrolled, to zero;
+            None where a method listens to no enrolment.
+        shift: how far the enrolment moved the embedding, (B,), relative to the embedding's own length.
+    """
+
+    embedding: Tensor
+    emotion_logits: Tensor
+    attention: Tensor | None = None
+    shift: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a method's training.
+
+    Attributes:
+        name: as in the paper; stands in the log.
+        loss: the named terms of a batch; the trainer adds them up and logs each.
+        batches: a key of SAMPLERS.
+        monitor: what is watched on dev: 'uar' (higher is better) or 'loss' (lower is better).
+    """
+
+    name: str
+    loss: Callable[[Batch], Mapping[str, Tensor]]
+    batches: str = "shuffled"
+    monitor: str = "uar"
+
+
+@dataclass(frozen=True)
+class FeatureShape:
+    """What an encoder hands over: L layers of 2 D pooled values, and which of the layers a method hears."""
+
+    n_layers: int
+    n_values: int
+    layers: tuple[int, ...]
+    pooling: str = "concatenate"
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """For a method that has none."""
+
+
+class Method(nn.Module, ABC):
+    """A network and its stages.
+
+    Attributes:
+        Settings: a frozen dataclass of what a recipe may set.
+        hears_waveforms: True where batches must carry waveforms instead of pooled features.
+        needs_labels: False where utterances without an emotion may be learned from.
+        uses_enrolment: False for methods that give everybody the same answer.
+        rng: for augmentation; the trainer hands in a seeded one.
+    """
+
+    Settings: ClassVar[type] = NoSettings
+    hears_waveforms: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = True
+    uses_enrolment: ClassVar[bool] = False
+
+    def __init__(self, settings: Any, shape: FeatureShape, emotions: tuple[str, ...]):
+        super().__init__()
+        self.settings = settings
+        self.shape = shape
+        self.emotions = emotions
+        self.rng = np.random.default_rng(0)
+
+    @classmethod
+    def build(cls, settings: Mapping[str, Any], shape: FeatureShape, emotions: tuple[str, ...], where: str) -> "Method":
+        """From a recipe's table of settings.
+
+        Raises:
+            BadRecipe: an unknown key; `where` names the file.
+        """
+        return cls(settings_from(cls.Settings, settings, f"{where} [settings]"), shape, emotions)
+
+    @abstractmethod
+    def stages(self) -> tuple[Stage, ...]:
+        """What is trained, in order."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Output: ...
+
+    def fit_statistics(self, utterances: Utterances, rows: np.ndarray) -> "Method":
+        """Learn what is counted rather than trained (means, class frequencies) from the training rows."""
+        return self
+
+    def export(self, folder: Path) -> None:
+        """Write what others may use by itself, such as a trained encoder, beside the weights."""
+
+
+def frequencies(utterances: Utterances, rows: np.ndarray) -> Tensor:
+    """How often each class occurs among the rows, (C,), at least 1."""
+    counts = np.bincount(utterances.emotion[rows][utterances.emotion[rows] >= 0], minlength=len(utterances.emotions))
+    return torch.from_numpy(np.maximum(counts, 1)).float()

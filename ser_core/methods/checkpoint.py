@@ -1,0 +1,48 @@
+"""Trained methods on disk: weights.safetensors and model.json. Nothing is ever unpickled."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ser_core.methods import METHODS
+from ser_core.methods.base import FeatureShape, Method
+from ser_core.recipe import BadRecipe, Recipe
+
+
+class BadCheckpoint(ValueError):
+    """A folder that does not hold a trained method."""
+
+
+def save_method(method: Method, recipe: Recipe, folder: Path) -> None:
+    """Write a trained method, and whatever else it exports, into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in method.state_dict().items()}, folder / "weights.safetensors")
+    description = {
+        "name": recipe.name,
+        "method": recipe.method,
+        "settings": asdict(method.settings),
+        "shape": asdict(method.shape),
+        "emotions": list(method.emotions),
+    }
+    (folder / "model.json").write_text(json.dumps(description, indent=2))
+    method.export(folder)
+
+
+def load_method(folder: Path) -> Method:
+    """Read what `save_method` wrote.
+
+    Raises:
+        BadCheckpoint: absent, broken, or made by a version with other settings.
+    """
+    try:
+        description = json.loads((folder / "model.json").read_text())
+        shape = FeatureShape(**{**description["shape"], "layers": tuple(description["shape"]["layers"])})
+        cls = METHODS[description["method"]]
+        method = cls.build(description["settings"], shape, tuple(description["emotions"]), f"{folder.name}/model.json")
+        method.load_state_dict({name: tensor.float() for name, tensor in load_file(folder / "weights.safetensors").items()})
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, BadRecipe) as error:
+        raise BadCheckpoint(f"'{folder.name}' does not hold a trained method ({error}); train it or install it again") from None
+    return method.eval()

@@ -1,0 +1,184 @@
+"""One recipe in, one run folder out.
+
+    recipe.json    what was asked, fully resolved, with versions, commit and seed
+    status.json    running, finished or failed; the error in words
+    metrics.jsonl  one line an epoch
+    checkpoint/    weights.safetensors, model.json
+"""
+
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ser_core import __version__
+from ser_core.data.batches import Utterances
+from ser_core.data.enrolment import first_of_each, target_rows
+from ser_core.data.manifest import BadCorpus, Corpus, check_leaks
+from ser_core.encoders import load_encoder
+from ser_core.encoders.base import SpeechEncoder
+from ser_core.encoders.cache import EmbeddingCache
+from ser_core.labels import APP_EMOTIONS
+from ser_core.methods import METHODS
+from ser_core.methods.base import FeatureShape, Method
+from ser_core.methods.checkpoint import save_method
+from ser_core.recipe import DataChoice, EncoderChoice, Recipe, read_split
+from ser_core.training.trainer import Epoch, Plan, fit, seeded
+from ser_core.workspace import Workspace
+
+
+def train(
+    recipe: Recipe,
+    corpus: Corpus,
+    folder: Path,
+    workspace: Workspace,
+    seed: int = 0,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> Method:
+    """Train one recipe on a corpus into a run folder.
+
+    Raises:
+        BadRecipe, BadCorpus, EncoderUnavailable, TrainingDiverged: after status.json says so.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "recipe.json", {**recipe.to_json(), "seed": seed, "corpus": corpus.name, **provenance()})
+    _status(folder, "running")
+    try:
+        method = _train(recipe, corpus, folder, workspace, seed, device, say)
+    except BaseException as error:
+        _status(folder, "failed", str(error) or type(error).__name__)
+        raise
+    _status(folder, "finished")
+    return method
+
+
+def _train(recipe, corpus, folder, workspace, seed, device, say) -> Method:
+    corpus = in_label_set(corpus, recipe.data)
+    encoder = None
+    if not METHODS[recipe.method].hears_waveforms:
+        encoder = load_encoder(recipe.encoder.name, recipe.encoder.source or None, (workspace.models,))
+    utterances = embedded(corpus, class_set(corpus, recipe.data), encoder, workspace, say)
+    choice = first_of_each(corpus)
+    seeded(seed)
+    method = build_method(recipe, encoder, utterances.emotions)
+    rows = split_rows(corpus, recipe, np.random.default_rng(seed))
+    usable = target_rows(corpus, choice) if method.needs_labels else np.ones(len(corpus), dtype=bool)
+    plan = Plan(
+        train=np.flatnonzero(usable & rows["train"]),
+        dev=np.flatnonzero(usable & rows["dev"]),
+        enrolment=utterances.enrolment_rows(choice),
+    )
+    with (folder / "metrics.jsonl").open("w") as log:
+
+        def on_epoch(record: Epoch) -> None:
+            log.write(json.dumps(record) + "\n")
+            log.flush()
+            say("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in record.items()))
+
+        fit(method, utterances, plan, recipe.training, seed, device, on_epoch)
+    save_method(method, recipe, folder / "checkpoint")
+    return method
+
+
+def embedded(
+    corpus: Corpus, emotions: tuple[str, ...], encoder: SpeechEncoder | None, workspace: Workspace, say: Callable[[str], None]
+) -> Utterances:
+    """The corpus with its cached features, or without where there is no encoder to hear it."""
+    if encoder is None:
+        return Utterances(corpus, emotions)
+    start, duration = time.perf_counter(), len(corpus)
+    cache = EmbeddingCache(workspace.embeddings, encoder)
+    features = cache.embed(corpus.table["path"].to_list())
+    if cache.n_read:
+        say(f"embedded {cache.n_read} of {duration} utterances in {time.perf_counter() - start:.0f} s")
+    return Utterances(corpus, emotions, features)
+
+
+def build_method(recipe: Recipe, encoder: SpeechEncoder | None, emotions: tuple[str, ...]) -> Method:
+    """The method of a recipe, untrained, for an encoder's features."""
+    shape = feature_shape(recipe.encoder, encoder)
+    return METHODS[recipe.method].build(recipe.settings, shape, emotions, recipe.name)
+
+
+def feature_shape(choice: EncoderChoice, encoder: SpeechEncoder | None) -> FeatureShape:
+    """What the encoder hands over, and which of it is heard."""
+    n_layers, width = (encoder.n_layers, encoder.width) if encoder else (0, 0)
+    return FeatureShape(n_layers, 2 * width, choice.layers, choice.pooling)
+
+
+def in_label_set(corpus: Corpus, data: DataChoice) -> Corpus:
+    """The corpus with the classes a recipe wants."""
+    return corpus.relabelled(APP_EMOTIONS) if data.emotions == "app" else corpus
+
+
+def class_set(corpus: Corpus, data: DataChoice) -> tuple[str, ...]:
+    """The classes a method tells apart."""
+    return APP_EMOTIONS if data.emotions == "app" else corpus.emotions
+
+
+def split_rows(corpus: Corpus, recipe: Recipe, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Rows of train, dev and test, each (N,) bool, by the recipe's split, else by dev speakers drawn at random.
+
+    Raises:
+        LeakingSplit: a speaker would stand on two sides, or a side is empty.
+    """
+    speakers = corpus.table["speaker"]
+    if recipe.data.split:
+        split = read_split(recipe.data.split)
+        rows = {"dev": speakers.isin(split.dev), "test": speakers.isin(split.test)}
+    else:
+        dev = draw_dev_speakers(corpus, sorted(speakers.unique()), recipe.training.n_dev_per_gender, rng)
+        rows = {"dev": speakers.isin(dev), "test": speakers.isin([])}
+    rows["train"] = ~(rows["dev"] | rows["test"])
+    check_leaks(corpus.table[rows["train"]], corpus.table[rows["dev"]])
+    if rows["test"].any():
+        check_leaks(corpus.table[~rows["test"]], corpus.table[rows["test"]])
+    return {name: mask.to_numpy() for name, mask in rows.items()}
+
+
+def draw_dev_speakers(corpus: Corpus, speakers: list[str], per_gender: int, rng: np.random.Generator) -> list[str]:
+    """Some of the training speakers, as many of each gender, at least one left to train.
+
+    Raises:
+        BadCorpus: fewer than two speakers.
+    """
+    if len(speakers) < 2:
+        raise BadCorpus(f"{corpus.name}: {len(speakers)} speakers are too few to train; dev speakers must be others than train speakers")
+    gender = corpus.table.groupby("speaker")["gender"].first()
+    chosen = []
+    for name in sorted(set(gender[speakers])):
+        same = [speaker for speaker in speakers if gender[speaker] == name]
+        chosen += list(rng.permutation(same)[: min(per_gender, max(1, len(same) - 1))])
+    return chosen[: len(speakers) - 1]
+
+
+def provenance() -> dict:
+    """Versions, commit and time, for every file of numbers."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
+    return {
+        "version": __version__,
+        "commit": commit.stdout.strip() or "not a checkout",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": version("transformers"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False))
+    temporary.replace(path)
+
+
+def _status(folder: Path, state: str, error: str = "") -> None:
+    write_json(folder / "status.json", {"state": state, "error": error, "heartbeat": datetime.now(UTC).isoformat(timespec="seconds")})
