@@ -22,13 +22,14 @@ class EncoderChoice:
     Attributes:
         name: a key of ENCODERS.
         source: a folder or hub id; the encoder's own default if empty.
-        layers: indices of hidden layers, counted from 0 (the input of the first Transformer layer).
+        layers: indices of hidden layers, counted from 0 (the input of the first Transformer layer); the three in the
+            middle if empty.
         pooling: 'concatenate' the layers, or 'weighted': one learned weight a layer.
     """
 
     name: str = "whisper"
     source: str = ""
-    layers: tuple[int, ...] = (1, 2, 3)
+    layers: tuple[int, ...] = ()
     pooling: str = "concatenate"
 
 

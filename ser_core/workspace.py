@@ -6,7 +6,8 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 ASSETS = next(
-    (folder for folder in (_PACKAGE / "assets", _PACKAGE.parent / "assets") if folder.is_dir()), _PACKAGE.parent / "assets"
+    (folder for folder in (_PACKAGE / "assets", _PACKAGE.parent / "assets") if folder.is_dir()),
+    _PACKAGE.parent / "assets",
 )
 """Inside the package when installed as a wheel, beside it in a checkout."""
 

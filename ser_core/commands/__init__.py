@@ -1,0 +1,29 @@
+"""COMMANDS: the command line, one file a group. A new command is a file here and a line in the table."""
+
+from argparse import ArgumentParser, Namespace
+from typing import Protocol
+
+
+class Command(Protocol):
+    """What a file here offers."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Say what the command understands."""
+
+    def run(self, arguments: Namespace) -> int:
+        """Do it; the exit code."""
+
+
+COMMANDS: dict[str, str] = {
+    "predict": "what do these recordings sound like, to everybody's model and to yours",
+    "enrol": "store one recording per emotion of a person",
+    "profiles": "list, show, delete, export and import what is stored",
+    "record": "record a file from this computer's microphone",
+    "models": "what can be used here; fetch what cannot yet",
+    "corpora": "look whether a corpus can be used",
+    "train": "train a recipe into a run folder",
+    "crossvalidate": "compare recipes on a corpus",
+    "build": "train a model that ships, measure it, write its card",
+    "bench": "measure speed and memory on this machine",
+}
+"""Name of a module here, and what it does in a line. Modules are imported when they are called: starting stays quick."""

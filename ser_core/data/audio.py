@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
-from torchaudio.functional import resample
 
 SAMPLE_RATE = 16_000
 """Hz, of every waveform in the package."""
+
+PREPARED = "level-trim-1"
+"""Part of every cache's key: changes whenever `read_recording` or `level_and_trim` would give other samples."""
 
 LEVEL_DBFS = -26.0
 """Root mean square of the loud part of a waveform after `level_and_trim`."""
@@ -25,7 +26,14 @@ _SILENT_DBFS = -60.0
 _CLIPPED_AT = 0.999
 _WARN_CLIPPED = 0.01
 _REFUSE_CLIPPED = 0.10
+_ABSURD = 1e6
+"""Full scale is 1; floating-point files can hold anything."""
+
 _RATES_HZ = (4_000, 192_000)
+_ODD_RATE_HZ = 50
+_UNKNOWN_FRAMES = 2**63 - 1
+"""What libsndfile says of a FLAC file that was streamed, with a header never completed; it cannot seek there."""
+
 _MAX_CHANNELS = 8
 
 
@@ -83,7 +91,8 @@ def read_recording(source: str | Path | bytes, limits: Limits = UTTERANCE) -> Re
     if n_bytes > limits.max_bytes:
         raise AudioRejected(
             "too_large",
-            f"the file has {n_bytes / 2**20:.0f} MB, at most {limits.max_bytes / 2**20:.0f} MB are accepted; cut or compress it",
+            f"the file has {n_bytes / 2**20:.0f} MB, at most {limits.max_bytes / 2**20:.0f} MB are accepted; "
+            "cut or compress it",
         )
     try:
         with soundfile.SoundFile(stream) as file:
@@ -94,11 +103,14 @@ def read_recording(source: str | Path | bytes, limits: Limits = UTTERANCE) -> Re
                     f"the file has {channels} channels at {rate} Hz; "
                     f"1 to {_MAX_CHANNELS} channels at {_RATES_HZ[0]} to {_RATES_HZ[1]} Hz are accepted",
                 )
+            if file.frames >= _UNKNOWN_FRAMES:
+                raise AudioRejected("undecodable", "the file does not say how long it is; save or convert it again")
             if file.frames > limits.max_s * rate:
                 raise _too_long(file.frames / rate, limits)
             # bounded even if the header lies
             samples = file.read(int(limits.max_s * rate) + 1, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, soundfile.SoundFileRuntimeError, EOFError, OSError):
+    except (soundfile.LibsndfileError, soundfile.SoundFileRuntimeError, EOFError, OSError, TypeError):
+        # TypeError is what the ending .raw earns
         raise AudioRejected(
             "undecodable", "the file is not audio that can be read here; use WAV, FLAC, OGG or MP3"
         ) from None
@@ -107,10 +119,24 @@ def read_recording(source: str | Path | bytes, limits: Limits = UTTERANCE) -> Re
             stream.close()
     _check_samples(samples, rate, limits)
     warnings = [*_name_warnings(name), *_format_warnings(rate, channels), *_clipping_warnings(samples)]
-    mono = samples.mean(axis=1)
-    if rate != SAMPLE_RATE:
-        mono = resample(torch.from_numpy(mono), rate, SAMPLE_RATE).numpy()
+    mono = at_16_khz(samples.mean(axis=1), rate)
     return Recording(np.clip(mono, -1.0, 1.0).astype(np.float32), tuple(warnings))
+
+
+def at_16_khz(waveform: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Resample (N,) float32 samples to 16 kHz.
+
+    A rate that shares no factor with 16 kHz would need a filter of gigabytes (a header can claim 191,999 Hz); it is
+    taken for the next multiple of 50 Hz, which shifts the pitch by at most a tenth of a semitone.
+    """
+    if rate_hz == SAMPLE_RATE:
+        return waveform
+    if math.gcd(rate_hz, SAMPLE_RATE) < _ODD_RATE_HZ // 2:
+        rate_hz = _ODD_RATE_HZ * round(rate_hz / _ODD_RATE_HZ)
+    import torch  # here, because it takes seconds: the app's first page lists profiles without it
+    from torchaudio.functional import resample
+
+    return resample(torch.from_numpy(waveform), rate_hz, SAMPLE_RATE).numpy()
 
 
 def level_and_trim(waveform: np.ndarray) -> np.ndarray:
@@ -146,9 +172,9 @@ def _open(source: str | Path | bytes) -> tuple[int, str | io.BytesIO, str]:
     if isinstance(source, bytes):
         return len(source), io.BytesIO(source), ""
     path = Path(source)
-    if not path.is_file():
-        raise AudioRejected("missing", f"there is no file '{path.name}' at the place named; check the path")
     try:
+        if not path.is_file():
+            raise AudioRejected("missing", f"there is no file '{path.name}' at the place named; check the path")
         with path.open("rb"):
             pass
     except OSError:
@@ -168,16 +194,18 @@ def _check_samples(samples: np.ndarray, rate: int, limits: Limits) -> None:
     if len(samples) < limits.min_s * rate:
         raise AudioRejected(
             "too_short",
-            f"the recording lasts {len(samples) / rate:.2f} s, at least {limits.min_s:.1f} s are needed; speak a whole sentence",
+            f"the recording lasts {len(samples) / rate:.2f} s, at least {limits.min_s:.1f} s are needed; "
+            "speak a whole sentence",
         )
-    if not np.isfinite(samples).all():
+    if not (np.abs(samples) < _ABSURD).all():
         raise AudioRejected("not_finite", "the file holds samples that are not numbers; export it again")
     if not np.sqrt(np.mean(np.square(samples.mean(axis=1), dtype=np.float64))) > 10 ** (_SILENT_DBFS / 20):
         raise AudioRejected("silent", "the recording is silent; check the microphone and record again")
     clipped = _clipped_share(samples)
     if clipped > _REFUSE_CLIPPED:
         raise AudioRejected(
-            "clipped", f"{clipped:.0%} of the recording is clipped; move away from the microphone or turn its level down"
+            "clipped",
+            f"{clipped:.0%} of the recording is clipped; move away from the microphone or turn its level down",
         )
 
 

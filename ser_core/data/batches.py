@@ -66,7 +66,9 @@ class Utterances:
     def classes(self) -> np.ndarray:
         """Which classes the row's corpus has, (N, C) bool. A corpus that lacks a class does not teach its absence."""
         table = self.corpus.table
-        has = {name: [(part["emotion"] == word).any() for word in self.emotions] for name, part in table.groupby("corpus")}
+        has = {
+            name: [(part["emotion"] == word).any() for word in self.emotions] for name, part in table.groupby("corpus")
+        }
         return np.array([has[name] for name in table["corpus"]], dtype=bool)
 
     @cached_property
@@ -107,7 +109,9 @@ class Utterances:
             waveforms=() if has_features else tuple(self.waveform(int(row)) for row in rows),
             emotion=torch.from_numpy(self.emotion[rows]),
             classes=torch.from_numpy(self.classes[rows]),
-            enrolment=self.features[torch.from_numpy(slots.clip(min=0))] * present[..., None, None] if has_features else None,
+            enrolment=self.features[torch.from_numpy(slots.clip(min=0))] * present[..., None, None]
+            if has_features
+            else None,
             present=present,
             enrolment_emotion=torch.from_numpy(np.where(slots >= 0, self.emotion[slots], -1)),
         )

@@ -1,6 +1,6 @@
 """Which utterances enrol a speaker, and which remain as targets. An enrolment utterance is never a target.
 
-A choice of enrolment is a table with the columns speaker, emotion, utterance_id, one row an enrolled utterance.
+A choice of enrolment is a table with the columns speaker, emotion, utterance_id, text_id, one row an enrolled utterance.
 """
 
 import numpy as np
@@ -48,4 +48,5 @@ def _choose(corpus: Corpus, pick) -> pd.DataFrame:
     chosen = usable.groupby(["speaker", "emotion"], sort=True)["utterance_id"].agg(pick).reset_index()
     order = {emotion: place for place, emotion in enumerate(corpus.emotions)}
     ordered = chosen.assign(order=chosen["emotion"].map(order)).sort_values(["speaker", "order"])
-    return ordered[["speaker", "emotion", "utterance_id"]].reset_index(drop=True)
+    text_id = ordered["utterance_id"].map(corpus.table["text_id"])
+    return ordered[["speaker", "emotion", "utterance_id"]].assign(text_id=text_id).reset_index(drop=True)

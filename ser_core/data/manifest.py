@@ -70,7 +70,9 @@ def make_corpus(name: str, rows: pd.DataFrame, problems: Sequence[str] = ()) -> 
     table["corpus"] = name
     for column in REQUIRED:
         if column not in table:
-            raise BadCorpus(f"{name}: column '{column}' is missing; the table needs {', '.join(('utterance_id', *REQUIRED))}")
+            raise BadCorpus(
+                f"{name}: column '{column}' is missing; the table needs {', '.join(('utterance_id', *REQUIRED))}"
+            )
         if table[column].isna().any():
             raise BadCorpus(f"{name}: {int(table[column].isna().sum())} rows have no {column}; every row needs one")
     for column in OPTIONAL:
@@ -122,7 +124,9 @@ def existing_files(name: str, rows: pd.DataFrame, expected: str) -> tuple[pd.Dat
         raise BadCorpus(
             f"{name}: {n_missing} of {len(rows)} audio files are missing (the first is '{example}'); copy the corpus again"
         )
-    return rows[exists], ((f"{n_missing} of {len(rows)} audio files are missing, '{example}' among them",) if n_missing else ())
+    return rows[exists], (
+        (f"{n_missing} of {len(rows)} audio files are missing, '{example}' among them",) if n_missing else ()
+    )
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ser_core.data.audio import AudioRejected, level_and_trim, read_recording
+from ser_core.data.audio import PREPARED, AudioRejected, level_and_trim, read_recording
 from ser_core.encoders.base import SpeechEncoder
-
-_PREPARED = "level-trim-1"
-"""Changes whenever `read_recording` or `level_and_trim` would give other samples."""
 
 
 class UnreadableUtterances(ValueError):
@@ -30,13 +27,15 @@ class EmbeddingCache:
 
     Attributes:
         n_read: audio files read so far (0 on a second pass).
+        seconds_read: how long they last.
     """
 
     def __init__(self, folder: Path, encoder: SpeechEncoder):
-        self.folder = folder / f"{encoder.fingerprint}-{_PREPARED}"
+        self.folder = folder / f"{encoder.fingerprint}-{PREPARED}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.encoder = encoder
         self.n_read = 0
+        self.seconds_read = 0.0
         self._index_path = self.folder / "index.json"
         self._index = _read_index(self._index_path)
 
@@ -91,10 +90,12 @@ class EmbeddingCache:
         for path in paths:
             self.n_read += 1
             try:
-                waveforms[path] = torch.from_numpy(level_and_trim(read_recording(path).waveform))
+                recording = read_recording(path)
             except AudioRejected as error:
                 refused[path] = str(error)
                 continue
+            self.seconds_read += recording.duration_s
+            waveforms[path] = torch.from_numpy(level_and_trim(recording.waveform))
             keys[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         if not waveforms:
             return

@@ -70,14 +70,21 @@ class Compact(SpeechEncoder):
             encoder = cls(CompactSettings(**config["settings"]), f"compact-{fingerprint(folder)}")
             encoder.load_state_dict(read_tensors(folder, lambda key: key))
         except (KeyError, TypeError, RuntimeError):
-            raise EncoderUnavailable(f"'{folder.name}' does not hold a compact encoder; install the app again") from None
+            raise EncoderUnavailable(
+                f"'{folder.name}' does not hold a compact encoder; install the app again"
+            ) from None
         return encoder.eval()
 
     def save(self, folder: Path) -> None:
         """Write config.json and half-precision weights."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps({"model_type": "compact", "settings": asdict(self.settings)}, indent=2))
-        save_file({name: tensor.half().contiguous() for name, tensor in self.state_dict().items()}, folder / "model.safetensors")
+        (folder / "config.json").write_text(
+            json.dumps({"model_type": "compact", "settings": asdict(self.settings)}, indent=2)
+        )
+        save_file(
+            {name: tensor.half().contiguous() for name, tensor in self.state_dict().items()},
+            folder / "model.safetensors",
+        )
 
     def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         mels = [self.mel(waveform.to(self.device)).T for waveform in waveforms]

@@ -41,7 +41,9 @@ class Whisper(SpeechEncoder):
         if config.get("model_type") != "whisper":
             raise EncoderUnavailable(f"'{folder.name}' is a {config.get('model_type')} model, not Whisper")
         encoder = cls(WhisperConfig.from_dict(config), f"whisper-{fingerprint(folder)}")
-        tensors = read_tensors(folder, lambda key: key.partition("encoder.")[2] or None if "decoder." not in key else None)
+        tensors = read_tensors(
+            folder, lambda key: key.partition("encoder.")[2] or None if "decoder." not in key else None
+        )
         missing, _ = encoder.encoder.load_state_dict(tensors, strict=False)
         if missing:
             raise EncoderUnavailable(f"'{folder.name}' lacks weights of the encoder, {missing[0]} among them")

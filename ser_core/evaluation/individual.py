@@ -24,7 +24,10 @@ def speaker_uar(predictions: pd.DataFrame, reading: Reading = "spoken") -> pd.Se
             predicted but never spoken as recall 0, as the authors of arXiv 2406.06665 do. Never mix them in one table.
     """
     return pd.Series(
-        {speaker: _READINGS[reading](part["emotion"], part["predicted_emotion"]) for speaker, part in predictions.groupby("speaker")},
+        {
+            speaker: _READINGS[reading](part["emotion"], part["predicted_emotion"])
+            for speaker, part in predictions.groupby("speaker")
+        },
         name="uar",
         dtype=float,
     )

@@ -16,4 +16,6 @@ def uar(truth: ArrayLike, prediction: ArrayLike) -> float:
     truth = np.asarray(truth)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return float(recall_score(truth, np.asarray(prediction), labels=np.unique(truth), average="macro", zero_division=0))
+        return float(
+            recall_score(truth, np.asarray(prediction), labels=np.unique(truth), average="macro", zero_division=0)
+        )

@@ -13,7 +13,11 @@ from ser_core.methods.base import Method
 
 
 def probabilities(
-    method: Method, utterances: Utterances, targets: np.ndarray, enrolment: Mapping[str, np.ndarray], batch_size: int = 256
+    method: Method,
+    utterances: Utterances,
+    targets: np.ndarray,
+    enrolment: Mapping[str, np.ndarray],
+    batch_size: int = 256,
 ) -> np.ndarray:
     """Probability of each class, (len(targets), C), among the classes the target's corpus has.
 

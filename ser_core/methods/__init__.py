@@ -1,8 +1,14 @@
 """METHODS: what can be trained. A new method is a file here and a line in the table."""
 
 from ser_core.methods.base import Method
+from ser_core.methods.baseline import Baseline
 from ser_core.methods.distillation import Distillation
+from ser_core.methods.enrolment_attention import EnrolmentAttention
+from ser_core.methods.speaker_reference import SpeakerReference
 
 METHODS: dict[str, type[Method]] = {
+    "baseline": Baseline,
+    "enrolment_attention": EnrolmentAttention,
+    "speaker_reference": SpeakerReference,
     "distillation": Distillation,
 }

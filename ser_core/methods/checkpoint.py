@@ -16,10 +16,11 @@ class BadCheckpoint(ValueError):
     """A folder that does not hold a trained method."""
 
 
-def save_method(method: Method, recipe: Recipe, folder: Path) -> None:
-    """Write a trained method, and whatever else it exports, into a folder."""
+def save_method(method: Method, recipe: Recipe, folder: Path, half: bool = False) -> None:
+    """Write a trained method, and whatever else it exports, into a folder; in half precision where it ships."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in method.state_dict().items()}, folder / "weights.safetensors")
+    tensors = {name: (tensor.half() if half else tensor).contiguous() for name, tensor in method.state_dict().items()}
+    save_file(tensors, folder / "weights.safetensors")
     description = {
         "name": recipe.name,
         "method": recipe.method,
@@ -42,7 +43,11 @@ def load_method(folder: Path) -> Method:
         shape = FeatureShape(**{**description["shape"], "layers": tuple(description["shape"]["layers"])})
         cls = METHODS[description["method"]]
         method = cls.build(description["settings"], shape, tuple(description["emotions"]), f"{folder.name}/model.json")
-        method.load_state_dict({name: tensor.float() for name, tensor in load_file(folder / "weights.safetensors").items()})
+        method.load_state_dict(
+            {name: tensor.float() for name, tensor in load_file(folder / "weights.safetensors").items()}
+        )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, BadRecipe) as error:
-        raise BadCheckpoint(f"'{folder.name}' does not hold a trained method ({error}); train it or install it again") from None
+        raise BadCheckpoint(
+            f"'{folder.name}' does not hold a trained method ({error}); train it or install it again"
+        ) from None
     return method.eval()

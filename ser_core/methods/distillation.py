@@ -46,7 +46,9 @@ class Distillation(Method):
     def __init__(self, settings: DistillationSettings, shape: FeatureShape, emotions: tuple[str, ...]):
         super().__init__(settings, shape, emotions)
         self.student = Compact(CompactSettings())
-        self.__dict__["teacher"] = load_encoder("whisper", settings.teacher or None)  # not a part: never trained, never saved
+        self.__dict__["teacher"] = load_encoder(
+            "whisper", settings.teacher or None
+        )  # not a part: never trained, never saved
         layers, width = len(settings.teacher_layers), self.teacher.width
         self.heads = nn.ModuleList(nn.Linear(self.student.width, width) for _ in range(layers))
         self.register_buffer("mean_", torch.zeros(layers, 1, width))

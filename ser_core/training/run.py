@@ -1,9 +1,9 @@
 """One recipe in, one run folder out.
 
-    recipe.json    what was asked, fully resolved, with versions, commit and seed
-    status.json    running, finished or failed; the error in words
-    metrics.jsonl  one line an epoch
-    checkpoint/    weights.safetensors, model.json
+recipe.json    what was asked, fully resolved, with versions, commit and seed
+status.json    running, finished or failed; the error in words
+metrics.jsonl  one line an epoch
+checkpoint/    weights.safetensors, model.json
 """
 
 import json
@@ -29,7 +29,8 @@ from ser_core.labels import APP_EMOTIONS
 from ser_core.methods import METHODS
 from ser_core.methods.base import FeatureShape, Method
 from ser_core.methods.checkpoint import save_method
-from ser_core.recipe import DataChoice, EncoderChoice, Recipe, read_split
+from ser_core.nn.front import POOLINGS
+from ser_core.recipe import BadRecipe, DataChoice, EncoderChoice, Recipe, read_split
 from ser_core.training.trainer import Epoch, Plan, fit, seeded
 from ser_core.workspace import Workspace
 
@@ -81,7 +82,12 @@ def _train(recipe, corpus, folder, workspace, seed, device, say) -> Method:
         def on_epoch(record: Epoch) -> None:
             log.write(json.dumps(record) + "\n")
             log.flush()
-            say("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in record.items()))
+            say(
+                "  ".join(
+                    f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                    for key, value in record.items()
+                )
+            )
 
         fit(method, utterances, plan, recipe.training, seed, device, on_epoch)
     save_method(method, recipe, folder / "checkpoint")
@@ -89,16 +95,20 @@ def _train(recipe, corpus, folder, workspace, seed, device, say) -> Method:
 
 
 def embedded(
-    corpus: Corpus, emotions: tuple[str, ...], encoder: SpeechEncoder | None, workspace: Workspace, say: Callable[[str], None]
+    corpus: Corpus,
+    emotions: tuple[str, ...],
+    encoder: SpeechEncoder | None,
+    workspace: Workspace,
+    say: Callable[[str], None],
 ) -> Utterances:
     """The corpus with its cached features, or without where there is no encoder to hear it."""
     if encoder is None:
         return Utterances(corpus, emotions)
-    start, duration = time.perf_counter(), len(corpus)
+    start = time.perf_counter()
     cache = EmbeddingCache(workspace.embeddings, encoder)
     features = cache.embed(corpus.table["path"].to_list())
     if cache.n_read:
-        say(f"embedded {cache.n_read} of {duration} utterances in {time.perf_counter() - start:.0f} s")
+        say(f"embedded {cache.n_read} of {len(corpus)} utterances in {time.perf_counter() - start:.0f} s")
     return Utterances(corpus, emotions, features)
 
 
@@ -109,9 +119,20 @@ def build_method(recipe: Recipe, encoder: SpeechEncoder | None, emotions: tuple[
 
 
 def feature_shape(choice: EncoderChoice, encoder: SpeechEncoder | None) -> FeatureShape:
-    """What the encoder hands over, and which of it is heard."""
-    n_layers, width = (encoder.n_layers, encoder.width) if encoder else (0, 0)
-    return FeatureShape(n_layers, 2 * width, choice.layers, choice.pooling)
+    """What the encoder hands over, and which of it is heard.
+
+    Raises:
+        BadRecipe: a layer that the encoder does not have, or a pooling that does not exist.
+    """
+    if encoder is None:
+        return FeatureShape(0, 0, (), choice.pooling)
+    middle = encoder.n_layers // 2
+    layers = choice.layers or tuple(range(max(0, middle - 1), min(encoder.n_layers, middle + 2)))
+    if not all(isinstance(layer, int) and 0 <= layer < encoder.n_layers for layer in layers):
+        raise BadRecipe(f"layers {list(layers)}: the encoder '{choice.name}' has layers 0 to {encoder.n_layers - 1}")
+    if choice.pooling not in POOLINGS:
+        raise BadRecipe(f"pooling '{choice.pooling}' is not one of {', '.join(POOLINGS)}")
+    return FeatureShape(encoder.n_layers, 2 * encoder.width, layers, choice.pooling)
 
 
 def in_label_set(corpus: Corpus, data: DataChoice) -> Corpus:
@@ -151,7 +172,9 @@ def draw_dev_speakers(corpus: Corpus, speakers: list[str], per_gender: int, rng:
         BadCorpus: fewer than two speakers.
     """
     if len(speakers) < 2:
-        raise BadCorpus(f"{corpus.name}: {len(speakers)} speakers are too few to train; dev speakers must be others than train speakers")
+        raise BadCorpus(
+            f"{corpus.name}: {len(speakers)} speakers are too few to train; dev speakers must be others than train speakers"
+        )
     gender = corpus.table.groupby("speaker")["gender"].first()
     chosen = []
     for name in sorted(set(gender[speakers])):
@@ -162,7 +185,9 @@ def draw_dev_speakers(corpus: Corpus, speakers: list[str], per_gender: int, rng:
 
 def provenance() -> dict:
     """Versions, commit and time, for every file of numbers."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
+    )
     return {
         "version": __version__,
         "commit": commit.stdout.strip() or "not a checkout",
@@ -181,4 +206,7 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def _status(folder: Path, state: str, error: str = "") -> None:
-    write_json(folder / "status.json", {"state": state, "error": error, "heartbeat": datetime.now(UTC).isoformat(timespec="seconds")})
+    write_json(
+        folder / "status.json",
+        {"state": state, "error": error, "heartbeat": datetime.now(UTC).isoformat(timespec="seconds")},
+    )

@@ -109,7 +109,9 @@ def _run_stage(method, stage: Stage, utterances, plan: Plan, settings, rng, acce
                 sums[name] = sums.get(name, 0.0) + float(term.detach()) * len(batch)
         losses = {name: total / n_seen for name, total in sums.items()}
         if not all(math.isfinite(value) for value in losses.values()):
-            raise TrainingDiverged(f"stage {stage.name}, epoch {epoch + 1}: the loss is {losses}; lower the learning rate")
+            raise TrainingDiverged(
+                f"stage {stage.name}, epoch {epoch + 1}: the loss is {losses}; lower the learning rate"
+            )
         record: Epoch = {"stage": stage.name, "epoch": epoch + 1, **losses}
         if len(plan.dev):
             value = _MONITORS[stage.monitor](method, stage, utterances, plan, accelerator)

@@ -19,6 +19,7 @@ _SENTENCES = {
     "IWL": "I would like a new alarm clock.", "ITH": "I think I have a doctor's appointment.", "DFA": "Don't forget a jacket.",
     "ITS": "I think I've seen this before.", "TSI": "The surface is slick.", "WSI": "We'll stop in a couple of minutes.",
 }  # fmt: skip
+_PER_ACTOR = 82  # the published corpus has 81 of two actors and 76 of three
 _NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})")
 
 
@@ -59,5 +60,11 @@ def load(folder: Path) -> Corpus:
             "ethnicity": person["Ethnicity"],
         }
     if not rows:
-        raise BadCorpus("crema_d: files AudioWAV/1001_IEO_ANG_HI.wav … were expected, and nothing of the kind was found")
-    return make_corpus("crema_d", pd.DataFrame.from_dict(rows, orient="index"), problems)
+        raise BadCorpus(
+            "crema_d: files AudioWAV/1001_IEO_ANG_HI.wav … were expected, and nothing of the kind was found"
+        )
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    n_expected = _PER_ACTOR * table["speaker"].nunique()
+    if len(table) < 0.95 * n_expected:
+        problems.append(f"{n_expected - len(table)} of about {n_expected} recordings of these actors are missing")
+    return make_corpus("crema_d", table, problems)

@@ -42,7 +42,9 @@ def _find(path: Path, name: str) -> Path:
     candidates = [path] if path.is_file() else [path / file for file in _NAMES]
     found = next((file for file in candidates if file.is_file()), None)
     if found is None:
-        raise NoManifest(f"{name}: no manifest was found; a folder with {' or '.join(_NAMES)}, or the table itself, is needed")
+        raise NoManifest(
+            f"{name}: no manifest was found; a folder with {' or '.join(_NAMES)}, or the table itself, is needed"
+        )
     return found
 
 

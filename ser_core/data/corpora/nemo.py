@@ -25,7 +25,7 @@ def load(folder: Path) -> Corpus:
         raw = pd.read_csv(sheet, sep="\t", dtype=str)
     except (ValueError, pd.errors.ParserError):
         raise BadCorpus("nemo: data.tsv cannot be read as a table; copy the corpus again") from None
-    if not _COLUMNS <= set(raw.columns):
+    if not set(raw.columns) >= _COLUMNS:
         raise BadCorpus(f"nemo: data.tsv lacks the columns {', '.join(sorted(_COLUMNS - set(raw.columns)))}")
     files = {path.stem: str(path) for path in (folder / "samples").glob("*")}
     stems = raw["file_id"].map(lambda name: Path(name).stem)

@@ -1,0 +1,54 @@
+"""The command line: python -m ser_core COMMAND …"""
+
+import os
+import sys
+from argparse import ArgumentParser
+from importlib import import_module
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+from ser_core import __version__  # noqa: E402 - after the environment
+from ser_core.commands import COMMANDS  # noqa: E402
+
+BAD_INPUT = 2
+
+
+class _Parser(ArgumentParser):
+    """Errors in one line, exit code 2."""
+
+    def error(self, message: str):
+        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(BAD_INPUT)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 when it did what was asked, 2 with one line on standard error for bad input."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _Parser(prog="attune", description="Speech emotion recognition that adapts to the person who speaks.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    for name, help_text in COMMANDS.items():
+        subparser = commands.add_parser(name, help=help_text, description=help_text)
+        if argv[:1] == [name]:
+            module = import_module(f"ser_core.commands.{name}")
+            module.add_arguments(subparser)
+            subparser.add_argument(
+                "--workspace", metavar="DIR", help="folder of profiles, caches and runs (default ~/.attune)"
+            )
+            subparser.set_defaults(run=module.run)
+    arguments = parser.parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except ValueError as error:  # every error for people is a small named ValueError
+        if type(error) is ValueError:
+            raise  # a bug
+        print(f"attune {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"attune {arguments.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""bench: speed and memory on this machine, as the table that README quotes."""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from transformers import Wav2Vec2Config
+
+from ser_core.commands.training_arguments import limit_threads
+from ser_core.data.audio import SAMPLE_RATE, Recording
+from ser_core.data.corpora import load_corpora
+from ser_core.data.corpora.synthetic import buzz
+from ser_core.encoders.cache import EmbeddingCache
+from ser_core.encoders.wav2vec2 import Wav2Vec2
+from ser_core.inference.models import shipped_models
+from ser_core.inference.recogniser import Recogniser
+from ser_core.workspace import open_workspace
+
+_UTTERANCE_S = 3.0
+_PADDED_S = 30.0
+_APP = Path(__file__).resolve().parents[2] / "app.py"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--corpus", metavar="NAME=DIR", help="also measure how fast a corpus is embedded")
+    parser.add_argument("--app", action="store_true", help="also start the app and measure its first page and memory")
+    parser.add_argument("--json", action="store_true")
+
+
+def run(arguments: Namespace) -> int:
+    """Measure and print; medians of the repeats."""
+    limit_threads(arguments.threads)
+    workspace = open_workspace(arguments.workspace)
+    rows = []
+    for info in shipped_models():
+        if not info.why_unavailable(workspace):
+            rows += _model(Recogniser(workspace, info.name, arguments.device), arguments)
+    rows.append(_reference_size(arguments))
+    if arguments.app and _APP.is_file():
+        rows += [row for info in shipped_models() if not info.why_unavailable(workspace) for row in _app(info.name)]
+    machine = f"{os.cpu_count()} cores ({platform.machine()}), {torch.get_num_threads()} threads, {_device_name(arguments.device)}"
+    if arguments.json:
+        print(json.dumps({"machine": machine, "rows": rows}, indent=2))
+    else:
+        lines = [f"| {row['what']} | {row['value']:.4g} {row['unit']} |" for row in rows]
+        print(
+            "\n".join(
+                [f"Measured on {machine}, torch {torch.__version__}.\n", "| what | measured |", "|---|---|", *lines]
+            )
+        )
+    return 0
+
+
+def _model(recogniser: Recogniser, arguments: Namespace) -> list[dict]:
+    name = recogniser.info.name
+    utterance = Recording(_speechlike(_UTTERANCE_S))
+    clips = [(word, word, _speechlike(_UTTERANCE_S)) for word in recogniser.info.emotions]
+    enrolment = recogniser.enrol(clips)
+    answer_ms = _milliseconds(lambda: recogniser.recognise(utterance, enrolment), arguments.repeats)
+    rows = [_row(f"{name}: two answers, 3 s utterance, {len(clips)} enrolled", answer_ms, "ms")]
+    encode_ms = _milliseconds(lambda: recogniser.embed([utterance.waveform]), arguments.repeats)
+    rows.append(_row(f"{name}: encoder alone", encode_ms, "ms"))
+    if recogniser.info.encoder == "whisper":
+        padded = [
+            torch.from_numpy(np.pad(utterance.waveform, (0, int(_PADDED_S * SAMPLE_RATE) - len(utterance.waveform))))
+        ]
+        with torch.inference_mode():
+            padded_ms = _milliseconds(lambda: recogniser.encoder.pooled(padded), max(3, arguments.repeats // 5))
+        rows.append(_row(f"{name}: encoder alone, padded to 30 s as published", padded_ms, "ms"))
+        rows.append(_row(f"{name}: times faster without the padding", padded_ms / encode_ms, "×"))
+    if arguments.corpus:
+        rows.append(
+            _row(
+                f"{name}: embedding {arguments.corpus.partition('=')[0]}",
+                _times_real_time(recogniser, arguments.corpus),
+                "× real time",
+            )
+        )
+    return rows
+
+
+def _times_real_time(recogniser: Recogniser, named: str) -> float:
+    """Seconds of audio embedded a second, reading and decoding included, on at most 400 files."""
+    paths = load_corpora([named]).table["path"].to_list()[:400]
+    with tempfile.TemporaryDirectory() as folder:
+        cache = EmbeddingCache(Path(folder), recogniser.encoder)
+        start = time.perf_counter()
+        cache.embed(paths, batch_size=1 if recogniser.device.type == "cpu" else 32)
+        seconds = time.perf_counter() - start
+    return cache.seconds_read / seconds
+
+
+def _reference_size(arguments: Namespace) -> dict:
+    """A forward pass of the size that published systems use, with random weights."""
+    encoder = Wav2Vec2(Wav2Vec2Config()).eval()
+    waveform = [torch.from_numpy(_speechlike(_UTTERANCE_S))]
+    with torch.inference_mode():
+        milliseconds = _milliseconds(lambda: encoder(waveform), max(3, arguments.repeats // 5))
+    return _row(
+        "for comparison: an encoder of wav2vec2-base's size (95 M weights, random), 3 s, CPU", milliseconds, "ms"
+    )
+
+
+def _app(model: str) -> list[dict]:
+    """Seconds until the app's first page, and its memory once the model has answered to a page and loaded."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(_APP), "--no-browser", "--workspace", folder, "--model", model, "--port", "7911"]
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            first_page_s = _wait_for("http://127.0.0.1:7911/", start)
+            time.sleep(15)  # the model loads in the background
+            status = Path(f"/proc/{process.pid}/status")
+            resident = re.search(r"VmRSS:\s+(\d+)", status.read_text()) if status.is_file() else None
+        finally:
+            process.terminate()
+            process.wait(20)
+    rows = [_row(f"app with {model}: first page", first_page_s, "s")]
+    return (
+        [*rows, _row(f"app with {model}: resident memory, model loaded", int(resident[1]) / 2**20, "GiB")]
+        if resident
+        else rows
+    )
+
+
+def _wait_for(url: str, start: float) -> float:
+    while time.perf_counter() - start < 60:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                if answer.status == 200:
+                    return time.perf_counter() - start
+        except OSError:
+            time.sleep(0.05)
+    return float("nan")
+
+
+def _milliseconds(measured: Callable[[], object], repeats: int) -> float:
+    for _ in range(3):
+        measured()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        measured()
+        times.append(1000 * (time.perf_counter() - start))
+    return median(times)
+
+
+def _speechlike(seconds: float) -> np.ndarray:
+    return np.resize(buzz(0, "neutral", 0, np.random.default_rng(0)), int(seconds * SAMPLE_RATE))
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device in ("auto", "cuda") and torch.cuda.is_available() else "no GPU"
+
+
+def _row(what: str, value: float, unit: str) -> dict:
+    return {"what": what, "value": value, "unit": unit}

@@ -1,0 +1,42 @@
+"""crossvalidate: compare recipes on one corpus, same folds, seeds, enrolment and targets."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from ser_core.commands.training_arguments import add_training_arguments, limit_threads, with_encoder
+from ser_core.data.corpora import load_corpora
+from ser_core.encoders import load_encoder
+from ser_core.evaluation.summary import summary_table
+from ser_core.recipe import read_recipe
+from ser_core.training.crossvalidation import Design, crossvalidate
+from ser_core.workspace import open_workspace
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="names in ser_core/recipes/ or .toml files")
+    add_training_arguments(parser)
+    parser.add_argument("--folds", type=int, default=5, help="folds of consecutive speakers")
+    parser.add_argument("--leave-one-speaker-out", action="store_true", help="as many folds as speakers")
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
+    parser.add_argument("--draws", type=int, default=0, help="also evaluate so many random choices of enrolment")
+    parser.add_argument("--output", required=True, metavar="DIR")
+    parser.add_argument("--json", action="store_true", help="the summary, alone on standard output")
+
+
+def run(arguments: Namespace) -> int:
+    """Run the design and print its table."""
+    limit_threads(arguments.threads)
+    workspace = open_workspace(arguments.workspace)
+    recipes = [with_encoder(read_recipe(name), arguments.encoder) for name in arguments.recipes]
+    corpus = load_corpora(arguments.corpus)
+    choice = recipes[0].encoder
+    encoder = load_encoder(choice.name, choice.source or None, (workspace.models,))
+    design = Design(0 if arguments.leave_one_speaker_out else arguments.folds, arguments.seeds, arguments.draws)
+    summary = crossvalidate(
+        recipes, corpus, encoder, design, Path(arguments.output), workspace, arguments.device,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )  # fmt: skip
+    print(json.dumps(summary, indent=2) if arguments.json else summary_table(summary))
+    return 0

@@ -1,0 +1,74 @@
+"""predict: two answers for each recording."""
+
+import json
+import time
+from argparse import ArgumentParser, Namespace
+
+from ser_core.commands.clips import add_clip_argument, parse_clips
+from ser_core.data.audio import AudioRejected, read_recording
+from ser_core.inference.enrolment import enrolment_of
+from ser_core.inference.profiles import ProfileError, ProfileStore
+from ser_core.inference.recogniser import Enrolment, Recogniser
+from ser_core.workspace import open_workspace
+
+BAD_INPUT = 2
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings of one utterance each")
+    parser.add_argument("--profile", metavar="NAME", help="a stored profile of the speaker")
+    add_clip_argument(parser, "--enrol", "enrol for this call only; may be repeated")
+    parser.add_argument("--model", metavar="NAME", help="a model's name or folder (default: the best available here)")
+    parser.add_argument("--personaliser", metavar="NAME", help="how the enrolment is used (default: the model's first)")
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    parser.add_argument("--json", action="store_true", help="a list of objects, alone on standard output")
+
+
+def run(arguments: Namespace) -> int:
+    """Answer for each file in order; a bad one becomes an error while the others are answered."""
+    workspace = open_workspace(arguments.workspace)
+    clips = parse_clips(arguments.enrol)
+    if clips and arguments.profile:
+        raise ProfileError("--profile and --enrol were both given; give one of them")
+    recogniser = Recogniser(workspace, arguments.model, arguments.device)
+    recogniser.info.personaliser(arguments.personaliser)
+    enrolment = _enrolment(arguments.profile, clips, recogniser, workspace)
+    answers = [_answer(path, recogniser, enrolment, arguments) for path in arguments.audio]
+    if arguments.json:
+        print(json.dumps(answers, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(_in_words(answer) for answer in answers))
+    return BAD_INPUT if any("error" in answer for answer in answers) else 0
+
+
+def _enrolment(profile: str | None, clips, recogniser: Recogniser, workspace) -> Enrolment | None:
+    if profile:
+        return enrolment_of(ProfileStore(workspace.profiles), profile, recogniser)
+    if clips:
+        return recogniser.enrol([(clip.label, clip.emotion, clip.recording.waveform) for clip in clips])
+    return None
+
+
+def _answer(path: str, recogniser: Recogniser, enrolment: Enrolment | None, arguments: Namespace) -> dict:
+    start = time.perf_counter()
+    try:
+        recording = read_recording(path)
+    except AudioRejected as error:
+        return {"path": path, "error": {"code": error.code, "message": str(error)}}
+    decode_ms = 1000 * (time.perf_counter() - start)
+    prediction = recogniser.recognise(recording, enrolment, arguments.personaliser, decode_ms)
+    return prediction.to_json(path, arguments.profile, recording.warnings)
+
+
+def _in_words(answer: dict) -> str:
+    if "error" in answer:
+        return f"{answer['path']}: {answer['error']['message']}"
+    parts = [f"baseline {_top(answer['baseline'])}"]
+    if answer["personalised"]:
+        parts.append(f"personalised {_top(answer['personalised'])} ({answer['personaliser']})")
+    parts.append(f"{answer['model']}, {answer['milliseconds']['total']:.0f} ms")
+    return f"{answer['path']}: {'; '.join([*parts, *answer['warnings']])}"
+
+
+def _top(answer: dict) -> str:
+    return f"{answer['emotion']} {answer['probabilities'][answer['emotion']]:.0%}"

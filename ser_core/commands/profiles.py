@@ -1,0 +1,89 @@
+"""profiles: what is stored, and how to get rid of it."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+from pathlib import Path
+
+from ser_core.inference.profiles import BadArchive, ProfileStore
+from ser_core.workspace import open_workspace
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, help_text, files in (
+        ("list", "all profiles", ()),
+        ("show", "one profile's recordings", ("name",)),
+        ("delete", "erase a profile with every trace of it", ("name",)),
+        ("export", "write a profile into a zip", ("name", "file")),
+        ("import", "read a profile from a zip", ("file",)),
+    ):
+        action = actions.add_parser(name, help=help_text)
+        for argument in files:
+            action.add_argument(argument, metavar=argument.upper())
+        if name == "import":
+            action.add_argument("--name", help="under another name")
+        action.add_argument("--json", action="store_true")
+        action.add_argument("--workspace", metavar="DIR", default=None)
+
+
+def run(arguments: Namespace) -> int:
+    """Do one action."""
+    store = ProfileStore(open_workspace(arguments.workspace).profiles)
+    return _ACTIONS[arguments.action](store, arguments)
+
+
+def _list(store: ProfileStore, arguments: Namespace) -> int:
+    profiles = store.list()
+    if arguments.json:
+        print(json.dumps([asdict(profile) for profile in profiles], ensure_ascii=False))
+    else:
+        lines = [
+            f"{profile.name}: {len(profile.utterances)} recordings ({', '.join(profile.emotions)})"
+            for profile in profiles
+        ]
+        print("\n".join(lines) or "no profile is stored here")
+    return 0
+
+
+def _show(store: ProfileStore, arguments: Namespace) -> int:
+    profile = store.get(arguments.name)
+    if arguments.json:
+        print(json.dumps(asdict(profile), ensure_ascii=False))
+        return 0
+    print(f"{profile.name}, made {profile.created}")
+    for utterance in profile.utterances:
+        print(f"  {utterance.emotion:<10} {utterance.duration_s:4.1f} s  {utterance.quality.get('verdict', '')}")
+    return 0
+
+
+def _delete(store: ProfileStore, arguments: Namespace) -> int:
+    erased = store.delete(arguments.name)
+    if arguments.json:
+        print(json.dumps(asdict(erased), ensure_ascii=False))
+    else:
+        print(
+            f"erased {erased.name}: {erased.n_utterances} recordings, {erased.n_bytes / 1024:.0f} kB with their embeddings"
+        )
+    return 0
+
+
+def _export(store: ProfileStore, arguments: Namespace) -> int:
+    Path(arguments.file).write_bytes(store.export(arguments.name))
+    print(json.dumps({"file": arguments.file}) if arguments.json else f"wrote {arguments.file}")
+    return 0
+
+
+def _import(store: ProfileStore, arguments: Namespace) -> int:
+    try:
+        content = Path(arguments.file).read_bytes()
+    except OSError:
+        raise BadArchive(
+            f"there is no readable file '{Path(arguments.file).name}' at the place named; check the path"
+        ) from None
+    profile = store.import_archive(content, arguments.name)
+    print(json.dumps(asdict(profile), ensure_ascii=False) if arguments.json else f"imported {profile.name}")
+    return 0
+
+
+_ACTIONS = {"list": _list, "show": _show, "delete": _delete, "export": _export, "import": _import}

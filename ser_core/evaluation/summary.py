@@ -1,0 +1,112 @@
+"""The lines of a comparison table, from the table of predictions alone."""
+
+import numpy as np
+import pandas as pd
+
+from ser_core.evaluation.individual import gini, speaker_uar
+from ser_core.evaluation.performance import uar
+
+BASELINE = "baseline"
+"""The method that the others are compared with, where it is among them."""
+
+
+def summarise(
+    predictions: pd.DataFrame, controls: pd.DataFrame, draws: pd.DataFrame, choice: pd.DataFrame
+) -> dict[str, dict]:
+    """Numbers of each method: pooled over folds for each seed, then averaged over seeds.
+
+    Args:
+        predictions: columns speaker, gender, emotion, text_id, method, seed, predicted_emotion.
+        controls: the same with a column control.
+        draws: the same with a column draw.
+        choice: who is enrolled with what; targets of a sentence that was not enrolled are also reported by themselves.
+    """
+    new_sentence = sentence_not_enrolled(predictions, choice)
+    summary = {}
+    for method, part in predictions.groupby("method", sort=False):
+        line = _over_seeds(part)
+        line["uar_new_sentence"] = _mean_uar(part[new_sentence[part.index]])
+        line["gini_new_sentence"] = _mean_gini(part[new_sentence[part.index]])
+        line["gender_uar"] = {gender: _mean_uar(of_gender) for gender, of_gender in part.groupby("gender")}
+        line["share_of_speakers_worse"] = _share_worse(part, predictions[predictions["method"] == BASELINE])
+        for control, controlled in controls[controls["method"] == method].groupby("control"):
+            line[f"uar_{control}"] = _mean_uar(controlled)
+        drawn = [_mean_uar(one) for _, one in draws[draws["method"] == method].groupby("draw")]
+        line["draws"] = {"n": len(drawn), "uar": float(np.mean(drawn)), "sd": float(np.std(drawn))} if drawn else None
+        summary[method] = line
+    return summary
+
+
+def sentence_not_enrolled(predictions: pd.DataFrame, choice: pd.DataFrame) -> pd.Series:
+    """Which predictions are of a sentence that their speaker was not enrolled with, bool.
+
+    False for all where sentences are not known: nothing can be claimed of them.
+    """
+    enrolled = choice.dropna(subset="text_id").groupby("speaker")["text_id"].agg(lambda ids: set(ids.astype(str)))
+    pairs = zip(predictions["speaker"], predictions["text_id"], strict=True)
+    new = [not pd.isna(text) and str(text) not in enrolled.get(speaker, set()) for speaker, text in pairs]
+    return pd.Series(new, index=predictions.index, dtype=bool)
+
+
+def _over_seeds(part: pd.DataFrame) -> dict:
+    uars = [uar(one["emotion"], one["predicted_emotion"]) for _, one in part.groupby("seed")]
+    speakers = [speaker_uar(one) for _, one in part.groupby("seed")]
+    return {
+        "n_targets": int((part["seed"] == part["seed"].iloc[0]).sum()),
+        "n_speakers": int(part["speaker"].nunique()),
+        "uar": float(np.mean(uars)),
+        "uar_sd_over_seeds": float(np.std(uars)),
+        "gini": float(np.mean([gini(one) for one in speakers])),
+        "worst_speaker": float(np.mean([one.min() for one in speakers])),
+        "best_speaker": float(np.mean([one.max() for one in speakers])),
+        "speaker_uar": pd.concat(speakers, axis=1).mean(axis=1).round(4).to_dict(),
+    }
+
+
+def _mean_uar(part: pd.DataFrame) -> float:
+    """UAR pooled over folds, averaged over seeds; nan without targets."""
+    return _mean([uar(one["emotion"], one["predicted_emotion"]) for _, one in part.groupby("seed")])
+
+
+def _mean_gini(part: pd.DataFrame) -> float:
+    return _mean([gini(speaker_uar(one)) for _, one in part.groupby("seed")])
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _share_worse(part: pd.DataFrame, baseline: pd.DataFrame) -> float:
+    """Share of speakers whose UAR, averaged over seeds, is below the baseline's; nan without a baseline."""
+    if baseline.empty:
+        return float("nan")
+    here, there = (
+        pd.concat([speaker_uar(one) for _, one in table.groupby("seed")], axis=1).mean(axis=1)
+        for table in (part, baseline)
+    )
+    return float((here < there[here.index]).mean())
+
+
+def summary_table(summary: dict[str, dict]) -> str:
+    """The summary as a Markdown table."""
+    genders = sorted({gender for line in summary.values() for gender in line["gender_uar"]})
+    head = [
+        "method", "UAR", "± seeds", "Gini", "worst speaker", *(f"UAR {gender}" for gender in genders), "speakers worse",
+        "new sentence: UAR", "Gini", "another speaker's enrolment: UAR", "random enrolments: UAR ± sd",
+    ]  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for method, line in summary.items():
+        draws = line["draws"]
+        cells = [
+            method, _cell(line["uar"]), _cell(line["uar_sd_over_seeds"]), _cell(line["gini"]), _cell(line["worst_speaker"]),
+            *(_cell(line["gender_uar"].get(gender)) for gender in genders),
+            _cell(line["share_of_speakers_worse"], "{:.0%}"), _cell(line["uar_new_sentence"]), _cell(line["gini_new_sentence"]),
+            _cell(line.get("uar_another speaker's enrolment")),
+            f"{_cell(draws['uar'])} ± {_cell(draws['sd'])} ({draws['n']})" if draws else "–",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: float | None, form: str = "{:.3f}") -> str:
+    return "–" if value is None or np.isnan(value) else form.format(value)

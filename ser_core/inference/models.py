@@ -1,0 +1,180 @@
+"""The models that can be used here: a frozen encoder with a baseline and personalisers on it.
+
+A model's folder holds model.json, a card (README.md) and one folder a method; the encoder's weights lie in it (compact)
+or are looked for on this machine (whisper-tiny.en).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from ser_core.encoders import load_encoder
+from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder
+from ser_core.encoders.weights import WEIGHTS, find_folder
+from ser_core.workspace import ASSETS, Workspace
+
+PREFERENCE = ("whisper-tiny.en", "compact")
+"""Models that ship, best first; the first one that is available here is the default."""
+
+MODEL_FORMAT = 1
+
+
+class UnknownModel(ValueError):
+    """No model, or no personaliser, of that name."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model's folder says of itself.
+
+    Attributes:
+        folder: where it lies.
+        encoder: key of ENCODERS.
+        source: folder of the encoder below the model's own, or hub id.
+        emotions: classes, in the order they are shown.
+        baseline: folder of the baseline.
+        personalisers: folders of the personalisers, the default first.
+    """
+
+    name: str
+    folder: Path
+    encoder: str
+    source: str
+    emotions: tuple[str, ...]
+    baseline: str
+    personalisers: tuple[str, ...]
+
+    def personaliser(self, name: str | None) -> str:
+        """A personaliser's name, checked; the default if None.
+
+        Raises:
+            UnknownModel: the model has none of that name.
+        """
+        if name is not None and name not in self.personalisers:
+            raise UnknownModel(
+                f"model '{self.name}' has no personaliser '{name}'; choose one of {', '.join(self.personalisers)}"
+            )
+        return name or self.personalisers[0]
+
+    def encoder_folder(self, workspace: Workspace) -> Path:
+        """Where the encoder's weights are.
+
+        Raises:
+            EncoderUnavailable: not on this machine.
+        """
+        own = self.folder / self.source
+        return own if (own / "config.json").is_file() else find_folder(self.source, (workspace.models,))
+
+    def why_unavailable(self, workspace: Workspace) -> str:
+        """Why the model cannot be used here, in words; empty if it can."""
+        try:
+            self.encoder_folder(workspace)
+        except EncoderUnavailable as error:
+            return str(error)
+        return ""
+
+    def load_encoder(self, workspace: Workspace) -> SpeechEncoder:
+        return load_encoder(self.encoder, self.encoder_folder(workspace))
+
+    @property
+    def card(self) -> str:
+        """The model card, Markdown."""
+        path = self.folder / "README.md"
+        return path.read_text(encoding="utf-8") if path.is_file() else "This model has no card."
+
+
+def read_model(folder: Path) -> ModelInfo:
+    """Read a model's folder.
+
+    Raises:
+        UnknownModel: it is none.
+    """
+    try:
+        content = json.loads((folder / "model.json").read_text())
+        if content.pop("format") != MODEL_FORMAT:
+            raise UnknownModel(
+                f"the model '{folder.name}' was made for another version of the program; install it again"
+            )
+        lists = {key: tuple(content[key]) for key in ("emotions", "personalisers")}
+        return ModelInfo(folder=folder, **{**content, **lists})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UnknownModel):
+            raise
+        raise UnknownModel(f"'{folder.name}' is not a model: a folder with model.json was expected") from None
+
+
+def write_model(info: ModelInfo) -> None:
+    """Write model.json into the model's folder."""
+    content = {
+        "format": MODEL_FORMAT, "name": info.name, "encoder": info.encoder, "source": info.source,
+        "emotions": list(info.emotions), "baseline": info.baseline, "personalisers": list(info.personalisers),
+    }  # fmt: skip
+    (info.folder / "model.json").write_text(json.dumps(content, indent=2))
+
+
+def shipped_models() -> list[ModelInfo]:
+    """Models in assets/, in order of preference."""
+    folders = [ASSETS / "models" / name for name in PREFERENCE]
+    return [read_model(folder) for folder in folders if (folder / "model.json").is_file()]
+
+
+def choose_model(name: str | None, workspace: Workspace) -> ModelInfo:
+    """A model by name or folder; else the best one that is available here.
+
+    Raises:
+        UnknownModel: no such model, or none at all.
+        EncoderUnavailable: the model named needs weights that are not here.
+    """
+    models = shipped_models()
+    if name is None:
+        available = [model for model in models if not model.why_unavailable(workspace)]
+        if not available:
+            raise UnknownModel("no model can be used here; install the app again")
+        return available[0]
+    named = next((model for model in models if model.name == name), None)
+    if named is None and Path(name).is_dir():
+        named = read_model(Path(name))
+    if named is None:
+        raise UnknownModel(
+            f"there is no model '{name}'; choose one of {', '.join(model.name for model in models)} or name its folder"
+        )
+    named.encoder_folder(workspace)
+    return named
+
+
+def fetch(name: str, workspace: Workspace) -> Path:
+    """Download a shipped model's encoder from the hub into the workspace; the only place that downloads.
+
+    Raises:
+        UnknownModel: nothing to fetch under that name.
+        EncoderUnavailable: the hub cannot be reached, or has no safetensors of it.
+    """
+    sources = {model.name: model.source for model in shipped_models() if not (model.folder / model.source).is_dir()}
+    if name not in sources:
+        raise UnknownModel(f"there is nothing to fetch for '{name}'; choose one of {', '.join(sources) or 'none'}")
+    target = workspace.models / name
+    try:
+        return Path(snapshot_download(sources[name], local_dir=target, allow_patterns=list(WEIGHTS)))
+    except Exception as error:  # the hub's client raises many kinds, from many libraries
+        raise EncoderUnavailable(
+            f"'{sources[name]}' could not be fetched ({type(error).__name__}); check the connection, or copy the folder by hand "
+            f"and let SER_WEIGHTS name it"
+        ) from None
+
+
+def describe(models: Sequence[ModelInfo], workspace: Workspace) -> list[dict]:
+    """One line a model: name, encoder, personalisers, and why not, if so."""
+    return [
+        {
+            "name": model.name,
+            "encoder": model.encoder,
+            "emotions": list(model.emotions),
+            "personalisers": list(model.personalisers),
+            "available": not (reason := model.why_unavailable(workspace)),
+            "reason": reason,
+        }
+        for model in models
+    ]

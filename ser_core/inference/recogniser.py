@@ -1,0 +1,204 @@
+"""One utterance in, two answers out: baseline and personalised, with what changed and why."""
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from ser_core.data.audio import PREPARED, Recording, level_and_trim
+from ser_core.data.batches import Batch
+from ser_core.encoders.base import autocast, choose_device
+from ser_core.inference.models import ModelInfo, choose_model
+from ser_core.methods.base import Method, Output
+from ser_core.methods.checkpoint import load_method
+from ser_core.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """A speaker's enrolled utterances as an encoder hears them.
+
+    Attributes:
+        utterances: their names (K), keys of the attention.
+        emotions: their classes (K).
+        features: pooled layers, (K, L, 2 D) float32.
+    """
+
+    utterances: tuple[str, ...]
+    emotions: tuple[str, ...]
+    features: np.ndarray
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The most probable emotion, and the probability of each."""
+
+    emotion: str
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Two answers about one utterance.
+
+    Attributes:
+        model: which model answered.
+        personaliser: which of its personalisers; None if nobody is enrolled.
+        baseline: the answer for everybody.
+        personalised: the answer for the enrolled speaker; None if nobody is enrolled.
+        attention: how much each enrolled utterance counted, summing to one; None if nobody is enrolled or the personaliser
+            weighs them all alike.
+        shift: how far the enrolment moved the utterance's embedding, relative to the embedding's length.
+        milliseconds: decode, encode, personalise, total.
+    """
+
+    model: str
+    personaliser: str | None
+    baseline: Answer
+    personalised: Answer | None
+    attention: dict[str, float] | None
+    shift: float | None
+    milliseconds: dict[str, float]
+
+    def to_json(self, path: str, profile: str | None, warnings: Sequence[str]) -> dict:
+        """The stable form that machines read."""
+        said = asdict(self)
+        return {"path": path, "model": said.pop("model"), "profile": profile, **said, "warnings": list(warnings)}
+
+
+class Recogniser:
+    """A model in memory: its encoder, baseline and personalisers. Safe to share between threads."""
+
+    def __init__(self, workspace: Workspace, model: str | None = None, device: str = "auto"):
+        """Load a model.
+
+        Args:
+            workspace: where fetched encoders lie.
+            model: name or folder; the best that is available if None.
+            device: 'auto' for CUDA, then MPS, then the CPU; or as torch names it.
+
+        Raises:
+            UnknownModel, EncoderUnavailable, BadCheckpoint: it cannot be loaded; the message says what to do.
+        """
+        self.info: ModelInfo = choose_model(model, workspace)
+        self.device = choose_device(device)
+        self.encoder = self.info.load_encoder(workspace).to(self.device)
+        self.baseline = self._load(self.info.baseline)
+        self._personalisers: dict[str, Method] = {}
+        self._lock = threading.Lock()
+
+    def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+        """Pooled layers of waveforms (N,) float32 at 16 kHz as read (levelled and trimmed here): (B, L, 2 D)."""
+        with torch.inference_mode(), autocast(self.device):
+            heard = [torch.from_numpy(level_and_trim(waveform)) for waveform in waveforms]
+            return self.encoder.pooled(heard).cpu().numpy()
+
+    def embed_each(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+        """As `embed`, one at a time where padding would cost time (on a CPU)."""
+        if self.device.type != "cpu":
+            return self.embed(waveforms)
+        return np.concatenate([self.embed([waveform]) for waveform in waveforms])
+
+    @property
+    def fingerprint(self) -> str:
+        """Names all that decides what `embed` gives."""
+        return f"{self.encoder.fingerprint}-{PREPARED}"
+
+    def enrol(self, clips: Sequence[tuple[str, str, np.ndarray]]) -> Enrolment:
+        """From (name, emotion, waveform) of each utterance to what the personalisers hear."""
+        names, emotions, waveforms = zip(*clips, strict=True)
+        return Enrolment(tuple(names), tuple(emotions), self.embed_each(waveforms))
+
+    def recognise(
+        self,
+        recording: Recording,
+        enrolment: Enrolment | None = None,
+        personaliser: str | None = None,
+        decode_ms: float = 0.0,
+    ) -> Prediction:
+        """Answer twice about one utterance.
+
+        Args:
+            recording: as `read_recording` gives it.
+            enrolment: of its speaker; emotions that the model does not know are left out.
+            personaliser: one of `info.personalisers`; the first if None.
+            decode_ms: what reading the file took, for the sum.
+
+        Raises:
+            UnknownModel: no such personaliser.
+        """
+        name = self.info.personaliser(personaliser)
+        clock: dict[str, float] = {"decode": decode_ms}
+        with _timed(clock, "encode"):
+            features = self.embed([recording.waveform])
+        with _timed(clock, "personalise"):
+            batch = self._batch(features, enrolment)
+            baseline = self._answer(self.baseline, batch)[0]
+            personalised, output = (
+                self._answer(self._personaliser(name), batch) if batch.present.any() else (None, None)
+            )
+        clock["total"] = sum(clock.values())
+        return Prediction(
+            model=self.info.name,
+            personaliser=name if output else None,
+            baseline=baseline,
+            personalised=personalised,
+            attention=_attention(output, self._known(enrolment), enrolment) if output else None,
+            shift=float(output.shift[0]) if output is not None and output.shift is not None else None,
+            milliseconds={step: round(value, 2) for step, value in clock.items()},
+        )
+
+    def _known(self, enrolment: Enrolment | None) -> list[int]:
+        return [k for k, word in enumerate(enrolment.emotions) if word in self.info.emotions] if enrolment else []
+
+    def _batch(self, features: np.ndarray, enrolment: Enrolment | None) -> Batch:
+        known = self._known(enrolment)
+        n_slots = max(1, len(known))
+        slots = np.zeros((1, n_slots, *features.shape[1:]), dtype=np.float32)
+        emotion = np.full((1, n_slots), -1, dtype=np.int64)
+        for slot, k in enumerate(known):
+            slots[0, slot] = enrolment.features[k]
+            emotion[0, slot] = self.info.emotions.index(enrolment.emotions[k])
+        return Batch(
+            features=torch.from_numpy(features),
+            waveforms=(),
+            emotion=torch.full((1,), -1),
+            classes=torch.ones(1, len(self.info.emotions), dtype=torch.bool),
+            enrolment=torch.from_numpy(slots),
+            present=torch.from_numpy(emotion >= 0),
+            enrolment_emotion=torch.from_numpy(emotion),
+        ).to(self.device)
+
+    def _answer(self, method: Method, batch: Batch) -> tuple[Answer, Output]:
+        with torch.inference_mode(), autocast(self.device):
+            output = method(batch)
+        probability = output.emotion_logits[0].float().softmax(dim=-1).tolist()
+        named = dict(zip(self.info.emotions, (round(p, 6) for p in probability), strict=True))
+        return Answer(max(named, key=named.get), named), output
+
+    def _personaliser(self, name: str) -> Method:
+        with self._lock:
+            if name not in self._personalisers:
+                self._personalisers[name] = self._load(name)
+            return self._personalisers[name]
+
+    def _load(self, name: str) -> Method:
+        return load_method(self.info.folder / name).to(self.device)
+
+
+def _attention(output: Output, known: list[int], enrolment: Enrolment) -> dict[str, float] | None:
+    if output.attention is None:
+        return None
+    weights = output.attention[0].float().tolist()
+    return {enrolment.utterances[k]: round(weight, 6) for k, weight in zip(known, weights, strict=True)}
+
+
+@contextmanager
+def _timed(clock: dict[str, float], step: str):
+    start = time.perf_counter()
+    yield
+    clock[step] = 1000 * (time.perf_counter() - start)

@@ -1,0 +1,60 @@
+"""The baseline: one answer for everybody, from the utterance alone.
+
+Source: the baseline of arXiv 2406.06665: the same head without the enrolment branch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ser_core.data.batches import Batch, Utterances
+from ser_core.methods.base import FeatureShape, Method, Output, Stage, frequencies
+from ser_core.nn.front import Front, Trunk
+from ser_core.nn.heads import MlpHead
+from ser_core.nn.losses import emotion_loss, inverse_frequency
+
+
+@dataclass(frozen=True)
+class BaselineSettings:
+    """The network, and how targets are drawn (a key of SAMPLERS)."""
+
+    embedding: int = 256
+    hidden: int = 512
+    input_dropout: float = 0.3
+    dropout: float = 0.5
+    smoothing: float = 0.1
+    batches: str = "shuffled"
+
+
+class Baseline(Method):
+    """Front, trunk and head; what every method here adds its own piece to."""
+
+    Settings = BaselineSettings
+
+    def __init__(self, settings: BaselineSettings, shape: FeatureShape, emotions: tuple[str, ...]):
+        super().__init__(settings, shape, emotions)
+        self.front = Front(shape.n_values, shape.layers, shape.pooling)
+        self.trunk = Trunk(self.front.width, settings.embedding, settings.input_dropout)
+        self.head = MlpHead(settings.embedding, settings.hidden, len(emotions), settings.dropout)
+        self.register_buffer("class_weight_", torch.ones(len(emotions)))
+
+    def fit_statistics(self, utterances: Utterances, rows: np.ndarray) -> "Baseline":
+        self.front.fit(utterances, rows)
+        self.class_weight_ = inverse_frequency(frequencies(utterances, rows))
+        return self
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage("finetune", self.loss, self.settings.batches),)
+
+    def loss(self, batch: Batch) -> Mapping[str, Tensor]:
+        logits = self(batch).emotion_logits
+        return {
+            "emotion": emotion_loss(logits, batch.emotion, batch.classes, self.class_weight_, self.settings.smoothing)
+        }
+
+    def forward(self, batch: Batch) -> Output:
+        embedding = self.trunk(self.front(batch.features))
+        return Output(embedding, self.head(embedding))

@@ -1,0 +1,76 @@
+"""Enrolment attention: the target listens to the speaker's enrolled utterances.
+
+Source: "Enrolment-based personalisation for improving individual-level fairness in speech emotion recognition",
+arXiv 2406.06665, and its published code: one multi-head attention (4 heads), query = target, keys = values = enrolment,
+added to the target without a layer norm. Here the encoder is frozen; the trunk is trained in its place.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ser_core.data.batches import Batch
+from ser_core.methods.base import FeatureShape, Output
+from ser_core.methods.baseline import Baseline, BaselineSettings
+from ser_core.nn.attention import attend
+from ser_core.recipe import BadRecipe
+
+USES = ("all", "neutral", "emotional", "none")
+MISSING = ("mask", "silence")
+
+
+@dataclass(frozen=True)
+class EnrolmentAttentionSettings(BaselineSettings):
+    """The baseline's network, and which enrolment it hears.
+
+    Attributes:
+        n_heads: attention heads.
+        use: 'neutral' is the paper's PERS N, 'emotional' PERS E, 'all' PERS A; 'none' is the baseline.
+        missing: 'mask' leaves a missing class out; 'silence' attends to a vector of zeros in its place, as the paper's
+            code (which encodes 3 s of zeros) does.
+    """
+
+    n_heads: int = 4
+    use: str = "all"
+    missing: str = "mask"
+
+
+class EnrolmentAttention(Baseline):
+    """Baseline whose embedding is target + attention(target → enrolment)."""
+
+    Settings = EnrolmentAttentionSettings
+    uses_enrolment = True
+
+    def __init__(self, settings: EnrolmentAttentionSettings, shape: FeatureShape, emotions: tuple[str, ...]):
+        if settings.use not in USES or settings.missing not in MISSING:
+            raise BadRecipe(f"use must be one of {', '.join(USES)} and missing one of {', '.join(MISSING)}")
+        super().__init__(settings, shape, emotions)
+        self.attention = nn.MultiheadAttention(settings.embedding, settings.n_heads, batch_first=True)
+
+    def forward(self, batch: Batch) -> Output:
+        target = self.trunk(self.front(batch.features))
+        heard, attended = self._heard(batch)
+        added, weights = attend(self.attention, target, heard, attended)
+        embedding = target + added
+        shift = added.norm(dim=-1) / target.norm(dim=-1).clamp(min=1e-6)
+        return Output(embedding, self.head(embedding), weights[:, : batch.present.shape[1]], shift)
+
+    def _heard(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The enrolment as vectors (B, K, D), and which of it is attended to (B, K) bool; silence, if any, comes last."""
+        used = self._used_classes(batch.enrolment.device)
+        attended = batch.present & used[batch.enrolment_emotion.clamp(min=0)]
+        heard = self.trunk(self.front(batch.enrolment)) * attended[..., None]
+        if self.settings.missing == "mask":
+            return heard, attended
+        n_missing = used.sum() - attended.sum(dim=1, keepdim=True)
+        silent = torch.arange(len(self.emotions), device=heard.device)[None] < n_missing
+        silence = heard.new_zeros(len(heard), len(self.emotions), heard.shape[-1])
+        return torch.cat([heard, silence], dim=1), torch.cat([attended, silent], dim=1)
+
+    def _used_classes(self, device: torch.device) -> Tensor:
+        """Which classes are heard, (C,) bool."""
+        neutral = torch.tensor([emotion == "neutral" for emotion in self.emotions], device=device)
+        return {"all": neutral | ~neutral, "neutral": neutral, "emotional": ~neutral, "none": neutral & ~neutral}[
+            self.settings.use
+        ]

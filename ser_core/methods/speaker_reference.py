@@ -1,0 +1,103 @@
+"""Speaker reference: subtract what is this voice, keep what is this emotion. Our own method.
+
+Model: a standardised vector of an utterance is speaker + emotion + rest, x = s + c + r. From training speakers we know
+the mean c of every emotion and how much speakers (between) and utterances (within) vary. Each enrolled utterance of a
+known emotion then says e − c about the speaker, and the best linear guess of s from n of them is their mean, shrunk by
+n / (n + within / between) (the best linear unbiased predictor of a random effect; Robinson 1991, Statistical Science
+6(1)). Labels matter: a missing class does not tilt the reference, and with nobody enrolled it is zero, so that the
+answer is the method's own answer without enrolment, exactly.
+
+It is trained in episodes (data/sampling.py): random utterances, missing classes, other sentences.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ser_core.data.batches import Batch, Utterances
+from ser_core.methods.base import FeatureShape, Output
+from ser_core.methods.baseline import Baseline, BaselineSettings
+
+
+@dataclass(frozen=True)
+class SpeakerReferenceSettings(BaselineSettings):
+    """The baseline's network, trained in episodes."""
+
+    batches: str = "episodes"
+
+
+class SpeakerReference(Baseline):
+    """Baseline that hears an utterance relative to the speaker's reference."""
+
+    Settings = SpeakerReferenceSettings
+    uses_enrolment = True
+
+    def __init__(self, settings: SpeakerReferenceSettings, shape: FeatureShape, emotions: tuple[str, ...]):
+        super().__init__(settings, shape, emotions)
+        self.register_buffer("emotion_mean_", torch.zeros(len(emotions), self.front.width))
+        self.register_buffer("within_over_between_", torch.ones(self.front.width))
+
+    def fit_statistics(self, utterances: Utterances, rows: np.ndarray) -> "SpeakerReference":
+        """Emotion means and variances from the training speakers."""
+        super().fit_statistics(utterances, rows)
+        with torch.no_grad():
+            x = self.front(utterances.features[torch.from_numpy(rows)]).double()
+        speakers = utterances.corpus.table["speaker"].to_numpy()[rows]
+        effects = fit_effects(x.numpy(), speakers, utterances.emotion[rows], len(self.emotions))
+        self.emotion_mean_ = torch.from_numpy(effects.emotion).float()
+        self.within_over_between_ = torch.from_numpy(effects.within / effects.between).float()
+        return self
+
+    def reference(self, enrolment: Tensor, present: Tensor, emotion: Tensor) -> Tensor:
+        """The speaker's reference (B, W) from standardised enrolment (B, K, W), present (B, K), emotion (B, K)."""
+        says = (enrolment - self.emotion_mean_[emotion.clamp(min=0)]) * present[..., None]
+        n = present.sum(dim=1, keepdim=True).to(says.dtype)
+        return says.sum(dim=1) / (n + self.within_over_between_)
+
+    def forward(self, batch: Batch) -> Output:
+        target, enrolment = self.front(batch.features), self.front(batch.enrolment)
+        reference = self.reference(enrolment, batch.present, batch.enrolment_emotion)
+        before, embedding = self.trunk(target), self.trunk(target - reference)
+        shift = (embedding - before).norm(dim=-1) / before.norm(dim=-1).clamp(min=1e-6)
+        return Output(embedding, self.head(embedding), shift=shift)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Emotion means (C, W), variance within speaker and emotion (W,), variance between speakers (W,)."""
+
+    emotion: np.ndarray
+    within: np.ndarray
+    between: np.ndarray
+
+
+def fit_effects(x: np.ndarray, speakers: np.ndarray, emotion: np.ndarray, n_classes: int) -> Effects:
+    """Two-way additive effects by alternating means, each (speaker, emotion) cell counted once.
+
+    Args:
+        x: (N, W).
+        speakers: who spoke, (N,).
+        emotion: class, (N,) int.
+        n_classes: C; a class nobody spoke has mean zero.
+    """
+    names, who = np.unique(speakers, return_inverse=True)
+    cells = np.full((len(names), n_classes, x.shape[1]), np.nan)
+    residual, n_cells = np.zeros(x.shape[1]), 0
+    for s, c in {*zip(who.tolist(), emotion.tolist(), strict=True)}:
+        cell = x[(who == s) & (emotion == c)]
+        cells[s, c] = cell.mean(axis=0)
+        residual += ((cell - cells[s, c]) ** 2).sum(axis=0)
+        n_cells += 1
+    within = residual / max(1, len(x) - n_cells)
+    speaker, mean = np.zeros((len(names), x.shape[1])), np.zeros((n_classes, x.shape[1]))
+    spoken = [c for c in range(n_classes) if not np.isnan(cells[:, c, 0]).all()]
+    for _ in range(10):
+        mean[spoken] = np.nanmean(cells[:, spoken] - speaker[:, None], axis=0)
+        mean[spoken] -= mean[spoken].mean(axis=0)
+        speaker = np.nanmean(cells - mean, axis=1)
+    left = cells - mean - speaker[:, None]
+    of_cells = np.nanmean(left**2, axis=(0, 1))  # what an utterance of one cell adds beyond the additive model
+    between = speaker.var(axis=0) - of_cells / max(1, len(spoken))
+    return Effects(mean, within + of_cells, np.maximum(between, 0.05 * speaker.var(axis=0) + 1e-6))

@@ -1,0 +1,80 @@
+"""The card of a model that ships, written from its report: every number in it was measured by `build`."""
+
+from ser_core.inference.models import ModelInfo
+
+_LICENCES = {
+    "ravdess": "RAVDESS, Livingstone & Russo 2018, CC BY-NC-SA 4.0",
+    "emodb": "EmoDB, Burkhardt et al. 2005, freely usable with citation",
+    "nemo": "nEMO, Christop 2024, CC BY-NC-SA 4.0",
+    "korean": "Korean emotional speech, Selvas AI / KAIST emotiontts_open_db, CC BY-NC-SA 4.0",
+    "synthetic": "synthetic buzzing voices made by this project",
+}
+
+_FOOT = """
+## Intended use
+Demonstration and research: how much a model of emotional expression gains from one labelled utterance per emotion of
+the person who speaks, and whom it serves well. Non-commercial only, because corpora it learned from are.
+
+## Limits
+- It recognises *acted* expressions in short scripted utterances. It does not know what anybody feels.
+- Few speakers, four languages, adults. Other languages, ages, spontaneous speech, telephones and noise are untested.
+- A seven-way answer is wrong about one time in three or four for an average speaker, more often for some: see the tables.
+- Inferring emotions of people at work or in education is prohibited in the EU (AI Act, Article 5(1)(f)).
+- Never use it to decide anything about a person.
+"""
+
+
+def model_card(info: ModelInfo, report: dict) -> str:
+    """Markdown: data, licence, accuracy, fairness, intended use, limits."""
+    parts = [_head(info, report), _data(report), "## Accuracy and fairness on test speakers\n"]
+    parts.append(
+        "Enrolment: the alphabetically first utterance of each emotion, removed from the targets of every method. "
+        "UAR over the classes of the seven that the corpus has. One seed: the weights that ship.\n"
+    )
+    for corpus, summary in report["by_corpus"].items():
+        parts.append(_table(corpus, summary))
+        parts.append(_per_speaker(summary, info))
+    return "\n".join([*parts, _FOOT])
+
+
+def _head(info: ModelInfo, report: dict) -> str:
+    encoder = "its own, in `encoder/`" if info.source == "encoder" else f"`{info.source}`, frozen and not included"
+    return (
+        f"# {info.name}\n\nSpeech emotion recognition in seven classes ({', '.join(info.emotions)}), with a baseline and "
+        f"{len(info.personalisers)} personalisers: {', '.join(info.personalisers)}.\n\nEncoder: {encoder}. "
+        f"Made by `python -m ser_core build` (see the project's README), seed {report['seed']}, commit {report['commit'][:12]}, "
+        f"torch {report['torch']}.\n\nLicence of the weights: CC BY-NC-SA 4.0 (non-commercial).\n"
+    )
+
+
+def _data(report: dict) -> str:
+    sources = "\n".join(f"- {_LICENCES.get(corpus, corpus)}" for corpus in report["by_corpus"])
+    return (
+        f"## Data\n{sources}\n\nTrained on {report['n_train_utterances']} utterances of {len(report['train_speakers'])} speakers: "
+        f"{', '.join(report['train_speakers'])}. Epochs chosen on {', '.join(report['dev_speakers'])}. "
+        f"Tested on {', '.join(report['test_speakers'])}, whom no stage of training heard, not even without labels "
+        f"(recipes/shipped_split.toml). Calm and boredom are *other* and were neither trained nor tested.\n"
+    )
+
+
+def _table(corpus: str, summary: dict) -> str:
+    genders = sorted({gender for line in summary.values() for gender in line["gender_uar"]})
+    head = ["method", "UAR", *genders, "Gini", "worst speaker", "new sentence: UAR", "another speaker's enrolment: UAR"]
+    lines = [f"### {corpus}\n", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for method, line in summary.items():
+        values = [
+            line["uar"], *(line["gender_uar"].get(gender) for gender in genders), line["gini"], line["worst_speaker"],
+            line["uar_new_sentence"], line.get("uar_another speaker's enrolment"),
+        ]  # fmt: skip
+        lines.append(f"| {method} | {' | '.join(_number(value) for value in values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _per_speaker(summary: dict, info: ModelInfo) -> str:
+    before, after = summary[info.baseline]["speaker_uar"], summary[info.personalisers[0]]["speaker_uar"]
+    listed = "; ".join(f"{speaker} {_number(before[speaker])} → {_number(after[speaker])}" for speaker in before)
+    return f"Per speaker, {info.baseline} → {info.personalisers[0]}: {listed}.\n"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.3f}"

@@ -1,0 +1,147 @@
+"""A model that ships: the same recipes on all corpora at hand, measured on speakers that no stage of it has heard."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ser_core.data.batches import Utterances
+from ser_core.data.enrolment import first_of_each, of_another_speaker, target_rows
+from ser_core.data.manifest import Corpus
+from ser_core.encoders import ENCODERS, load_encoder
+from ser_core.evaluation.summary import summarise
+from ser_core.inference.models import ModelInfo, write_model
+from ser_core.inference.predict import predictions_table, probabilities
+from ser_core.labels import APP_EMOTIONS
+from ser_core.methods import METHODS
+from ser_core.methods.checkpoint import load_method, save_method
+from ser_core.recipe import DataChoice, Recipe, read_recipe, read_split
+from ser_core.training.card import model_card
+from ser_core.training.crossvalidation import ANOTHER_SPEAKER
+from ser_core.training.run import build_method, class_set, embedded, in_label_set, provenance, split_rows, write_json
+from ser_core.training.trainer import Plan, fit, seeded
+from ser_core.workspace import Workspace
+
+RECIPES = (
+    "baseline", "speaker_reference", "enrolment_attention", "enrolment_attention_neutral", "enrolment_attention_emotional",
+)  # fmt: skip
+"""Baseline first, then the personalisers, the default first."""
+
+SPLIT = "shipped_split"
+_BALANCED = {"shuffled": "balanced", "episodes": "balanced_episodes"}
+
+
+def build(
+    name: str,
+    encoder_name: str,
+    encoder_source: str,
+    corpus: Corpus,
+    folder: Path,
+    workspace: Workspace,
+    seed: int = 0,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> dict:
+    """Train every recipe on the training speakers, measure on the test speakers, write folder and card.
+
+    Args:
+        name: of the model.
+        encoder_name: a key of ENCODERS.
+        encoder_source: its folder; the compact encoder is copied into the model, others are only named by their hub id.
+        corpus: all corpora, joined.
+        folder: of the model; replaced.
+        workspace: for the cache of embeddings.
+        seed: of everything.
+        device: where to train.
+        say: told of progress.
+    """
+    recipes = [_for_the_app(read_recipe(recipe), encoder_name, encoder_source) for recipe in RECIPES]
+    corpus = in_label_set(corpus, recipes[0].data)
+    encoder = load_encoder(encoder_name, encoder_source or None, (workspace.models,))
+    utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, say)
+    choice = first_of_each(corpus)
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for recipe in recipes:
+        parts.append(_train_and_test(recipe, utterances, encoder, choice, folder, seed, device, say))
+    predictions, controls = (pd.concat([part[place] for part in parts], ignore_index=True) for place in (0, 1))
+    source = _place_encoder(encoder_name, encoder_source, folder)
+    info = ModelInfo(name, folder, encoder_name, source, APP_EMOTIONS, RECIPES[0], RECIPES[1:])
+    write_model(info)
+    report = _report(predictions, controls, choice, corpus, recipes, seed, encoder.fingerprint)
+    write_json(folder / "report.json", report)
+    (folder / "README.md").write_text(model_card(info, report), encoding="utf-8")
+    return report
+
+
+def _for_the_app(recipe: Recipe, encoder_name: str, encoder_source: str) -> Recipe:
+    batches = _BALANCED[METHODS[recipe.method].Settings().batches]
+    data = DataChoice(emotions="app", split=SPLIT)
+    return replace(
+        recipe.with_encoder(encoder_name, encoder_source), settings={**recipe.settings, "batches": batches}, data=data
+    )
+
+
+def _train_and_test(recipe, utterances: Utterances, encoder, choice, folder: Path, seed: int, device, say) -> tuple:
+    corpus = utterances.corpus
+    rows, usable = split_rows(corpus, recipe, np.random.default_rng(seed)), target_rows(corpus, choice)
+    enrolment = utterances.enrolment_rows(choice)
+    plan = Plan(np.flatnonzero(usable & rows["train"]), np.flatnonzero(usable & rows["dev"]), enrolment)
+    seeded(seed)
+    method = build_method(recipe, encoder, utterances.emotions)
+    best = []
+    fit(method, utterances, plan, recipe.training, seed, device, lambda record: best.append(record["dev_uar"]))
+    say(f"{recipe.name}: best dev UAR {max(best):.3f} in epoch {int(np.argmax(best)) + 1} of {len(best)}")
+    save_method(method, recipe, folder / recipe.name, half=True)
+    method = load_method(folder / recipe.name)  # what ships is what is measured
+    test = np.flatnonzero(usable & rows["test"])
+    mark = {"method": recipe.name, "seed": seed, "fold": 0}
+    predictions = predictions_table(utterances, test, probabilities(method, utterances, test, enrolment), **mark)
+    if not method.uses_enrolment:
+        return predictions, predictions.iloc[:0].assign(control="")
+    swapped = utterances.enrolment_rows(_swapped_within_corpora(choice, corpus, test))
+    controlled = predictions_table(utterances, test, probabilities(method, utterances, test, swapped), **mark)
+    return predictions, controlled.assign(control=ANOTHER_SPEAKER)
+
+
+def _swapped_within_corpora(choice: pd.DataFrame, corpus: Corpus, test: np.ndarray) -> pd.DataFrame:
+    table = corpus.table.iloc[test]
+    parts = []
+    for place, (_, part) in enumerate(table.groupby("corpus")):
+        speakers = sorted(part["speaker"].unique())
+        parts.append(
+            of_another_speaker(choice[choice["speaker"].isin(speakers)], speakers, np.random.default_rng([place, 1]))
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _place_encoder(name: str, source: str, folder: Path) -> str:
+    """Copy the compact encoder into the model; of others only the hub id is kept, their weights are not ours."""
+    if name != "compact":
+        return ENCODERS[name][1]
+    shutil.copytree(source, folder / "encoder", dirs_exist_ok=True)
+    return "encoder"
+
+
+def _report(predictions, controls, choice, corpus: Corpus, recipes, seed: int, fingerprint: str) -> dict:
+    none = predictions.iloc[:0].assign(draw=0)
+    by_corpus = {
+        name: summarise(part, controls[controls["corpus"] == name], none, choice)
+        for name, part in predictions.groupby("corpus")
+    }
+    split = read_split(SPLIT)
+    train = ~corpus.table["speaker"].isin([*split.dev, *split.test])
+    return {
+        "by_corpus": by_corpus,
+        "train_speakers": sorted(corpus.table["speaker"][train].unique()),
+        "dev_speakers": list(split.dev),
+        "test_speakers": list(split.test),
+        "n_train_utterances": int(train.sum()),
+        "recipes": [asdict(recipe) for recipe in recipes],
+        "encoder": fingerprint,
+        "seed": seed,
+        **provenance(),
+    }
