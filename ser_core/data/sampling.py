@@ -95,12 +95,11 @@ class _Episodes:
         return np.array([pick for pick in chosen if pick >= 0], dtype=np.int64)
 
     def _pick(self, rows: np.ndarray, target: int) -> int:
-        for _ in range(8):
-            pick = int(rows[self.rng.integers(len(rows))])
-            if pick != target and (self.texts[pick] != self.texts[target] or not self.texts[target]):
-                return pick
-        others = rows[rows != target]
-        return int(self.rng.choice(others)) if len(others) else -1
+        """One of the rows at random: of another sentence if there is one, never the target; -1 if there is none."""
+        others = rows[(self.texts[rows] != self.texts[target]) | (self.texts[rows] == "")]
+        others = others if len(others) else rows
+        others = others[others != target]
+        return int(others[self.rng.integers(len(others))]) if len(others) else -1
 
 
 SAMPLERS: dict[str, Sampler] = {

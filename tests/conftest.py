@@ -1,0 +1,82 @@
+"""The small shared world: where corpora and weights lie, a toy corpus, one real utterance; and no network."""
+
+import os
+from pathlib import Path
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+
+# before anything imports the hub or gradio
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ.setdefault("SER_CORPORA", str(_REPOSITORY.parent / "shared" / "corpora"))
+os.environ.setdefault("SER_WEIGHTS", str(_REPOSITORY.parent / "shared" / "weights"))
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+
+hypothesis.settings.register_profile("attune", deadline=None, database=None, max_examples=40)
+hypothesis.settings.load_profile("attune")
+
+
+def _present(path: Path, what: str, variable: str) -> Path:
+    """The path, or a skip that says why; where CI is set, nothing may be skipped for want of material."""
+    if not path.exists():
+        reason = f"{what} not found at {path}; name its folder in {variable}"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    return path
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The folder with ravdess, emodb, nemo, korean and crema_d_labels."""
+    return _present(Path(os.environ["SER_CORPORA"]), "the speech corpora were", "SER_CORPORA")
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The folder with the encoders' published weights."""
+    return _present(Path(os.environ["SER_WEIGHTS"]), "the encoders' weights were", "SER_WEIGHTS")
+
+
+@pytest.fixture(scope="session")
+def speech_file(corpora: Path) -> Path:
+    """One real utterance: RAVDESS, actor 1, neutral, 'Kids are talking by the door.'"""
+    name = "Actor_01/03-01-01-01-01-01-01.flac"
+    return _present(corpora / "ravdess" / name, "a RAVDESS utterance was", "SER_CORPORA")
+
+
+@pytest.fixture(scope="session")
+def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory):
+    """8 buzzing voices, 4 emotions, 2 texts, 2 repetitions: 128 utterances of 0.8 s."""
+    from ser_core.data.corpora import load_corpus
+
+    return load_corpus("synthetic", tmp_path_factory.mktemp("synthetic"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's folder with random weights: it loads in no time, and its answers differ from utterance to utterance."""
+    import torch
+
+    from ser_core.encoders.compact import Compact, CompactSettings
+    from ser_core.inference.models import ModelInfo, write_model
+    from ser_core.labels import APP_EMOTIONS
+    from ser_core.methods import METHODS
+    from ser_core.methods.base import FeatureShape
+    from ser_core.methods.checkpoint import save_method
+    from ser_core.recipe import Recipe
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        encoder = Compact(CompactSettings(width=64, n_transformer_layers=2, feedforward=64))
+        encoder.save(folder / "encoder")
+        shape = FeatureShape(n_layers=3, n_values=128, layers=(0, 1, 2))
+        for name in ("baseline", "speaker_reference", "enrolment_attention"):
+            method = METHODS[name].build({"embedding": 32, "hidden": 32}, shape, APP_EMOTIONS, name)
+            with torch.no_grad():
+                method.head.layers[-1].weight *= 15.0  # untrained, all answers would be one in seven
+            save_method(method, Recipe(name, name), folder / name)
+    personalisers = ("speaker_reference", "enrolment_attention")
+    write_model(ModelInfo("tiny", folder, "compact", "encoder", APP_EMOTIONS, "baseline", personalisers))
+    return folder

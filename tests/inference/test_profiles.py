@@ -1,0 +1,757 @@
+"""The truth comes from elsewhere: sqlite3 reads the database, raw bytes are searched, processes are killed."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import resource
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import unicodedata
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ser_core.data.audio import SAMPLE_RATE, AudioRejected
+from ser_core.inference import profiles
+from ser_core.inference.profiles import (
+    BadArchive,
+    BadProfileName,
+    EnrolledUtterance,
+    ProfileError,
+    ProfileExists,
+    ProfileStore,
+    StoreUnusable,
+    UnknownProfile,
+    UnknownUtterance,
+)
+from ser_core.labels import APP_EMOTIONS, EMOTIONS, UnknownEmotion
+
+REPOSITORY = Path(profiles.__file__).parents[2]
+
+
+def tone(seed: int = 0, seconds: float = 0.7) -> np.ndarray:
+    """A noisy tone (N,) float32: like no other seed's, and FLAC cannot shrink it to nothing."""
+    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    noise = np.random.default_rng(seed).normal(0, 0.05, len(time))
+    return (0.3 * np.sin(2 * np.pi * (120 + 10 * seed) * time) + noise).astype(np.float32)
+
+
+def embed(waveforms: list[np.ndarray]) -> np.ndarray:
+    """Stands for an encoder: (M, 3, 40), noise that depends on nothing but the waveform."""
+    seeds = [np.frombuffer(hashlib.sha256(waveform.tobytes()).digest(), np.uint32) for waveform in waveforms]
+    return np.stack([np.random.default_rng(seed).normal(size=(3, 40)) for seed in seeds]).astype(np.float32)
+
+
+def query(store: ProfileStore, sql: str) -> list[tuple]:
+    with closing(sqlite3.connect(store.path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def bytes_on_disk(store: ProfileStore) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(store.path.parent.glob(f"{store.path.name}*")))
+
+
+def found(content: bytes, files: bytes, length: int = 64) -> bool:
+    """Whether any 64-byte slice of the content (every 64th taken, and the last) is in the files."""
+    starts = [*range(0, len(content) - length, length), len(content) - length]
+    return any(content[start : start + length] in files for start in starts)
+
+
+def as_flac(waveform: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    soundfile.write(stream, waveform, SAMPLE_RATE, format="FLAC")
+    return stream.getvalue()
+
+
+def archive(files: dict[str, bytes | str], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as packed:
+        for name, content in files.items():
+            packed.writestr(name, content)
+    return stream.getvalue()
+
+
+def unpacked(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        return {name: packed.read(name) for name in packed.namelist()}
+
+
+def changed(content: bytes, **changes) -> bytes:
+    """An archive whose profile.json has other values, at its top or in its first utterance."""
+    files = unpacked(content)
+    document = json.loads(files["profile.json"])
+    for key, value in changes.items():
+        place = document if key in document else document["utterances"][0]
+        place[key] = value
+    return archive({**files, "profile.json": json.dumps(document)})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ProfileStore:
+    return ProfileStore(tmp_path / "profiles.sqlite3")
+
+
+@pytest.fixture
+def ann(store: ProfileStore) -> ProfileStore:
+    """A store where Ann has enrolled two emotions."""
+    store.add_many("Ann", [("anger", tone(1), {"fit": True}), ("neutral", tone(2), {})], create=True)
+    return store
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_made_before_the_first_use(tmp_path):
+    store = ProfileStore(tmp_path / "deep" / "profiles.sqlite3")
+    assert not store.path.parent.exists()
+    assert store.list() == []
+    assert store.path.exists()
+
+
+def test_a_new_profile_is_empty_and_can_be_found_in_any_case(store):
+    made = store.create("  Zoë Müller ")
+    assert (made.name, made.utterances, made.emotions) == ("Zoë Müller", (), ())
+    assert store.get("ZOË MÜLLER") == store.get("Zoe\u0308 Müller") == made
+    assert query(store, "SELECT name, created FROM profiles") == [(made.name, made.created)]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "   ", "a" * 65, "a/b", "a\\b", "../x", "a\nb", "a\0b", "a\u202eb", "\ud800", None]
+)
+def test_a_name_that_cannot_be_one_is_refused(store, name):
+    with pytest.raises(BadProfileName, match="name"):
+        store.create(name)
+    with pytest.raises(UnknownProfile):
+        store.get(name)
+
+
+@pytest.mark.parametrize("taken", ["Ann", "ann", " ANN "])
+def test_a_name_that_is_taken_is_refused_in_any_case(ann, taken):
+    with pytest.raises(ProfileExists, match="already"):
+        ann.create(taken)
+    with pytest.raises(ProfileExists):
+        ann.add_many(taken, [("fear", tone(3), {})], create=True)
+    assert ann.get("Ann").emotions == ("neutral", "anger")
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.text(max_size=70))
+def test_any_text_either_is_a_name_or_is_refused_in_words(name):
+    with tempfile.TemporaryDirectory() as folder:
+        store = ProfileStore(Path(folder) / "profiles.sqlite3")
+        try:
+            made = store.create(name)
+        except BadProfileName:
+            assert store.list() == []
+            return
+        assert made.name == unicodedata.normalize("NFC", name.strip())
+        assert store.get(f" {name.casefold()} ") == made
+        with pytest.raises(ProfileExists):
+            store.create(name)
+
+
+def test_an_unknown_profile_is_answered_with_up_to_five_that_exist(store):
+    with pytest.raises(UnknownProfile, match="none yet"):
+        store.get("Ann")
+    for name in "gfedcba":
+        store.create(name)
+    with pytest.raises(UnknownProfile, match=r"'Ann'; there is a, b, c, d, e and 2 more$"):
+        store.get("Ann")
+
+
+def test_every_call_that_names_an_unknown_profile_says_so(store):
+    calls = [
+        lambda: store.add("x", "anger", tone()),
+        lambda: store.add_many("x", [("anger", tone(), {})]),
+        lambda: store.remove("x", "0"),
+        lambda: store.rename("x", "y"),
+        lambda: store.delete("x"),
+        lambda: store.audio("x", "0"),
+        lambda: store.embeddings("x", "f", embed),
+        lambda: store.export("x"),
+    ]
+    for call in calls:
+        with pytest.raises(UnknownProfile):
+            call()
+    assert store.list() == []
+
+
+def test_a_renamed_profile_keeps_what_it_has_and_leaves_its_old_name(ann):
+    utterances = ann.get("Ann").utterances
+    assert ann.rename("ann", "ANN").name == "ANN"  # only the case: no other profile is in the way
+    assert ann.rename("Ann", "Berta Behringer").utterances == utterances
+    assert b"ANN" not in bytes_on_disk(ann)
+    ann.create("Cleo")
+    with pytest.raises(ProfileExists):
+        ann.rename("Cleo", "berta behringer")
+    with pytest.raises(BadProfileName):
+        ann.rename("Cleo", "a/b")
+    assert [profile.name for profile in ann.list()] == ["Berta Behringer", "Cleo"]
+
+
+# ---- utterances ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_added_comes_back_as_16_bits_hold_it(ann):
+    waveform = tone(5, seconds=1.25)
+    added = ann.add("Ann", "Happy", waveform, {"snr_db": float("nan"), "fit": True})
+    assert (added.emotion, added.duration_s, added.quality) == ("happiness", 1.25, {"snr_db": None, "fit": True})
+    assert re.fullmatch("[0-9a-f]{32}", added.utterance_id)
+    back = ann.audio("ann", added.utterance_id)
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(back, waveform, atol=1 / 2**15)
+    [(flac, quality)] = query(ann, "SELECT flac, quality FROM utterances WHERE emotion = 'happiness'")
+    samples, rate = soundfile.read(io.BytesIO(flac), dtype="float32")
+    assert rate == SAMPLE_RATE
+    np.testing.assert_array_equal(samples, back)
+    assert json.loads(quality) == added.quality
+    assert added in ann.get("Ann").utterances
+
+
+def test_utterances_stand_in_the_order_of_the_emotions_and_then_of_time(store):
+    store.create("Ann")
+    added = {}
+    for seed, emotion in enumerate([*reversed(EMOTIONS), "anger"]):
+        added[seed] = store.add("Ann", emotion, tone(seed), replace=False)
+    profile = store.get("Ann")
+    assert profile.emotions == EMOTIONS
+    assert [utterance.emotion for utterance in profile.utterances].count("anger") == 2
+    angry = [utterance.utterance_id for utterance in profile.utterances if utterance.emotion == "anger"]
+    assert angry == [added[EMOTIONS[::-1].index("anger")].utterance_id, added[len(EMOTIONS)].utterance_id]
+    assert store.list() == [profile]
+
+
+def test_a_new_utterance_replaces_the_earlier_ones_of_its_emotion_and_erases_them(ann):
+    [(flac,)] = query(ann, "SELECT flac FROM utterances WHERE emotion = 'anger'")
+    assert found(flac, bytes_on_disk(ann))
+    new = ann.add("Ann", "anger", tone(9))
+    assert [each for each in ann.get("Ann").utterances if each.emotion == "anger"] == [new]
+    assert not found(flac, bytes_on_disk(ann))
+
+
+@pytest.mark.parametrize("emotion", ["rage against", "other", "no_agreement", ""])
+def test_an_emotion_that_cannot_be_enrolled_is_refused(ann, emotion):
+    with pytest.raises(UnknownEmotion):
+        ann.add("Ann", emotion, tone())
+
+
+@pytest.mark.parametrize(
+    ("waveform", "code"),
+    [
+        (tone()[:100], "too_short"),
+        (np.zeros(SAMPLE_RATE, np.float32), "silent"),
+        (np.full(SAMPLE_RATE, np.nan, np.float32), "not_finite"),
+        (tone().reshape(2, -1), "not_finite"),
+        (np.sign(tone()), "clipped"),
+        (np.tile(tone(), 50), "too_long"),
+    ],
+)
+def test_what_could_not_be_imported_again_is_not_stored(ann, waveform, code):
+    before = ann.list()
+    with pytest.raises(AudioRejected) as rejected:
+        ann.add("Ann", "fear", waveform)
+    assert rejected.value.code == code
+    assert ann.list() == before
+
+
+def test_several_utterances_are_added_all_or_none(ann):
+    before = ann.list()
+    for spoilt in [("nonsense", tone(4), {}), ("fear", tone(4)[:10], {}), ("fear", tone(4), {"not": object()})]:
+        with pytest.raises((UnknownEmotion, AudioRejected, TypeError)):
+            ann.add_many("Ann", [("anger", tone(3), {}), spoilt])
+        with pytest.raises((UnknownEmotion, AudioRejected, TypeError)):
+            ann.add_many("New", [("anger", tone(3), {}), spoilt], create=True)
+    assert ann.list() == before
+    after = ann.add_many("Ann", [("anger", tone(3), {}), ("fear", tone(4), {}), ("fear", tone(5), {})])
+    assert [each.emotion for each in after.utterances] == ["neutral", "anger", "fear", "fear"]
+
+
+def test_a_removed_utterance_is_erased_and_can_be_put_back_as_it_was(ann):
+    before = ann.get("Ann")
+    utterance = before.utterances[1]
+    waveform = ann.audio("Ann", utterance.utterance_id)
+    ann.embeddings("Ann", "f", embed)
+    removed = ann.remove("Ann", utterance.utterance_id)
+    assert isinstance(removed, EnrolledUtterance)
+    assert "flac" not in repr(removed)
+    assert all(getattr(removed, item.name) == getattr(utterance, item.name) for item in fields(utterance))
+    assert not found(removed.flac, bytes_on_disk(ann))
+    assert query(ann, "SELECT count(*) FROM embeddings") == [(1,)]
+    for _ in range(2):  # a second time changes nothing
+        assert ann.restore("Ann", removed) == utterance
+        assert ann.get("Ann") == before
+    np.testing.assert_array_equal(ann.audio("Ann", utterance.utterance_id), waveform)
+
+
+def test_an_utterance_of_somebody_else_is_unknown(ann):
+    ann.create("Bo")
+    theirs = ann.get("Ann").utterances[0].utterance_id
+    for call in (ann.remove, ann.audio):
+        with pytest.raises(UnknownUtterance, match="'Bo' has no utterance"):
+            call("Bo", theirs)
+    with pytest.raises(UnknownUtterance):
+        ann.audio("Ann", "\ud800")
+    assert len(ann.get("Ann").utterances) == 2
+
+
+# ---- embeddings ------------------------------------------------------------------------------------------------------
+
+
+def test_an_utterance_is_embedded_once_per_fingerprint(ann):
+    seen = []
+
+    def counting(waveforms):
+        seen.append(len(waveforms))
+        return embed(waveforms)
+
+    def truth():
+        return embed([ann.audio("Ann", each.utterance_id) for each in ann.get("Ann").utterances])
+
+    first = ann.embeddings("Ann", "a", counting)
+    assert (first.shape, first.dtype) == ((2, 3, 40), np.float32)
+    np.testing.assert_array_equal(first, truth())
+    np.testing.assert_array_equal(ann.embeddings("Ann", "a", counting), truth())
+    ann.add("Ann", "happiness", tone(7))  # stands between the two
+    np.testing.assert_array_equal(ann.embeddings("Ann", "a", counting), truth())
+    ann.add("Ann", "anger", tone(8))  # replaces one
+    np.testing.assert_array_equal(ProfileStore(ann.path).embeddings("Ann", "a", counting), truth())
+    np.testing.assert_array_equal(ann.embeddings("Ann", "b", counting), truth())
+    assert seen == [2, 1, 1, 3]
+    stored = {row[0] for row in query(ann, "SELECT vectors FROM embeddings WHERE fingerprint = 'a'")}
+    assert stored == {vector.tobytes() for vector in truth()}
+
+
+def test_an_empty_profile_has_no_embeddings_and_embeds_nothing(store):
+    store.create("Ann")
+    assert store.embeddings("Ann", "f", None).shape == (0, 0, 0)
+
+
+def test_embeddings_of_the_wrong_shape_are_a_bug_that_shows(ann):
+    with pytest.raises(ValueError, match=r"expected \(2, L, 2 D\)"):
+        ann.embeddings("Ann", "f", lambda waveforms: np.zeros((1, 3, 4)))
+    assert query(ann, "SELECT count(*) FROM embeddings") == [(0,)]
+
+
+def test_what_is_deleted_while_it_is_embedded_does_not_come_back(ann):
+    def embed_meanwhile_deleted(waveforms):
+        ProfileStore(ann.path).delete("Ann")  # also: no lock is held while embedding
+        return embed(waveforms)
+
+    vectors = ann.embeddings("Ann", "f", embed_meanwhile_deleted)
+    assert len(vectors) == 2
+    assert query(ann, "SELECT count(*) FROM embeddings") == [(0,)]
+    assert not any(found(vector.tobytes(), bytes_on_disk(ann)) for vector in vectors)
+
+
+# ---- erasing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_profile_leaves_no_byte_though_another_program_has_the_file_open(ann):
+    ann.add_many("Bo", [(emotion, tone(20 + n), {}) for n, emotion in enumerate(APP_EMOTIONS)], create=True)
+    with closing(sqlite3.connect(ann.path)) as other:  # keeps the log from vanishing with the last connection
+        other.execute("SELECT count(*) FROM profiles").fetchall()
+        ann.add("Ann", "fear", tone(3), {"remark": "Ann's own words"})
+        vectors = [vector.tobytes() for vector in ann.embeddings("Ann", "f", embed)]
+        flacs = [
+            row[0]
+            for row in other.execute("SELECT flac FROM utterances JOIN profiles p ON profile = p.id AND key = 'ann'")
+        ]
+        ids = [utterance.utterance_id.encode() for utterance in ann.get("Ann").utterances]
+        kept = other.execute("SELECT flac FROM utterances JOIN profiles p ON profile = p.id AND key = 'bo'").fetchall()
+        traces = [*ids, b"Ann"]
+        before = bytes_on_disk(ann)
+        assert all(found(content, before) for content in (*flacs, *vectors))
+        assert all(trace in before for trace in traces)
+        assert len(ann.path.with_name(f"{ann.path.name}-wal").read_bytes()) > 0
+
+    # reading the files' bytes above let go of this process' locks on them: erase with fresh connections
+    with closing(sqlite3.connect(ann.path)) as other:
+        other.execute("SELECT count(*) FROM profiles").fetchall()
+        erased = ann.delete("ANN")
+        wal = ann.path.with_name(f"{ann.path.name}-wal")
+        assert wal.exists()
+        assert wal.stat().st_size == 0
+        after = bytes_on_disk(ann)
+    assert (erased.name, erased.n_utterances, erased.n_bytes) == ("Ann", 3, sum(map(len, (*flacs, *vectors))))
+    assert not any(found(content, after) for content in (*flacs, *vectors))
+    assert not any(trace in after for trace in traces)
+    assert [profile.name for profile in ann.list()] == ["Bo"]
+    assert all(found(row[0], after) for row in kept)
+    assert query(ann, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_deletion_that_a_reader_keeps_from_being_complete_is_not_called_complete(ann, monkeypatch):
+    monkeypatch.setattr(profiles, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(profiles, "_PRAGMAS", ("busy_timeout=100", *profiles._PRAGMAS[1:]))
+    [(flac,)] = query(ann, "SELECT flac FROM utterances WHERE emotion = 'anger'")
+    with closing(sqlite3.connect(ann.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM utterances").fetchall()
+        with pytest.raises(StoreUnusable, match="'Ann' is deleted, but another program"):
+            ann.delete("Ann")
+        assert ann.list() == []
+    assert not found(flac, bytes_on_disk(ann))
+
+
+# ---- export and import -----------------------------------------------------------------------------------------------
+
+
+def test_a_profile_that_is_exported_deleted_and_imported_is_the_same_to_the_byte(ann):
+    before, flacs = ann.get("Ann"), query(ann, "SELECT flac FROM utterances ORDER BY emotion")
+    content = ann.export("ann")
+    document = json.loads(unpacked(content)["profile.json"])
+    assert (document["name"], document["created"], document["version"]) == ("Ann", before.created, 1)
+    assert sorted(unpacked(content)) == ["01_neutral.flac", "02_anger.flac", "profile.json"]
+    ann.delete("Ann")
+    after = ann.import_archive(content)
+    assert query(ann, "SELECT flac FROM utterances ORDER BY emotion") == flacs
+    assert (after.name, after.created) == (before.name, before.created)
+    for old, new in zip(before.utterances, after.utterances, strict=True):
+        assert old.utterance_id != new.utterance_id
+        assert {**vars(old), "utterance_id": ""} == {**vars(new), "utterance_id": ""}
+    assert unpacked(ann.export("Ann")) == unpacked(content)
+
+
+def test_an_archive_can_be_imported_beside_its_origin_under_another_name(ann):
+    content = ann.export("Ann")
+    with pytest.raises(ProfileExists, match="give another name"):
+        ann.import_archive(content)
+    with pytest.raises(BadProfileName):
+        ann.import_archive(content, name="a/b")
+    assert ann.import_archive(content, name=" Ann two ").name == "Ann two"
+    assert len(ann.list()) == 2
+
+
+def test_an_archive_with_another_rate_is_converted(ann):
+    stream = io.BytesIO()
+    soundfile.write(stream, np.repeat(tone(3, 1.0), 3)[:, None] * [1, 0.9], 48_000, format="WAV")
+    files = unpacked(ann.export("Ann"))
+    made = ann.import_archive(archive({**files, "02_anger.flac": stream.getvalue()}), "New")
+    assert len(ann.audio("New", made.utterances[1].utterance_id)) == SAMPLE_RATE
+
+
+def bad_archives(good: bytes) -> dict[str, tuple[bytes, str]]:
+    files = unpacked(good)
+    audio = {name: content for name, content in files.items() if name != "profile.json"}
+    return {
+        "text": (b"Dear diary, this is no zip." * 100, "not a zip"),
+        "empty": (b"", "not a zip"),
+        "cut": (good[: len(good) // 2], "not a zip"),
+        "damaged": (good[:2000] + bytes(100) + good[2100:], "not a zip"),
+        "parent": (archive({**files, "../evil.flac": b"x"}), "points outside"),
+        "parent deep": (archive({**files, "a/../../evil": b"x"}), "points outside"),
+        "absolute": (archive({**files, "/etc/evil": b"x"}), "points outside"),
+        "windows": (archive({**files, "C:\\evil": b"x"}), "points outside"),
+        "windows parent": (archive({**files, "..\\evil": b"x"}), "points outside"),
+        "bzip2": (archive(files, zipfile.ZIP_BZIP2), "unusual"),
+        "no document": (archive(audio), "'profile.json' is not there"),
+        "no json": (archive({**files, "profile.json": "{"}), "not JSON"),
+        "no text": (archive({**files, "profile.json": b"\xff\xfe\xfd"}), "not JSON"),
+        "a list": (archive({**files, "profile.json": "[1]"}), "malformed"),
+        "deep": (archive({**files, "profile.json": "[" * 100_000}), "malformed"),
+        "long": (archive({**files, "profile.json": b" " * 2_000_000}), "too long"),
+        "no name": (archive({**files, "profile.json": '{"format": "attune-profile", "version": 1}'}), "'name' is not"),
+        "foreign": (changed(good, format="other"), "other than a profile"),
+        "newer": (changed(good, version=2), "update the program"),
+        "bad version": (changed(good, version="1"), "other than a profile"),
+        "bad name": (changed(good, name="a/b"), "cannot be a name"),
+        "bad date": (changed(good, created="yesterday"), "yesterday"),
+        "impossible date": (changed(good, added="0001-01-01T00:00:00+10:00"), "malformed"),
+        "bad quality": (changed(good, quality=[1]), "'quality'"),
+        "bad file": (changed(good, file=["x"]), "malformed"),
+        "absent file": (changed(good, file="03_fear.flac"), "'03_fear.flac' is not there"),
+        "file twice": (changed(good, file="02_anger.flac"), "'02_anger.flac' is not there"),
+        "bad emotion": (changed(good, emotion="rage"), "'rage' is not an emotion"),
+        "no audio": (archive({**files, "02_anger.flac": b"no audio"}), "'02_anger.flac' cannot be used"),
+        "short audio": (archive({**files, "02_anger.flac": as_flac(tone()[:800])}), "at least 0.5 s"),
+    }
+
+
+def test_what_is_no_exported_profile_is_refused_in_words_and_leaves_nothing(ann):
+    good = ann.export("Ann")
+    ann.delete("Ann")
+    for kind, (content, words) in bad_archives(good).items():
+        with pytest.raises(BadArchive) as refused:
+            ann.import_archive(content)
+        assert words in str(refused.value), kind
+        assert str(ann.path.parent) not in str(refused.value), kind
+    assert ann.list() == []
+    assert query(ann, "SELECT count(*) FROM utterances") == [(0,)]
+    assert [path.name for path in ann.path.parent.iterdir()] == [ann.path.name]
+
+
+def test_a_zip_bomb_is_refused_by_its_header(ann):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed, packed.open("bomb", "w") as file:
+        for _ in range(201):
+            file.write(bytes(10**6))
+    assert len(stream.getvalue()) < 10**6
+    with pytest.raises(BadArchive, match="more than 200 MB"):
+        ann.import_archive(stream.getvalue())
+
+
+def test_a_zip_bomb_whose_header_lies_is_refused_while_it_is_read(ann, monkeypatch):
+    content = archive({"bomb": bytes(5 * 10**6)})
+    lying = content.replace((5 * 10**6).to_bytes(4, "little"), (100).to_bytes(4, "little"))
+    with pytest.raises(BadArchive):
+        ann.import_archive(lying)
+    monkeypatch.setattr(profiles, "_check_entries", lambda entries: None)  # the second guard alone
+    monkeypatch.setattr(profiles, "_MAX_UNPACKED", 10**6)
+    with pytest.raises(BadArchive, match="more than 1 MB"):
+        ann.import_archive(content)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_an_archive_with_any_bytes_changed_is_imported_or_refused_in_words(ann, data):
+    content = bytearray(ann.export("Ann"))
+    ends = st.one_of(st.integers(0, 1000), st.integers(len(content) - 400, len(content) - 1))  # where the headers are
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(ends)] = data.draw(st.integers(0, 255))
+    try:
+        ann.import_archive(bytes(content), "New")
+    except ProfileError:
+        assert [profile.name for profile in ann.list()] == ["Ann"]
+    else:
+        ann.delete("New")
+
+
+# ---- the file --------------------------------------------------------------------------------------------------------
+
+
+def test_the_file_is_private_and_carries_its_version(ann):
+    assert ann.path.stat().st_mode & 0o777 == 0o600
+    assert query(ann, "PRAGMA journal_mode") == [("wal",)]
+    assert query(ann, "PRAGMA user_version") == [(1,)]
+    ann.path.chmod(0o644)
+    fresh = ProfileStore(ann.path)
+    fresh.list()
+    assert ann.path.stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(ann.path)) as other:
+        other.execute("SELECT count(*) FROM profiles").fetchall()
+        fresh.create("Bo")
+        assert {path.stat().st_mode & 0o777 for path in ann.path.parent.iterdir()} == {0o600}
+
+
+def test_the_settings_that_keep_and_erase_data_hold_on_every_connection(ann):
+    wanted = {"synchronous": 2, "busy_timeout": 5000, "foreign_keys": 1, "secure_delete": 1}
+    with ann._transaction(ann._writing) as connection:
+        got = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in wanted}
+    assert got == wanted
+
+
+def test_a_newer_schema_is_refused_and_left_alone(ann):
+    query(ann, "PRAGMA user_version=2")
+    before = ann.path.read_bytes()
+    with pytest.raises(StoreUnusable, match="version 2, this program knows version 1; update"):
+        ProfileStore(ann.path).list()
+    assert ann.path.read_bytes() == before
+
+
+def test_the_database_of_another_program_is_refused(store):
+    query(store, "CREATE TABLE recipes (cake)")
+    with pytest.raises(StoreUnusable, match="another program"):
+        store.list()
+    assert query(store, "SELECT name FROM sqlite_master") == [("recipes",)]
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(store):
+    text = b"I was a text file all along.\n" * 200
+    store.path.write_bytes(text)
+    with pytest.raises(StoreUnusable, match="'profiles.sqlite3' is not a database; move") as refused:
+        store.create("Ann")
+    assert str(store.path.parent) not in str(refused.value)
+    assert store.path.read_bytes() == text
+
+
+def test_a_damaged_database_is_told_in_words(ann):
+    content = bytearray(ann.path.read_bytes())
+    content[4096:] = bytes(len(content) - 4096)
+    ann.path.write_bytes(content)
+    with pytest.raises(StoreUnusable, match="damaged"):
+        ann.list()
+
+
+def test_a_damaged_recording_is_told_in_words(ann):
+    with closing(sqlite3.connect(ann.path)) as connection, connection:
+        connection.execute("UPDATE utterances SET flac = x'00'")
+    with pytest.raises(StoreUnusable, match="recording is damaged"):
+        ann.audio("Ann", ann.get("Ann").utterances[0].utterance_id)
+
+
+def test_a_place_where_no_file_can_be_is_told_in_words(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file" / "profiles.sqlite3", tmp_path):
+        with pytest.raises(StoreUnusable, match="'.*' (cannot be|may be)") as refused:
+            ProfileStore(path).list()
+        assert str(tmp_path.parent) not in str(refused.value)
+
+
+@contextmanager
+def full_disk(n_bytes: int):
+    """No file may grow beyond n_bytes, as if the disk were full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_told_in_words_and_loses_nothing(ann):
+    before = ann.list()
+    with full_disk(ann.path.stat().st_size), pytest.raises(StoreUnusable, match="disk is full") as refused:
+        ann.add("Ann", "fear", tone(3, seconds=20.0))
+    assert "INSERT" not in str(refused.value)
+    assert ann.list() == before
+    assert ann.add("Ann", "fear", tone(3)) in ann.get("Ann").utterances
+
+
+@contextmanager
+def nobody():
+    """Act as a user without rights, where the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_database_that_may_not_be_written_is_told_in_words():
+    with tempfile.TemporaryDirectory() as folder:
+        store = ProfileStore(Path(folder) / "profiles.sqlite3")
+        store.create("Ann")
+        store.path.chmod(0o444)
+        store.path.parent.chmod(0o555)
+        try:
+            with nobody(), pytest.raises(StoreUnusable, match="may be read but not written|cannot be"):
+                ProfileStore(store.path).create("Bo")
+        finally:
+            store.path.parent.chmod(0o755)
+        assert [profile.name for profile in store.list()] == ["Ann"]
+
+
+def test_a_database_that_is_locked_is_told_in_words(ann, monkeypatch):
+    monkeypatch.setattr(profiles, "_PRAGMAS", ("busy_timeout=50", *profiles._PRAGMAS[1:]))
+    with closing(sqlite3.connect(ann.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnusable, match="in use by another program"):
+            ann.create("Bo")
+        assert len(ann.get("Ann").utterances) == 2  # reading goes on
+    ann.create("Bo")
+
+
+def test_a_file_deleted_under_the_store_is_made_again(ann):
+    ann.path.unlink()
+    assert ann.list() == []
+    assert ann.path.stat().st_mode & 0o777 == 0o600
+    ann.close()
+    assert ann.create("Ann").utterances == ()  # a closed store opens again
+
+
+# ---- several at once -------------------------------------------------------------------------------------------------
+
+
+def test_two_stores_on_one_file_see_each_others_work(ann):
+    other = ProfileStore(ann.path)
+    added = other.add("Ann", "fear", tone(3))
+    np.testing.assert_array_equal(ann.audio("Ann", added.utterance_id), other.audio("Ann", added.utterance_id))
+    ann.delete("Ann")
+    with pytest.raises(UnknownProfile):
+        other.get("Ann")
+
+
+def test_of_several_threads_that_create_one_name_one_wins(tmp_path):
+    stores = [ProfileStore(tmp_path / "profiles.sqlite3") for _ in range(3)] * 2
+    for n in range(3):  # the first round also races for making the file
+        barrier = threading.Barrier(len(stores))
+
+        def create(store, n=n, barrier=barrier):
+            barrier.wait()
+            try:
+                return store.create(f"Ann {n}").name
+            except ProfileExists:
+                return "exists"
+
+        with ThreadPoolExecutor(len(stores)) as pool:
+            answers = list(pool.map(create, stores))
+        assert sorted(answers) == [f"Ann {n}", *["exists"] * (len(stores) - 1)]
+
+
+def test_threads_that_enrol_at_once_lose_nothing(store):
+    store.create("Ann")
+
+    def enrol(n):
+        store.create(f"Bo {n}")
+        added = store.add("Ann", "anger", tone(n), replace=False)
+        store.embeddings("Ann", "f", embed)
+        store.delete(f"Bo {n}")
+        return added.utterance_id
+
+    with ThreadPoolExecutor(4) as pool:
+        acknowledged = set(pool.map(enrol, range(12)))
+    assert {utterance.utterance_id for utterance in store.get("Ann").utterances} == acknowledged
+    assert [profile.name for profile in store.list()] == ["Ann"]
+
+
+KILLED = """
+import os, random, signal, sys, time
+from pathlib import Path
+import numpy as np
+from ser_core.inference.profiles import ProfileStore
+
+def enrol(path, life):
+    store, n = ProfileStore(path), 0
+    waveform = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    while True:
+        name, n = f"{life} {n}", n + 1
+        made = store.add_many(name, [("anger", waveform, {}), ("fear", waveform, {})], create=True)
+        os.write(1, "".join(f"{each.utterance_id}\\n" for each in made.utterances).encode())
+        if n % 4 == 0:
+            os.write(1, "".join(f"?{each.utterance_id}\\n" for each in made.utterances).encode())
+            store.delete(name)
+            os.write(1, "".join(f"-{each.utterance_id}\\n" for each in made.utterances).encode())
+
+for life in range(6):  # forked, so that the imports are paid for once
+    child = os.fork()
+    if child == 0:
+        try:
+            enrol(Path(sys.argv[1]), life)
+        finally:
+            os._exit(1)
+    time.sleep(random.uniform(0.1, 0.5))
+    os.kill(child, signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL, "the child ended by itself"
+"""
+
+
+def test_what_was_acknowledged_survives_being_killed_at_any_time(store):
+    result = subprocess.run(
+        [sys.executable, "-c", KILLED, str(store.path)], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    said = {sign: set(re.findall(rf"^{sign}(\w+)$", result.stdout, re.MULTILINE)) for sign in ("", r"\?", "-")}
+    acknowledged, doomed, deleted = said.values()
+    there = {row[0] for row in query(store, "SELECT utterance_id FROM utterances")}
+    assert query(store, "PRAGMA integrity_check") == [("ok",)]
+    assert len(acknowledged - doomed) > 20
+    assert len(deleted) > 0
+    assert acknowledged - doomed <= there
+    assert not deleted & there
+    assert {len(profile.utterances) for profile in store.list()} == {2}  # all or none
