@@ -40,7 +40,7 @@ class TrainingSettings:
     Attributes:
         warmup: share of all steps.
         patience: epochs without a better dev score after which training stops; 0 never stops early.
-        n_dev_per_gender: dev speakers taken from the training speakers where the data names none.
+        dev_share: share of the training speakers, at least one, that choose the epoch where no split names dev speakers.
     """
 
     epochs: int = 60
@@ -50,7 +50,7 @@ class TrainingSettings:
     warmup: float = 0.1
     clip_norm: float = 1.0
     patience: int = 0
-    n_dev_per_gender: int = 1
+    dev_share: float = 0.125
 
 
 @dataclass(frozen=True)

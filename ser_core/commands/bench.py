@@ -100,7 +100,7 @@ def _times_real_time(recogniser: Recogniser, named: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         cache = EmbeddingCache(Path(folder), recogniser.encoder)
         start = time.perf_counter()
-        cache.embed(paths, batch_size=1 if recogniser.device.type == "cpu" else 32)
+        cache.embed(paths)
         seconds = time.perf_counter() - start
     return cache.seconds_read / seconds
 

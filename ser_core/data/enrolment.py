@@ -6,7 +6,7 @@ A choice of enrolment is a table with the columns speaker, emotion, utterance_id
 import numpy as np
 import pandas as pd
 
-from ser_core.data.manifest import Corpus
+from ser_core.data.manifest import BadCorpus, Corpus
 
 
 def first_of_each(corpus: Corpus) -> pd.DataFrame:
@@ -26,7 +26,12 @@ def of_another_speaker(choice: pd.DataFrame, speakers: list[str], rng: np.random
     """A control: every speaker gets somebody else's enrolment (a random cyclic shift of the speakers given).
 
     The rows keep the utterances of the other; the column 'speaker' says who is (wrongly) enrolled with them.
+
+    Raises:
+        BadCorpus: there is no other speaker.
     """
+    if len(speakers) < 2:
+        raise BadCorpus("another speaker's enrolment needs at least two speakers")
     order = list(rng.permutation(sorted(speakers)))
     other = {speaker: order[(place + 1) % len(order)] for place, speaker in enumerate(order)}
     parts = [choice[choice["speaker"] == other[speaker]].assign(speaker=speaker) for speaker in sorted(speakers)]

@@ -70,9 +70,7 @@ def make_corpus(name: str, rows: pd.DataFrame, problems: Sequence[str] = ()) -> 
     table["corpus"] = name
     for column in REQUIRED:
         if column not in table:
-            raise BadCorpus(
-                f"{name}: column '{column}' is missing; the table needs path and speaker"
-            )
+            raise BadCorpus(f"{name}: column '{column}' is missing; the table needs path and speaker")
         if table[column].isna().any():
             raise BadCorpus(f"{name}: {int(table[column].isna().sum())} rows have no {column}; every row needs one")
     for column in OPTIONAL:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ser_core.data.audio import PREPARED, AudioRejected, level_and_trim, read_recording
-from ser_core.encoders.base import SpeechEncoder
+from ser_core.encoders.base import SpeechEncoder, autocast
 
 
 class UnreadableUtterances(ValueError):
@@ -40,18 +40,19 @@ class EmbeddingCache:
         self._index = _read_index(self._index_path)
 
     def embed(
-        self, paths: Sequence[str], batch_size: int = 1, on_progress: Callable[[int, int], None] | None = None
+        self, paths: Sequence[str], batch_size: int = 0, on_progress: Callable[[int, int], None] | None = None
     ) -> torch.Tensor:
         """Pooled layers of audio files, (len(paths), L, 2 D) float32, in the order given.
 
         Args:
             paths: audio files.
-            batch_size: utterances encoded together; 1 is fastest on a CPU, where padding costs time.
+            batch_size: utterances encoded together; if 0 as many as suit the device: on a CPU padding costs time.
             on_progress: called with (done, all).
 
         Raises:
             UnreadableUtterances: some are refused; the others are in the cache, so nothing is lost.
         """
+        batch_size = batch_size or (1 if self.encoder.device.type == "cpu" else 32)
         rows: dict[str, np.ndarray] = {}
         unknown = []
         for path in dict.fromkeys(paths):
@@ -99,7 +100,7 @@ class EmbeddingCache:
             keys[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         if not waveforms:
             return
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(self.encoder.device):
             pooled = self.encoder.pooled(list(waveforms.values())).cpu().numpy()
         for path, row in zip(waveforms, pooled, strict=True):
             with (temporary := self.folder / f".{os.getpid()}.tmp").open("wb") as file:

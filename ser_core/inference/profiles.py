@@ -4,37 +4,38 @@ Recordings are FLAC bytes inside the database, so that one transaction adds or d
 them. Deleted content is overwritten (secure_delete) and the write-ahead log emptied: nothing stays to be found.
 """
 
-import io
 import json
 import sqlite3
 import time
 import unicodedata
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TypeVar
+from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
-import soundfile
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from ser_core.data.audio import SAMPLE_RATE, AudioRejected, Recording, read_recording
-from ser_core.labels import EMOTIONS, UnknownEmotion, canonical_emotion
+from ser_core.data.audio import AudioRejected, read_recording
+from ser_core.inference.archives import (
+    ArchivedProfile,
+    ArchivedUtterance,
+    BadArchive,  # noqa: F401 (for who catches it: all errors of the store can be imported from here)
+    ProfileError,
+    as_flac,
+    malformed,
+    pack,
+    unpack,
+)
+from ser_core.labels import EMOTIONS, canonical_emotion
 
 _SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x41545455  # "ATTU", in the database's header beside the version
 _MAX_NAME = 64
-_ARCHIVE_FORMAT = "attune-profile"
-_ARCHIVE_VERSION = 1
-_MAX_UNPACKED = 200 * 10**6  # bytes
-_MAX_DOCUMENT = 10**6  # bytes of profile.json
 _PATIENCE_S = 5.0
 _PRAGMAS = (
     f"busy_timeout={_PATIENCE_S * 1000:.0f}",  # ms; first, so that the others wait as well
@@ -85,10 +86,6 @@ _embeddings = sa.Table(
 )
 
 
-class ProfileError(ValueError):
-    """Something about profiles that the person can mend; the message says how."""
-
-
 class UnknownProfile(ProfileError):
     """No profile has this name."""
 
@@ -103,10 +100,6 @@ class BadProfileName(ProfileError):
 
 class UnknownUtterance(ProfileError):
     """The profile has no utterance of this id."""
-
-
-class BadArchive(ProfileError):
-    """A file that is not a profile as `ProfileStore.export` writes it."""
 
 
 class StoreUnusable(ProfileError):
@@ -138,17 +131,9 @@ class RemovedUtterance(EnrolledUtterance):
     flac: bytes = field(repr=False)
 
 
-_Kind = TypeVar("_Kind", bound=EnrolledUtterance)
-
-
 @dataclass(frozen=True)
 class Profile:
-    """A person's enrolment.
-
-    Attributes:
-        created: ISO 8601, UTC.
-        utterances: in the order of `labels.EMOTIONS`, then as they were added.
-    """
+    """A person's enrolment; `created` is ISO 8601, UTC, utterances stand in the order of `labels.EMOTIONS`."""
 
     name: str
     created: str
@@ -172,8 +157,9 @@ class Erased:
 class ProfileStore:
     """All profiles, in one SQLite file; any number of threads and programs may use it at once.
 
-    Every method may raise `StoreUnusable`, and those that name a profile `UnknownProfile`. Names are told apart
-    without their case: 'Ann' and 'ann' are one person.
+    Names are told apart without their case: 'Ann' and 'ann' are one person. Every method may raise `StoreUnusable`,
+    those that name a profile `UnknownProfile`, those that name an utterance `UnknownUtterance`, and those that give a
+    name `BadProfileName` (not 1 to 64 printable characters, or with a slash) and `ProfileExists` (it is taken).
     """
 
     def __init__(self, path: Path):
@@ -189,21 +175,15 @@ class ProfileStore:
         self._ready = False
 
     def create(self, name: str) -> Profile:
-        """Make an empty profile.
-
-        Raises:
-            BadProfileName: not 1 to 64 printable characters, or with a slash.
-            ProfileExists: the name is taken.
-        """
+        """Make an empty profile."""
         name = _checked_name(name)
         with self._transaction(self._writing) as connection:
-            _insert_profile(connection, name, _now())
-            return _load(connection, name)
+            return _load(connection, _insert_profile(connection, name, _now()))
 
     def get(self, name: str) -> Profile:
         """The profile of this name."""
         with self._transaction(self._reading) as connection:
-            return _load(connection, name)
+            return _load(connection, _find(connection, name))
 
     def add(
         self, name: str, emotion: str, waveform: np.ndarray, quality: dict | None = None, replace: bool = True
@@ -225,60 +205,47 @@ class ProfileStore:
         with self._transaction(self._writing) as connection:
             _insert_utterances(connection, _find(connection, name).id, [row], replace)
         self._empty_log()
-        return _described(row, EnrolledUtterance)
+        return _enrolled(row)
 
     def add_many(self, name: str, clips: Sequence[tuple[str, np.ndarray, dict]], create: bool = False) -> Profile:
         """Enrol several utterances, all or none; earlier ones of the same emotions are replaced.
 
         Args:
             name: a profile that exists, or with `create` a new one.
-            clips: emotion, waveform and quality of each, as `add` takes them.
+            clips: emotion, waveform and quality of each, as `add` takes them; refused as there.
             create: make the profile; a name that is taken is refused, for two people must not share a profile.
-
-        Raises:
-            ProfileExists, BadProfileName: as `create` does.
-            UnknownEmotion, AudioRejected: as `add` does.
         """
         name = _checked_name(name) if create else name
         rows = [_new_utterance(*clip) for clip in clips]
         with self._transaction(self._writing) as connection:
-            profile = _insert_profile(connection, name, _now()) if create else _find(connection, name).id
-            _insert_utterances(connection, profile, rows, replace=True)
-            loaded = _load(connection, name)
+            row = _insert_profile(connection, name, _now()) if create else _find(connection, name)
+            _insert_utterances(connection, row.id, rows, replace=True)
+            profile = _load(connection, row)
         self._empty_log()
-        return loaded
+        return profile
 
     def remove(self, name: str, utterance_id: str) -> RemovedUtterance:
-        """Take one utterance out, recording and embeddings; `restore` with what is given back undoes it.
-
-        Raises:
-            UnknownUtterance: the profile has none of this id.
-        """
+        """Take one utterance out, recording and embeddings; `restore` with what is given back undoes it."""
         with self._transaction(self._writing) as connection:
             row = _find_utterance(connection, name, utterance_id)
             connection.execute(sa.delete(_utterances).where(_utterances.c.id == row.id))
         self._empty_log()
-        return _described(row._mapping, RemovedUtterance)
+        return RemovedUtterance(**vars(_enrolled(row._mapping)), flac=row.flac)
 
     def restore(self, name: str, utterance: RemovedUtterance) -> EnrolledUtterance:
         """Undo `remove`: same id, same bytes; beside what was enrolled since. Doing it twice changes nothing."""
-        row = {item.name: getattr(utterance, item.name) for item in fields(utterance)}
         with self._transaction(self._writing) as connection:
-            profile = _find(connection, name).id
-            connection.execute(insert(_utterances).on_conflict_do_nothing(), {**row, "profile": profile})
-        return _described(row, EnrolledUtterance)
+            row = {**vars(utterance), "profile": _find(connection, name).id}
+            connection.execute(insert(_utterances).on_conflict_do_nothing(), row)
+        return _enrolled(row)
 
     def rename(self, name: str, new_name: str) -> Profile:
-        """Give a profile another name.
-
-        Raises:
-            BadProfileName, ProfileExists: as `create` does.
-        """
+        """Give a profile another name."""
         new_name = _checked_name(new_name)
         with self._transaction(self._writing) as connection, _unique(new_name):
             which = _profiles.c.id == _find(connection, name).id
             connection.execute(sa.update(_profiles).where(which).values(name=new_name, key=_key(new_name)))
-            renamed = _load(connection, new_name)
+            renamed = _load(connection, _find(connection, new_name))
         self._empty_log()
         return renamed
 
@@ -301,11 +268,7 @@ class ProfileStore:
         return erased
 
     def audio(self, name: str, utterance_id: str) -> np.ndarray:
-        """An utterance's waveform, (N,) float32, 16 kHz.
-
-        Raises:
-            UnknownUtterance: the profile has none of this id.
-        """
+        """An utterance's waveform, (N,) float32, 16 kHz."""
         with self._transaction(self._reading) as connection:
             flac = _find_utterance(connection, name, utterance_id).flac
         return _decoded(flac)
@@ -328,8 +291,11 @@ class ProfileStore:
             missing = [row.id for row in rows if row.id not in known]
             recordings = _recordings(connection, missing)
         if missing:
-            vectors = embed([_decoded(recordings[utterance]) for utterance in missing])
-            new = dict(zip(missing, _checked_vectors(vectors, len(missing)), strict=True))
+            n = len(missing)
+            vectors = np.asarray(embed([_decoded(recordings[utterance]) for utterance in missing]), dtype="<f4")
+            if vectors.ndim != 3 or len(vectors) != n:
+                raise ValueError(f"embed gave {vectors.shape} for {n} waveforms; expected ({n}, L, 2 D)")
+            new = dict(zip(missing, vectors, strict=True))
             with self._transaction(self._writing) as connection:
                 _insert_embeddings(connection, fingerprint, new)
             known |= new
@@ -338,10 +304,13 @@ class ProfileStore:
     def export(self, name: str) -> bytes:
         """All of a profile as a zip: profile.json and one FLAC file an utterance; embeddings are left out."""
         with self._transaction(self._reading) as connection:
-            profile = _load(connection, name)
-            rows = _utterance_rows(connection, _find(connection, name).id)
-            recordings = _recordings(connection, [row.id for row in rows])
-        return _packed(profile, [recordings[row.id] for row in rows])
+            profile = _find(connection, name)
+            rows = _utterance_rows(connection, profile.id)
+            flacs = _recordings(connection, [row.id for row in rows])
+        utterances = tuple(
+            ArchivedUtterance(row.emotion, row.duration_s, row.added, row.quality, flacs[row.id]) for row in rows
+        )
+        return pack(ArchivedProfile(profile.name, profile.created, utterances))
 
     def import_archive(self, content: bytes, name: str | None = None) -> Profile:
         """Make a profile of what `export` wrote; all of it or nothing. Utterances get new ids.
@@ -352,26 +321,28 @@ class ProfileStore:
 
         Raises:
             BadArchive: it is something else, or unsafe, or part of it cannot be read.
-            ProfileExists: the name is taken; another one can be given.
-            BadProfileName: the name given cannot be one.
         """
-        own_name, created, rows = _unpacked(content)
+        archived = unpack(content)
+        try:
+            own_name = _checked_name(archived.name)
+        except BadProfileName as error:
+            raise malformed(error) from None
         name = own_name if name is None else _checked_name(name)
+        rows = [_utterance_row(**vars(utterance)) for utterance in archived.utterances]
         with self._transaction(self._writing) as connection:
-            profile = _insert_profile(connection, name, created)
-            _insert_utterances(connection, profile, rows, replace=False)
-            return _load(connection, name)
+            profile = _insert_profile(connection, name, archived.created)
+            _insert_utterances(connection, profile.id, rows, replace=False)
+            return _load(connection, profile)
 
     def close(self) -> None:
         """Let go of the file; a later call opens it again."""
-        self._reading.dispose()
-        self._ready = False
+        self._ready = False  # no connection outlives its call
 
     def list(self) -> list[Profile]:
         """All profiles, by name."""
         with self._transaction(self._reading) as connection:
             people = connection.execute(sa.select(_profiles).order_by(_profiles.c.key)).all()
-            return [_profile(connection, row) for row in people]
+            return [_load(connection, row) for row in people]
 
     @contextmanager
     def _transaction(self, engine: sa.Engine) -> Iterator[sa.Connection]:
@@ -389,29 +360,27 @@ class ProfileStore:
             current = _is_current(connection, self.path.name)
         if not current:
             with self._writing.begin() as connection:
-                _make_schema(connection, self.path.name)
+                if not _is_current(connection, self.path.name):  # else another program was faster
+                    _metadata.create_all(connection)
+                    connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION_ID}")
+                    connection.exec_driver_sql(f"PRAGMA user_version={_SCHEMA_VERSION}")
         self._ready = True
 
     def _empty_log(self) -> bool:
         """Move the log's content into the database and cut it to nothing; whether no reader prevented that."""
         deadline = time.monotonic() + _PATIENCE_S
         with _in_words(self.path.name), closing(self._reading.raw_connection()) as connection:
-            while not (emptied := _checkpoint(connection)) and time.monotonic() < deadline:
+            while busy := connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > deadline:
+                    break
                 time.sleep(0.02)  # SQLite waits for readers by itself, not for another checkpoint
-        return emptied
+        return not busy
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where the driver guesses
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _checkpoint(connection: sa.PoolProxiedConnection) -> bool:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    busy, *_ = cursor.fetchone()
-    return not busy
 
 
 def _begin(connection: sa.Connection) -> None:
@@ -423,14 +392,13 @@ def _in_words(file_name: str) -> Iterator[None]:
     """Trouble with the file, told in words that name neither its folder nor what was to be stored."""
     try:
         yield
+        return
     except (DBAPIError, sqlite3.Error) as error:
         code = getattr(getattr(error, "orig", error), "sqlite_errorname", "an unnamed error")
-        trouble = next((words for start, words in _TROUBLES.items() if code.startswith(start)), None)
-        trouble = trouble or f"cannot be used ({code}); put back a copy, or move the file away"
+        unknown = f"cannot be used ({code}); put back a copy, or move the file away"
+        trouble = next((words for start, words in _TROUBLES.items() if code.startswith(start)), unknown)
     except OSError as error:
         trouble = f"cannot be made ({error.strerror}); check that you may write in its folder"
-    else:
-        return
     raise StoreUnusable(f"the database of profiles '{file_name}' {trouble}")
 
 
@@ -461,14 +429,6 @@ def _is_current(connection: sa.Connection, file_name: str) -> bool:
     return True
 
 
-def _make_schema(connection: sa.Connection, file_name: str) -> None:
-    if _is_current(connection, file_name):  # another program was faster
-        return
-    _metadata.create_all(connection)
-    connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION_ID}")
-    connection.exec_driver_sql(f"PRAGMA user_version={_SCHEMA_VERSION}")
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
@@ -491,33 +451,11 @@ def _key(name: str) -> str:
 def _find(connection: sa.Connection, name: str) -> sa.Row:
     row = connection.execute(sa.select(_profiles).where(_profiles.c.key == _key(name))).one_or_none()
     if row is None:
-        query = sa.select(_profiles.c.name).order_by(_profiles.c.key)
-        raise UnknownProfile(f"there is no profile {str(name)!r}; {_listed(connection.scalars(query).all())}")
+        names = connection.scalars(sa.select(_profiles.c.name).order_by(_profiles.c.key)).all()
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        known = f"there is {', '.join(names[:5])}{more}" if names else "there are none yet, enrol somebody first"
+        raise UnknownProfile(f"there is no profile {str(name)!r}; {known}")
     return row
-
-
-def _listed(names: Sequence[str]) -> str:
-    if not names:
-        return "there are none yet, enrol somebody first"
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"there is {', '.join(names[:5])}{more}"
-
-
-def _load(connection: sa.Connection, name: str) -> Profile:
-    return _profile(connection, _find(connection, name))
-
-
-def _profile(connection: sa.Connection, row: sa.Row) -> Profile:
-    rows = _utterance_rows(connection, row.id)
-    return Profile(row.name, row.created, tuple(_described(each._mapping, EnrolledUtterance) for each in rows))
-
-
-def _utterance_rows(connection: sa.Connection, profile: int) -> Sequence[sa.Row]:
-    """A profile's utterances in their order, without the recordings."""
-    columns = [column for column in _utterances.c if column.name != "flac"]
-    place = sa.case({emotion: place for place, emotion in enumerate(EMOTIONS)}, value=_utterances.c.emotion)
-    query = sa.select(*columns).where(_utterances.c.profile == profile)
-    return connection.execute(query.order_by(place, _utterances.c.added, _utterances.c.id)).all()
 
 
 def _find_utterance(connection: sa.Connection, name: str, utterance_id: str) -> sa.Row:
@@ -529,8 +467,21 @@ def _find_utterance(connection: sa.Connection, name: str, utterance_id: str) -> 
     return row
 
 
-def _described(row: Mapping, kind: type[_Kind]) -> _Kind:
-    return kind(**{item.name: row[item.name] for item in fields(kind)})
+def _utterance_rows(connection: sa.Connection, profile: int) -> Sequence[sa.Row]:
+    """A profile's utterances in the order of `EMOTIONS` and then of time, without the recordings."""
+    columns = [column for column in _utterances.c if column.name != "flac"]
+    place = sa.case({emotion: place for place, emotion in enumerate(EMOTIONS)}, value=_utterances.c.emotion)
+    query = sa.select(*columns).where(_utterances.c.profile == profile)
+    return connection.execute(query.order_by(place, _utterances.c.added, _utterances.c.id)).all()
+
+
+def _load(connection: sa.Connection, profile: sa.Row) -> Profile:
+    utterances = tuple(_enrolled(row._mapping) for row in _utterance_rows(connection, profile.id))
+    return Profile(profile.name, profile.created, utterances)
+
+
+def _enrolled(row: Mapping) -> EnrolledUtterance:
+    return EnrolledUtterance(**{item.name: row[item.name] for item in fields(EnrolledUtterance)})
 
 
 @contextmanager
@@ -541,10 +492,10 @@ def _unique(name: str) -> Iterator[None]:
         raise ProfileExists(f"there is a profile '{name}' already (case does not count); give another name") from None
 
 
-def _insert_profile(connection: sa.Connection, name: str, created: str) -> int:
+def _insert_profile(connection: sa.Connection, name: str, created: str) -> sa.Row:
     with _unique(name):
-        row = {"name": name, "key": _key(name), "created": created}
-        return connection.execute(sa.insert(_profiles).values(row)).inserted_primary_key[0]
+        connection.execute(sa.insert(_profiles).values(name=name, key=_key(name), created=created))
+    return _find(connection, name)
 
 
 def _insert_utterances(connection: sa.Connection, profile: int, rows: Sequence[dict], replace: bool) -> None:
@@ -577,47 +528,30 @@ def _known_embeddings(connection: sa.Connection, rows: Sequence[sa.Row], fingerp
     }
 
 
-def _checked_vectors(vectors: np.ndarray, n_waveforms: int) -> np.ndarray:
-    vectors = np.asarray(vectors, dtype="<f4")
-    if vectors.ndim != 3 or len(vectors) != n_waveforms:
-        raise ValueError(f"embed gave {vectors.shape} for {n_waveforms} waveforms; expected ({n_waveforms}, L, 2 D)")
-    return vectors
-
-
 def _insert_embeddings(connection: sa.Connection, fingerprint: str, vectors: dict[int, np.ndarray]) -> None:
     """Keep what was computed, but for utterances removed meanwhile: what is erased must not come back."""
-    there = set(connection.scalars(sa.select(_utterances.c.id).where(_utterances.c.id.in_(vectors))))
+    there = connection.scalars(sa.select(_utterances.c.id).where(_utterances.c.id.in_(vectors))).all()
     for utterance in there:
         n_layers, width = vectors[utterance].shape
         row = {"utterance": utterance, "fingerprint": fingerprint, "n_layers": n_layers, "width": width}
-        query = insert(_embeddings).on_conflict_do_nothing()
-        connection.execute(query, {**row, "vectors": vectors[utterance].tobytes()})
+        row["vectors"] = vectors[utterance].tobytes()
+        connection.execute(insert(_embeddings).on_conflict_do_nothing(), row)
 
 
 def _new_utterance(emotion: str, waveform: np.ndarray, quality: dict | None) -> dict:
-    emotion, flac = canonical_emotion(emotion, EMOTIONS), _encoded(waveform)
-    return _utterance_row(emotion, flac, read_recording(flac), _now(), quality)
+    emotion, flac = canonical_emotion(emotion, EMOTIONS), as_flac(waveform)
+    return _utterance_row(emotion, read_recording(flac).duration_s, _now(), quality, flac)
 
 
-def _utterance_row(emotion: str, flac: bytes, recording: Recording, added: str, quality: dict | None) -> dict:
+def _utterance_row(emotion: str, duration_s: float, added: str, quality: dict | None, flac: bytes) -> dict:
     return {
         "utterance_id": uuid4().hex,
         "emotion": emotion,
-        "duration_s": recording.duration_s,
+        "duration_s": duration_s,
         "added": added,
         "quality": json.loads(json.dumps(quality or {}), parse_constant=lambda _: None),  # nan is null
         "flac": flac,
     }
-
-
-def _encoded(waveform: np.ndarray) -> bytes:
-    """FLAC with 16 bits, of (N,) float32 in [-1, 1] at 16 kHz."""
-    waveform = np.asarray(waveform, dtype=np.float32)
-    if waveform.ndim != 1 or not np.isfinite(waveform).all():
-        raise AudioRejected("not_finite", "the waveform is not one row of finite samples; record it again")
-    stream = io.BytesIO()
-    soundfile.write(stream, np.clip(waveform, -1.0, 1.0), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return stream.getvalue()
 
 
 def _decoded(flac: bytes) -> np.ndarray:
@@ -625,118 +559,3 @@ def _decoded(flac: bytes) -> np.ndarray:
         return read_recording(flac).waveform
     except AudioRejected:
         raise StoreUnusable("a stored recording is damaged; remove it and record it again") from None
-
-
-def _packed(profile: Profile, recordings: Sequence[bytes]) -> bytes:
-    names = [f"{place:02d}_{utterance.emotion}.flac" for place, utterance in enumerate(profile.utterances, 1)]
-    kept = ("emotion", "duration_s", "added", "quality")
-    listed = [
-        {"file": name, **{key: getattr(utterance, key) for key in kept}}
-        for name, utterance in zip(names, profile.utterances, strict=True)
-    ]
-    head = {"format": _ARCHIVE_FORMAT, "version": _ARCHIVE_VERSION, "name": profile.name, "created": profile.created}
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("profile.json", json.dumps({**head, "utterances": listed}, indent=2, ensure_ascii=False))
-        for name, flac in zip(names, recordings, strict=True):
-            archive.writestr(name, flac)
-    return stream.getvalue()
-
-
-def _unpacked(content: bytes) -> tuple[str, str, list[dict]]:
-    """Name, time of creation and utterances of an archive; nothing of it touches the disk."""
-    files = _files(content)
-    try:
-        document = _document(files.pop("profile.json"))
-        _check_format(document["format"], document["version"])
-        name, created = _checked_name(document["name"]), _iso(document["created"])
-        return name, created, [_archived_utterance(entry, files) for entry in document["utterances"]]
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        if isinstance(error, BadArchive):
-            raise
-        raise BadArchive(
-            f"the archive's profile.json is missing or malformed ({_reason(error)}); export the profile again"
-        ) from None
-
-
-def _document(content: bytes) -> dict:
-    if len(content) > _MAX_DOCUMENT:
-        raise BadArchive("the archive's profile.json is far too long; choose a file that was exported here")
-    return json.loads(content)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"'{error.args[0]}' is not there"
-    return "not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)[:200]
-
-
-def _check_format(form: object, version: object) -> None:
-    if form != _ARCHIVE_FORMAT or type(version) is not int or version < 1:
-        raise BadArchive("the archive holds something other than a profile; choose a file that was exported here")
-    if version > _ARCHIVE_VERSION:
-        raise BadArchive(f"the archive has format {version}, this program knows {_ARCHIVE_VERSION}; update the program")
-
-
-def _iso(text: str) -> str:
-    return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="milliseconds")
-
-
-def _archived_utterance(entry: dict, files: dict[str, bytes]) -> dict:
-    content = files.pop(entry["file"])  # each file once, or a small archive could fill the disk
-    try:
-        recording = read_recording(content)
-        emotion = canonical_emotion(entry["emotion"], EMOTIONS)
-    except (AudioRejected, UnknownEmotion) as error:
-        raise BadArchive(f"the archive's file {entry['file']!r} cannot be used: {error}") from None
-    if not isinstance(entry["quality"], dict):
-        raise TypeError("'quality' is not an object")
-    flac = content if _is_ours(content) else _encoded(recording.waveform)
-    return _utterance_row(emotion, flac, recording, _iso(entry["added"]), entry["quality"])
-
-
-def _is_ours(content: bytes) -> bool:
-    info = soundfile.info(io.BytesIO(content))
-    return (info.format, info.subtype, info.samplerate, info.channels) == ("FLAC", "PCM_16", SAMPLE_RATE, 1)
-
-
-def _files(content: bytes) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = archive.infolist()
-            _check_entries(entries)
-            return _read_all(archive, entries)
-    except BadArchive:
-        raise
-    # zipfile says that something is wrong in all these ways: damaged, encrypted, of an unknown kind, cut short
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, RuntimeError, ValueError, OSError, EOFError):
-        raise BadArchive("the file is not a zip that can be read; choose a file that was exported here") from None
-
-
-def _check_entries(entries: Sequence[zipfile.ZipInfo]) -> None:
-    for entry in entries:
-        posix, windows = PurePosixPath(entry.filename), PureWindowsPath(entry.filename)
-        if posix.is_absolute() or windows.anchor or ".." in windows.parts:
-            raise BadArchive(f"the archive's file {entry.filename[:80]!r} points outside the archive; do not trust it")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile unpacks others unbounded
-            raise BadArchive("the archive is compressed in an unusual way; choose a file that was exported here")
-    if sum(entry.file_size for entry in entries) > _MAX_UNPACKED:
-        raise _too_large()
-
-
-def _read_all(archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo]) -> dict[str, bytes]:
-    """Every file's content; sizes are counted again while reading, for the headers may lie."""
-    files, left = {}, _MAX_UNPACKED
-    for entry in entries:
-        with archive.open(entry) as file:
-            files[entry.filename] = file.read(left + 1)
-        left -= len(files[entry.filename])
-        if left < 0:
-            raise _too_large()
-    return files
-
-
-def _too_large() -> BadArchive:
-    return BadArchive(
-        f"the archive unpacks to more than {_MAX_UNPACKED // 10**6} MB; a profile has far less, choose another file"
-    )

@@ -76,7 +76,7 @@ def crossvalidate(
     """
     _check(recipes)
     corpus = in_label_set(corpus, recipes[0].data)
-    utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, say)
+    utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, device, say)
     choice = first_of_each(corpus)
     folds = speaker_folds(corpus, design.n_folds)
     runs, leaks = [], []
@@ -159,7 +159,7 @@ def _train_fold(recipe, utterances, encoder, choice, seed, fold, test, device) -
     speaker = corpus.table["speaker"]
     usable = target_rows(corpus, choice)
     others = sorted(set(speaker) - set(test))
-    dev = draw_dev_speakers(corpus, others, recipe.training.n_dev_per_gender, np.random.default_rng([seed, fold]))
+    dev = draw_dev_speakers(corpus, others, recipe.training.dev_share, np.random.default_rng([seed, fold]))
     train = ~speaker.isin([*test, *dev])
     check_leaks(corpus.table[train], corpus.table[speaker.isin(dev)])
     plan = Plan(

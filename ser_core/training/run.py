@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each, target_rows
 from ser_core.data.manifest import BadCorpus, Corpus, check_leaks
 from ser_core.encoders import load_encoder
-from ser_core.encoders.base import SpeechEncoder
+from ser_core.encoders.base import SpeechEncoder, choose_device
 from ser_core.encoders.cache import EmbeddingCache
 from ser_core.labels import APP_EMOTIONS
 from ser_core.methods import METHODS
@@ -66,7 +67,7 @@ def _train(recipe, corpus, folder, workspace, seed, device, say) -> Method:
     encoder = None
     if not METHODS[recipe.method].hears_waveforms:
         encoder = load_encoder(recipe.encoder.name, recipe.encoder.source or None, (workspace.models,))
-    utterances = embedded(corpus, class_set(corpus, recipe.data), encoder, workspace, say)
+    utterances = embedded(corpus, class_set(corpus, recipe.data), encoder, workspace, device, say)
     choice = first_of_each(corpus)
     seeded(seed)
     method = build_method(recipe, encoder, utterances.emotions)
@@ -99,13 +100,14 @@ def embedded(
     emotions: tuple[str, ...],
     encoder: SpeechEncoder | None,
     workspace: Workspace,
+    device: str,
     say: Callable[[str], None],
 ) -> Utterances:
     """The corpus with its cached features, or without where there is no encoder to hear it."""
     if encoder is None:
         return Utterances(corpus, emotions)
     start = time.perf_counter()
-    cache = EmbeddingCache(workspace.embeddings, encoder)
+    cache = EmbeddingCache(workspace.embeddings, encoder.to(choose_device(device)))
     features = cache.embed(corpus.table["path"].to_list())
     if cache.n_read:
         say(f"embedded {cache.n_read} of {len(corpus)} utterances in {time.perf_counter() - start:.0f} s")
@@ -156,7 +158,7 @@ def split_rows(corpus: Corpus, recipe: Recipe, rng: np.random.Generator) -> dict
         split = read_split(recipe.data.split)
         rows = {"dev": speakers.isin(split.dev), "test": speakers.isin(split.test)}
     else:
-        dev = draw_dev_speakers(corpus, sorted(speakers.unique()), recipe.training.n_dev_per_gender, rng)
+        dev = draw_dev_speakers(corpus, sorted(speakers.unique()), recipe.training.dev_share, rng)
         rows = {"dev": speakers.isin(dev), "test": speakers.isin([])}
     rows["train"] = ~(rows["dev"] | rows["test"])
     check_leaks(corpus.table[rows["train"]], corpus.table[rows["dev"]])
@@ -165,8 +167,8 @@ def split_rows(corpus: Corpus, recipe: Recipe, rng: np.random.Generator) -> dict
     return {name: mask.to_numpy() for name, mask in rows.items()}
 
 
-def draw_dev_speakers(corpus: Corpus, speakers: list[str], per_gender: int, rng: np.random.Generator) -> list[str]:
-    """Some of the training speakers, as many of each gender, at least one left to train.
+def draw_dev_speakers(corpus: Corpus, speakers: list[str], share: float, rng: np.random.Generator) -> list[str]:
+    """Some of the training speakers at random, genders in turn; at least one, and at least one is left to train.
 
     Raises:
         BadCorpus: fewer than two speakers.
@@ -176,11 +178,14 @@ def draw_dev_speakers(corpus: Corpus, speakers: list[str], per_gender: int, rng:
             f"{corpus.name}: {len(speakers)} speakers are too few to train; dev speakers must be others than train speakers"
         )
     gender = corpus.table.groupby("speaker")["gender"].first()
-    chosen = []
-    for name in sorted(set(gender[speakers])):
-        same = [speaker for speaker in speakers if gender[speaker] == name]
-        chosen += list(rng.permutation(same)[: min(per_gender, max(1, len(same) - 1))])
-    return chosen[: len(speakers) - 1]
+    queues = [
+        list(rng.permutation([one for one in speakers if gender[one] == name])) for name in sorted({*gender[speakers]})
+    ]
+    turns = [
+        speaker for turn in zip_longest(*(queues[place] for place in rng.permutation(len(queues)))) for speaker in turn
+    ]
+    n_dev = min(len(speakers) - 1, max(1, round(share * len(speakers))))
+    return [str(speaker) for speaker in turns if speaker is not None][:n_dev]
 
 
 def provenance() -> dict:

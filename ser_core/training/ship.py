@@ -61,7 +61,7 @@ def build(
     recipes = [_for_the_app(read_recipe(recipe), encoder_name, encoder_source) for recipe in RECIPES]
     corpus = in_label_set(corpus, recipes[0].data)
     encoder = load_encoder(encoder_name, encoder_source or None, (workspace.models,))
-    utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, say)
+    utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, device, say)
     choice = first_of_each(corpus)
     folder.mkdir(parents=True, exist_ok=True)
     parts = []

@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ser_core.data.audio import SAMPLE_RATE, AudioRejected
-from ser_core.inference import profiles
+from ser_core.inference import archives, profiles
 from ser_core.inference.profiles import (
     BadArchive,
     BadProfileName,
@@ -508,8 +508,8 @@ def test_a_zip_bomb_whose_header_lies_is_refused_while_it_is_read(ann, monkeypat
     lying = content.replace((5 * 10**6).to_bytes(4, "little"), (100).to_bytes(4, "little"))
     with pytest.raises(BadArchive):
         ann.import_archive(lying)
-    monkeypatch.setattr(profiles, "_check_entries", lambda entries: None)  # the second guard alone
-    monkeypatch.setattr(profiles, "_MAX_UNPACKED", 10**6)
+    monkeypatch.setattr(archives, "_check_entries", lambda entries: None)  # the second guard alone
+    monkeypatch.setattr(archives, "_MAX_UNPACKED", 10**6)
     with pytest.raises(BadArchive, match="more than 1 MB"):
         ann.import_archive(content)
 

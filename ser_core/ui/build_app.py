@@ -1,0 +1,49 @@
+"""The page: its tabs and how it is served."""
+
+import gradio as gr
+from fastapi import FastAPI
+
+from ser_core.data.audio import UTTERANCE
+from ser_core.ui import compare, enrol
+from ser_core.ui.services import Services, for_people
+from ser_core.ui.theme import CSS, HEADER, THEME
+
+_DELETE_UPLOADS = (600, 3600)
+"""Every ten minutes, what is older than an hour; all of it when the app ends."""
+
+
+def build_page(services: Services) -> gr.Blocks:
+    """The tabs, and the choice of a profile that they share."""
+    with gr.Blocks(title="Attune", analytics_enabled=False, delete_cache=_DELETE_UPLOADS) as page:
+        # in the browser, so that a reload finds it again: nothing but the name; the secret hides nothing from anybody
+        chosen = gr.BrowserState(enrol.NOBODY, storage_key="attune-profile", secret="attune")
+        gr.HTML(HEADER)
+        with gr.Tabs():
+            with gr.Tab("Enrol", id="enrol"):
+                enrol.build(services, chosen)
+            with gr.Tab("Compare", id="compare") as tab:
+                compare.build(services, chosen, tab, page)
+        found = for_people(enrol.restore_choice, services)
+        page.load(found, chosen, chosen, api_visibility="private", show_progress="hidden")
+    return page.queue(max_size=16, default_concurrency_limit=2, api_open=False)
+
+
+def build_app(services: Services) -> FastAPI:
+    """The page as a web application, closed in every way that gradio leaves open."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    return gr.mount_gradio_app(
+        app,
+        build_page(services),
+        path="/",
+        theme=THEME,
+        css=CSS,
+        max_file_size=UTTERANCE.max_bytes,
+        run_history=False,
+        footer_links=[],
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        show_error=False,
+        allowed_paths=[],
+        pwa=False,
+    )

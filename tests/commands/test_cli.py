@@ -1,0 +1,274 @@
+"""The command line as people and machines use it: answers, stable JSON, and one clear line for bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_core.__main__ import main
+from ser_core.commands import COMMANDS
+from ser_core.data.corpora.synthetic import buzz
+from ser_core.labels import APP_EMOTIONS
+
+RATE = 16_000
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return str(tmp_path / "workspace")
+
+
+@pytest.fixture
+def clips(tmp_path) -> dict[str, Path]:
+    files = {}
+    for place, emotion in enumerate(APP_EMOTIONS):
+        files[emotion] = tmp_path / f"{emotion}.wav"
+        voice = np.tile(buzz(place, ("neutral", "anger", "sadness")[place % 3], 0, np.random.default_rng(place)), 2)
+        soundfile.write(files[emotion], voice, RATE)
+    return files
+
+
+@pytest.fixture
+def attune(workspace, capsys):
+    """Run a command; (exit code, standard output, standard error)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = main([*map(str, arguments), "--workspace", workspace])
+        except SystemExit as error:
+            code = error.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def _clip_arguments(clips: dict[str, Path], flag: str = "--clip") -> list[str]:
+    return [part for emotion, file in clips.items() for part in (flag, f"{emotion}={file}")]
+
+
+def test_every_command_has_help(capsys):
+    for name in COMMANDS:
+        with pytest.raises(SystemExit) as stop:
+            main([name, "--help"])
+        assert stop.value.code == 0
+        assert "--workspace" in capsys.readouterr().out
+
+
+def test_predict_answers_in_the_stable_form(attune, clips, tiny_model):
+    code, out, err = attune("predict", clips["anger"], "--model", tiny_model, "--json")
+    [answer] = json.loads(out)
+    assert code == 0
+    assert {"path", "model", "profile", "baseline", "personalised", "attention", "milliseconds"} <= set(answer)
+    assert (
+        answer["model"] == "tiny"
+        and answer["profile"] is None
+        and answer["personalised"] is None
+        and answer["attention"] is None
+    )
+    assert list(answer["baseline"]["probabilities"]) == list(APP_EMOTIONS)
+    assert sum(answer["baseline"]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    assert answer["baseline"]["emotion"] == max(APP_EMOTIONS, key=answer["baseline"]["probabilities"].get)
+    assert set(answer["milliseconds"]) == {"decode", "encode", "personalise", "total"}
+
+
+def test_enrolling_by_profile_and_for_one_call_give_the_same_answers(attune, clips, tiny_model):
+    code, out, _ = attune("enrol", "me", *_clip_arguments(clips), "--json")
+    assert code == 0 and json.loads(out)["emotions"] == list(APP_EMOTIONS)
+    _, stored, _ = attune("predict", clips["fear"], "--profile", "me", "--model", tiny_model, "--json")
+    _, once, _ = attune("predict", clips["fear"], *_clip_arguments(clips, "--enrol"), "--model", tiny_model, "--json")
+    [stored], [once] = json.loads(stored), json.loads(once)
+    assert stored["profile"] == "me" and stored["personalised"] is not None
+    for emotion in APP_EMOTIONS:
+        assert stored["personalised"]["probabilities"][emotion] == pytest.approx(
+            once["personalised"]["probabilities"][emotion], abs=1e-3
+        )
+
+
+def test_attention_names_the_enrolled_utterances_and_sums_to_one(attune, clips, tiny_model):
+    _, out, _ = attune(
+        "predict",
+        clips["fear"],
+        *_clip_arguments(clips, "--enrol"),
+        "--model",
+        tiny_model,
+        "--personaliser",
+        "enrolment_attention",
+        "--json",
+    )
+    attention = json.loads(out)[0]["attention"]
+    assert len(attention) == 7 and sum(attention.values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_with_several_files_the_order_is_kept_and_a_bad_one_is_an_error_object(attune, clips, tiny_model, tmp_path):
+    (tmp_path / "bad.wav").write_text("this is no audio")
+    code, out, _ = attune(
+        "predict", clips["fear"], tmp_path / "bad.wav", clips["anger"], "--model", tiny_model, "--json"
+    )
+    first, bad, last = json.loads(out)
+    assert code == 2
+    assert "baseline" in first and "baseline" in last and bad["error"]["code"] == "undecodable"
+    assert [answer["path"] for answer in (first, bad, last)] == [
+        str(clips["fear"]),
+        str(tmp_path / "bad.wav"),
+        str(clips["anger"]),
+    ]
+
+
+def test_predict_speaks_to_people_too(attune, clips, tiny_model):
+    code, out, _ = attune("predict", clips["fear"], *_clip_arguments(clips, "--enrol"), "--model", tiny_model)
+    assert code == 0 and "baseline" in out and "personalised" in out and "ms" in out
+
+
+def test_profiles_are_listed_shown_exported_erased_and_imported(attune, clips, tiny_model, tmp_path):
+    attune("enrol", "me", *_clip_arguments(clips))
+    assert "me: 7 recordings" in attune("profiles", "list")[1]
+    assert attune("profiles", "show", "me")[1].count(" s ") == 7
+    before = attune("predict", clips["fear"], "--profile", "me", "--model", tiny_model, "--json")[1]
+    assert attune("profiles", "export", "me", tmp_path / "me.zip")[0] == 0
+    assert "erased me: 7 recordings" in attune("profiles", "delete", "me")[1]
+    assert attune("predict", clips["fear"], "--profile", "me", "--model", tiny_model)[0] == 2
+    assert attune("profiles", "import", tmp_path / "me.zip")[0] == 0
+    after = attune("predict", clips["fear"], "--profile", "me", "--model", tiny_model, "--json")[1]
+    assert json.loads(before)[0]["personalised"] == json.loads(after)[0]["personalised"]
+
+
+def _silence(path: Path, seconds: float = 2.0) -> Path:
+    soundfile.write(path, np.zeros(int(seconds * RATE)), RATE)
+    return path
+
+
+def _bad_input(folder: Path) -> dict[str, tuple[list[object], str]]:
+    """What a person may get wrong: arguments, and a word the one line must hold."""
+    good = folder / "good.wav"
+    soundfile.write(good, np.tile(buzz(1, "neutral", 0, np.random.default_rng(0)), 2), RATE)
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("hello")
+    nan = np.full(RATE, np.nan, dtype=np.float32)
+    soundfile.write(folder / "nan.wav", nan, RATE, subtype="FLOAT")
+    soundfile.write(folder / "short.wav", np.ones(RATE // 10) * 0.1, RATE)
+    soundfile.write(folder / "clipped.wav", np.clip(5 * np.sin(np.arange(RATE * 2) * 0.1), -1, 1), RATE)
+    (folder / "half").mkdir()
+    return {
+        "empty file": (["enrol", "me", "--clip", f"anger={folder / 'empty.wav'}"], "empty"),
+        "text renamed .wav": (["enrol", "me", "--clip", f"anger={folder / 'text.wav'}"], "not audio"),
+        "not numbers": (["enrol", "me", "--clip", f"anger={folder / 'nan.wav'}"], "not numbers"),
+        "too short": (["enrol", "me", "--clip", f"anger={folder / 'short.wav'}"], "0.10 s"),
+        "clipped": (["enrol", "me", "--clip", f"anger={folder / 'clipped.wav'}"], "clipped"),
+        "silent": (["enrol", "me", "--clip", f"anger={_silence(folder / 'silent.wav')}"], "silent"),
+        "one bad of two": (
+            ["enrol", "me", "--clip", f"fear={good}", "--clip", f"anger={folder / 'text.wav'}"],
+            "not audio",
+        ),
+        "no such emotion": (["enrol", "me", "--clip", f"envy={good}"], "'envy'"),
+        "a corpus' emotion": (["enrol", "me", "--clip", f"boredom={good}"], "boredom"),
+        "no equals sign": (["enrol", "me", "--clip", str(good)], "EMOTION=FILE"),
+        "no clip at all": (["enrol", "me"], "--clip"),
+        "no such file": (["enrol", "me", "--clip", f"anger={folder / 'nowhere.wav'}"], "no file"),
+        "a bad name": (["enrol", "../me", "--clip", f"anger={good}"], "name"),
+        "no such profile": (["predict", good, "--profile", "nobody"], "nobody"),
+        "no such model": (["predict", good, "--model", "enormous"], "enormous"),
+        "no such corpus": (["corpora", "check", f"ravdess={folder / 'nowhere'}"], "nowhere"),
+        "an empty corpus": (["corpora", "check", f"ravdess={folder / 'half'}"], "Actor_NN"),
+        "no such recipe": (["train", "nothing", "--corpus", f"synthetic={folder / 'toy'}"], "nothing"),
+        "no such encoder": (
+            ["train", "baseline", "--corpus", f"synthetic={folder / 'toy'}", "--encoder", "huge"],
+            "huge",
+        ),
+        "no such command": (["dance"], "dance"),
+        "no such archive": (["profiles", "import", folder / "none.zip"], "none.zip"),
+        "a strange recording length": (["record", folder / "r.wav", "--seconds", "999"], "999"),
+    }
+
+
+@pytest.mark.parametrize("case", [
+    "empty file", "text renamed .wav", "not numbers", "too short", "clipped", "silent", "one bad of two", "no such emotion",
+    "a corpus' emotion", "no equals sign", "no clip at all", "no such file", "a bad name", "no such profile", "no such model",
+    "no such corpus", "an empty corpus", "no such recipe", "no such encoder", "no such command", "no such archive",
+    "a strange recording length",
+])  # fmt: skip
+def test_bad_input_is_one_clear_line_exit_code_2_and_nothing_stored(case, attune, tmp_path, tiny_model):
+    arguments, word = _bad_input(tmp_path)[case]
+    if arguments[0] == "predict" and "--model" not in arguments:
+        arguments = [*arguments, "--model", tiny_model]
+    code, out, err = attune(*arguments)
+    lines = [line for line in err.splitlines() if not line.startswith("  ")]
+    assert code == 2 and out == ""
+    assert len(lines) == 1 and word in lines[0] and "Traceback" not in err
+    for argument in arguments:  # what was typed may be repeated, no other path
+        err = err.replace(str(argument), "")
+    assert str(tmp_path) not in err
+    assert json.loads(attune("profiles", "list", "--json")[1]) == []
+
+
+def test_odd_but_good_recordings_are_taken_with_a_warning(attune, tiny_model, tmp_path):
+    voice = np.tile(buzz(1, "neutral", 0, np.random.default_rng(0)), 2)
+    soundfile.write(tmp_path / "telephone..wav", np.stack([voice[::2], voice[::2]], axis=1), 8_000)
+    code, out, _ = attune("predict", tmp_path / "telephone..wav", "--model", tiny_model, "--json")
+    assert code == 0
+    assert [word for word in ("strange name", "8000 Hz", "2 channels") if word in " ".join(json.loads(out)[0]["warnings"])] == [
+        "strange name", "8000 Hz", "2 channels",
+    ]  # fmt: skip
+
+
+def test_a_corpus_is_described_and_what_is_wrong_is_said(attune, tmp_path):
+    code, out, _ = attune("corpora", "check", f"synthetic={tmp_path / 'toy'}", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["utterances"] == 128 and found["genders"] == {"female": 4, "male": 4}
+    assert found["speakers"]["synthetic_0"] == {"anger": 4, "happiness": 4, "neutral": 4, "sadness": 4}
+    assert "synthetic: 128 utterances of 8 speakers" in attune("corpora", "check", f"synthetic={tmp_path / 'toy'}")[1]
+
+
+def test_crossvalidate_and_train_run_from_the_command_line(attune, tiny_model, tmp_path):
+    where = [
+        "--corpus",
+        f"synthetic={tmp_path / 'toy'}",
+        "--encoder",
+        f"compact={tiny_model / 'encoder'}",
+        "--device",
+        "cpu",
+    ]
+    code, out, _ = attune("crossvalidate", "smoke", *where, "--folds", 2, "--seeds", 1, "--output", tmp_path / "cv")
+    assert code == 0 and out.startswith("| method | UAR |") and (tmp_path / "cv" / "predictions.csv").is_file()
+    code, out, _ = attune("train", "smoke", *where)
+    assert code == 0 and (Path(out.strip()) / "checkpoint" / "weights.safetensors").is_file()
+
+
+def test_models_says_what_can_be_used_and_why_not_the_rest(attune, monkeypatch):
+    monkeypatch.delenv("SER_WEIGHTS")
+    code, out, _ = attune("models", "--json")
+    by_name = {model["name"]: model for model in json.loads(out)}
+    assert code == 0 and by_name["compact"]["available"]
+    assert (
+        not by_name["whisper-tiny.en"]["available"]
+        and "models fetch whisper-tiny.en" in by_name["whisper-tiny.en"]["reason"]
+    )
+    assert "compact            default" in attune("models")[1]
+
+
+def test_fetching_something_that_is_not_there_is_refused(attune):
+    code, _, err = attune("models", "fetch", "enormous")
+    assert code == 2 and "enormous" in err
+
+
+def test_started_as_a_module_machines_get_json_alone_on_standard_output(clips, tiny_model, workspace):
+    command = [
+        sys.executable,
+        "-m",
+        "ser_core",
+        "predict",
+        str(clips["fear"]),
+        "--model",
+        str(tiny_model),
+        "--json",
+        "--workspace",
+        workspace,
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
+    )
+    assert done.returncode == 0 and isinstance(json.loads(done.stdout), list), done.stderr

@@ -1,0 +1,304 @@
+"""Trainer, run folder and cross-validation on the toy corpus: the protocol's promises, checked from what was written."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ser_core.data.batches import Utterances
+from ser_core.data.enrolment import first_of_each, target_rows
+from ser_core.data.manifest import BadCorpus, LeakingSplit
+from ser_core.encoders.compact import Compact, CompactSettings
+from ser_core.inference.predict import probabilities
+from ser_core.methods import METHODS
+from ser_core.methods.base import FeatureShape
+from ser_core.methods.checkpoint import load_method
+from ser_core.recipe import BadRecipe, Recipe, TrainingSettings, read_recipe
+from ser_core.training.crossvalidation import Design, crossvalidate, speaker_folds
+from ser_core.training.run import embedded, train
+from ser_core.training.trainer import Plan, TrainingDiverged, fit, seeded
+from ser_core.workspace import open_workspace
+
+FEW = TrainingSettings(epochs=3, batch_size=16, learning_rate=1e-3)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return open_workspace(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    torch.manual_seed(0)
+    settings = CompactSettings(
+        width=32, n_transformer_layers=2, n_heads=2, feedforward=64, position_kernel=7, position_groups=4
+    )
+    return Compact(settings, "compact-test").eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def utterances(synthetic_corpus, encoder, workspace):
+    return embedded(synthetic_corpus, synthetic_corpus.emotions, encoder, workspace, "cpu", lambda line: None)
+
+
+def _plan(utterances: Utterances) -> Plan:
+    corpus = utterances.corpus
+    choice = first_of_each(corpus)
+    usable, speaker = target_rows(corpus, choice), corpus.table["speaker"]
+    dev = speaker.isin(["synthetic_6", "synthetic_7"])
+    return Plan(np.flatnonzero(usable & ~dev), np.flatnonzero(usable & dev), utterances.enrolment_rows(choice))
+
+
+def _method(name: str, utterances: Utterances, seed: int = 0):
+    seeded(seed)
+    n_layers, n_values = utterances.features.shape[1:]
+    return METHODS[name].build(
+        {"embedding": 16, "hidden": 16}, FeatureShape(n_layers, n_values, (1,)), utterances.emotions, "test"
+    )
+
+
+def test_training_lowers_the_loss_and_reports_every_epoch(utterances):
+    records = []
+    fit(
+        _method("baseline", utterances),
+        utterances,
+        _plan(utterances),
+        replace(FEW, epochs=12),
+        0,
+        "cpu",
+        records.append,
+    )
+    assert [record["epoch"] for record in records] == list(range(1, 13))
+    assert records[-1]["emotion"] < records[0]["emotion"]
+    assert all({"stage", "emotion", "dev_uar", "seconds"} <= set(record) for record in records)
+
+
+@pytest.mark.parametrize("name", ["baseline", "enrolment_attention", "speaker_reference"])
+def test_the_same_seed_gives_the_same_network_and_another_seed_another(name, utterances):
+    plan = _plan(utterances)
+    first, again, other = (
+        probabilities(
+            fit(_method(name, utterances, seed), utterances, plan, FEW, seed, "cpu"),
+            utterances,
+            plan.dev,
+            plan.enrolment,
+        )
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
+def test_the_best_epoch_on_dev_is_kept_not_the_last(utterances):
+    from ser_core.evaluation.performance import uar
+
+    plan, records = _plan(utterances), []
+    method = fit(
+        _method("baseline", utterances),
+        utterances,
+        plan,
+        replace(FEW, epochs=8, learning_rate=5e-3),
+        0,
+        "cpu",
+        records.append,
+    )
+    predicted = probabilities(method, utterances, plan.dev, plan.enrolment).argmax(axis=1)
+    assert uar(utterances.emotion[plan.dev], predicted) == pytest.approx(max(record["dev_uar"] for record in records))
+
+
+def test_patience_stops_early(utterances):
+    records = []
+    settings = replace(FEW, epochs=30, patience=2, learning_rate=1e-9)
+    fit(_method("baseline", utterances), utterances, _plan(utterances), settings, 0, "cpu", records.append)
+    assert len(records) == 3
+
+
+def test_a_loss_that_is_no_number_stops_the_run_in_words(utterances):
+    broken = replace(utterances, features=utterances.features * torch.nan)
+    with pytest.raises(TrainingDiverged, match="lower the learning rate"):
+        fit(_method("baseline", broken), broken, _plan(broken), FEW, 0, "cpu")
+
+
+def _recipe(name: str, **training) -> Recipe:
+    return replace(read_recipe(name), settings={"embedding": 16, "hidden": 16}, training=replace(FEW, **training))
+
+
+def test_a_run_folder_holds_what_was_asked_what_happened_and_the_weights(
+    synthetic_corpus, workspace, tmp_path, monkeypatch
+):
+    torch.manual_seed(0)
+    Compact(
+        CompactSettings(
+            width=32, n_transformer_layers=1, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
+        )
+    ).save(tmp_path / "encoder")
+    recipe = _recipe("speaker_reference").with_encoder("compact", str(tmp_path / "encoder"))
+    method = train(recipe, synthetic_corpus, tmp_path / "run", workspace, seed=3, device="cpu", say=lambda line: None)
+    asked = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert asked["seed"] == 3 and asked["method"] == "speaker_reference" and asked["training"]["epochs"] == 3
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "finished"
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 3
+    again = load_method(tmp_path / "run" / "checkpoint")
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in method.state_dict().items())
+
+
+def test_a_run_that_fails_says_so_in_its_folder(synthetic_corpus, workspace, tmp_path):
+    recipe = replace(_recipe("baseline"), data=replace(_recipe("baseline").data, split="nowhere")).with_encoder(
+        "compact", str(tmp_path)
+    )
+    with pytest.raises(ValueError, match="not on this machine|no recipe"):
+        train(recipe, synthetic_corpus, tmp_path / "run", workspace, device="cpu", say=lambda line: None)
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["state"] == "failed" and status["error"]
+
+
+RECIPES = ("baseline", "enrolment_attention", "speaker_reference")
+
+
+@pytest.fixture(scope="module")
+def written(synthetic_corpus, encoder, workspace, tmp_path_factory):
+    output = tmp_path_factory.mktemp("crossvalidation")
+    recipes = [_recipe(name) for name in RECIPES]
+    crossvalidate(
+        recipes,
+        synthetic_corpus,
+        encoder,
+        Design(n_folds=4, n_seeds=2, n_draws=2),
+        output,
+        workspace,
+        "cpu",
+        lambda line: None,
+    )
+    return output
+
+
+def test_predictions_have_one_row_for_each_target_method_and_seed(written, synthetic_corpus):
+    table = pd.read_csv(written / "predictions.csv")
+    probability = [f"p_{emotion}" for emotion in synthetic_corpus.emotions]
+    assert {
+        "utterance_id",
+        "path",
+        "corpus",
+        "speaker",
+        "gender",
+        "emotion",
+        "method",
+        "seed",
+        "fold",
+        "predicted_emotion",
+        *probability,
+    } <= set(table.columns)
+    assert not table.duplicated(["utterance_id", "method", "seed"]).any()
+    assert len(table) == (128 - 8 * 4) * 3 * 2
+    np.testing.assert_allclose(table[probability].sum(axis=1), 1, atol=1e-3)
+    likeliest = table[probability].idxmax(axis=1).str.removeprefix("p_")
+    assert (likeliest == table["predicted_emotion"]).mean() > 0.99  # ties after rounding
+
+
+def test_enrolment_utterances_are_nobodys_targets_and_all_methods_have_the_same(written):
+    table, enrolled = pd.read_csv(written / "predictions.csv"), pd.read_csv(written / "enrolment.csv")
+    assert {"speaker", "emotion", "utterance_id"} <= set(enrolled.columns) and len(enrolled) == 8 * 4
+    assert not set(enrolled["utterance_id"]) & set(table["utterance_id"])
+    targets = table.groupby(["method", "seed"])["utterance_id"].agg(lambda ids: tuple(sorted(ids)))
+    assert targets.nunique() == 1
+
+
+def test_the_alphabetically_first_utterance_of_each_class_enrols(written, synthetic_corpus):
+    enrolled = pd.read_csv(written / "enrolment.csv").set_index(["speaker", "emotion"])["utterance_id"]
+    for key, part in synthetic_corpus.table.reset_index().groupby(["speaker", "emotion"]):
+        assert enrolled[key] == sorted(part["utterance_id"])[0]
+
+
+def test_folds_hold_consecutive_speakers_and_each_is_tested_once(written):
+    table = pd.read_csv(written / "predictions.csv")
+    folds = table.groupby("fold")["speaker"].agg(lambda speakers: sorted(set(speakers)))
+    assert folds.to_list() == [[f"synthetic_{2 * fold}", f"synthetic_{2 * fold + 1}"] for fold in range(4)]
+
+
+def test_the_report_says_how_it_came_about(written):
+    report = json.loads((written / "report.json").read_text())
+    assert report["leak_check"]["speakers_on_both_sides"] == 0
+    assert report["leak_check"]["sentences_on_both_sides"] == ["0", "1"]
+    assert list(report["summary"]) == list(RECIPES) and report["commit"] and report["design"]["n_seeds"] == 2
+    ours = report["summary"]["speaker_reference"]
+    assert {"uar", "gini", "uar_new_sentence", "uar_another speaker's enrolment", "uar_nobody enrolled"} <= set(ours)
+    assert ours["draws"]["n"] == 2
+
+
+def test_the_summary_is_what_the_predictions_say(written):
+    from sklearn.metrics import balanced_accuracy_score
+
+    table, report = pd.read_csv(written / "predictions.csv"), json.loads((written / "report.json").read_text())
+    for method, part in table.groupby("method"):
+        expected = np.mean(
+            [balanced_accuracy_score(one["emotion"], one["predicted_emotion"]) for _, one in part.groupby("seed")]
+        )
+        assert report["summary"][method]["uar"] == pytest.approx(expected)
+
+
+def test_leaving_one_speaker_out_gives_as_many_folds_as_speakers(synthetic_corpus):
+    assert speaker_folds(synthetic_corpus, 0) == [[f"synthetic_{speaker}"] for speaker in range(8)]
+
+
+@pytest.mark.parametrize("n_folds", [9, 1])
+def test_folds_that_cannot_be_made_are_refused(synthetic_corpus, n_folds):
+    with pytest.raises(BadCorpus, match="too few"):
+        speaker_folds(synthetic_corpus, n_folds)
+
+
+def test_two_recipes_of_one_name_are_refused(synthetic_corpus, encoder, workspace, tmp_path):
+    with pytest.raises(BadRecipe, match="same name"):
+        crossvalidate([_recipe("baseline")] * 2, synthetic_corpus, encoder, Design(), tmp_path, workspace, "cpu")
+
+
+def test_a_split_that_leaks_is_refused(synthetic_corpus, encoder, workspace, tmp_path):
+    from ser_core.training.run import split_rows
+
+    (tmp_path / "leak.toml").write_text('dev = ["synthetic_1"]\ntest = ["synthetic_1"]\n')
+    recipe = replace(_recipe("baseline"), data=replace(_recipe("baseline").data, split=str(tmp_path / "leak.toml")))
+    with pytest.raises(BadRecipe, match="in dev and in test"):
+        split_rows(synthetic_corpus, recipe, np.random.default_rng(0))
+    (tmp_path / "empty.toml").write_text('dev = ["nobody"]\ntest = []\n')
+    recipe = replace(recipe, data=replace(recipe.data, split=str(tmp_path / "empty.toml")))
+    with pytest.raises(LeakingSplit, match="both sides"):
+        split_rows(synthetic_corpus, recipe, np.random.default_rng(0))
+
+
+def test_layers_that_the_encoder_lacks_are_named(encoder):
+    from ser_core.training.run import feature_shape
+
+    recipe = _recipe("baseline")
+    with pytest.raises(BadRecipe, match="layers 0 to 2"):
+        feature_shape(replace(recipe.encoder, layers=(1, 7)), encoder)
+    assert feature_shape(recipe.encoder, encoder).layers == (0, 1, 2)
+
+
+def test_distillation_learns_from_waveforms_and_exports_an_encoder(synthetic_corpus, workspace, tmp_path, monkeypatch):
+    from transformers import WhisperConfig, WhisperModel
+
+    from ser_core.encoders import load_encoder
+    from ser_core.methods import distillation
+
+    torch.manual_seed(0)
+    WhisperModel(
+        WhisperConfig(
+            d_model=16, encoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=16, decoder_layers=1, vocab_size=8,
+            decoder_attention_heads=2, decoder_ffn_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        )
+    ).save_pretrained(tmp_path / "teacher")  # fmt: skip
+    small = CompactSettings(
+        width=32, n_transformer_layers=1, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
+    )
+    monkeypatch.setattr(distillation, "CompactSettings", lambda: small)
+    recipe = replace(
+        read_recipe("distil_compact"), settings={"teacher": str(tmp_path / "teacher"), "teacher_layers": [1, 2], "crop_s": 0.5},
+        training=replace(FEW, epochs=3, learning_rate=3e-3),
+        data=replace(read_recipe("distil_compact").data, split=""),
+    )  # fmt: skip
+    train(recipe, synthetic_corpus, tmp_path / "run", workspace, device="cpu", say=lambda line: None)
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert records[2]["dev_loss"] < records[0]["dev_loss"] and {"layer_1", "layer_2"} <= set(records[0])
+    assert load_encoder("compact", tmp_path / "run" / "checkpoint" / "encoder").width == 32
