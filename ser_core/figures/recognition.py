@@ -62,7 +62,7 @@ def attention(clips: Sequence[str], emotions: Sequence[str], weights: Sequence[f
     colours = [EMOTION_COLOURS.get(emotion, _QUIET) for emotion in emotions]
     bars = go.Bar(
         orientation="h", y=names, x=list(weights), marker_color=colours, showlegend=False,
-        text=[f"{weight:.0%}" for weight in weights], textposition="outside", cliponaxis=False,
+        text=[percent(weight) for weight in weights], textposition="outside", cliponaxis=False,
         hovertemplate="%{y}: %{x:.1%}<extra></extra>",
     )  # fmt: skip
     figure = go.Figure(bars)
@@ -86,10 +86,10 @@ def percent(probability: float) -> str:
     """A probability as people read it.
 
     >>> percent(0.624), percent(0.004), percent(0.0)
-    ('62 %', '0.4 %', '0 %')
+    ('62\xa0%', '0.4\xa0%', '0\xa0%')
     """
     places = 1 if 0.0005 <= probability < 0.01 else 0
-    return f"{100 * probability:.{places}f} %"
+    return f"{100 * probability:.{places}f}\N{NO-BREAK SPACE}%"
 
 
 def _bars(answer: str, emotions: Sequence[str], probabilities: Mapping[str, float]) -> go.Bar:
@@ -110,7 +110,7 @@ def _dress(figure: go.Figure, height: int) -> None:
     """White in light and dark pages alike: the colours were chosen against it."""
     figure.update_layout(
         template="none", height=height, font=_FONT, paper_bgcolor=_PAPER, plot_bgcolor=_PAPER, dragmode=False,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8}, uirevision="keep", modebar={"remove": _MODEBAR},
+        margin={"l": 8, "r": 8, "t": 8, "b": 34}, uirevision="keep", modebar={"remove": _MODEBAR},
     )  # fmt: skip
     figure.update_xaxes(
         range=[0, _ROOM_FOR_NUMBERS], tickvals=[0, 0.25, 0.5, 0.75, 1.0], tickformat=".0%", gridcolor=_GRID,

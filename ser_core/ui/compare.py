@@ -45,7 +45,11 @@ def change_in_words(comparison: Comparison) -> str:
     emotion = max(before, key=lambda name: abs(after[name] - before[name]))
     same = said.baseline.emotion == said.personalised.emotion
     first = "Both answers name the same emotion." if same else "The recordings of this voice changed the answer."
-    moved = f" They moved what the model hears by {percent(said.shift)} of its size." if said.shift is not None else ""
+    moved = (
+        f" The enrolment moved what the model hears by {percent(said.shift)} of its size."
+        if said.shift is not None
+        else ""
+    )
     return (
         f"<p>{first} The largest change: {emotion_name(emotion).lower()}, from {percent(before[emotion])} "
         f"to {percent(after[emotion])}.{moved}</p>"
@@ -60,12 +64,12 @@ def clip_name(clip: EnrolledUtterance) -> str:
 def attention_figure(comparison: Comparison | None):
     """Which enrolled recordings counted; words where there is nothing to draw."""
     if comparison is None:
-        return recognition.empty("Here stands which enrolled recordings counted", 120)
+        return recognition.empty("Which enrolled recordings counted", 64)
     if comparison.prediction.personalised is None:
-        return recognition.empty("No enrolled recording was used", 120)
+        return recognition.empty("No enrolled recording was used", 64)
     weights = comparison.prediction.attention
     if weights is None:
-        return recognition.empty("All enrolled recordings count alike, through the reference", 120)
+        return recognition.empty("All enrolled recordings count alike,<br>through the reference", 76)
     clips = [clip for clip in comparison.clips if clip.utterance_id in weights]
     return recognition.attention(
         [clip_name(clip) for clip in clips],
@@ -201,13 +205,10 @@ def build(services: Services, chosen: gr.BrowserState, tab: gr.Tab, page: gr.Blo
                 waveform_options=gr.WaveformOptions(sample_rate=16000), label="Your recording", show_label=False,
                 elem_id="compare-audio",
             )  # fmt: skip
+            status = gr.HTML(status_of(services), elem_id="compare-status")
             profile = gr.Dropdown([("Nobody", NOBODY)], value=NOBODY, label="Whose voice?", elem_id="compare-profile")
             personaliser = gr.Dropdown(
                 [], value=None, label="How the enrolment is used", elem_id="compare-personaliser", interactive=False
-            )
-            status = gr.HTML(status_of(services), elem_id="compare-status")
-            download = gr.DownloadButton(
-                "Save this answer (JSON)", elem_id="compare-json", interactive=False, size="sm"
             )
         with gr.Column(scale=3, min_width=300):
             with gr.Row(equal_height=True):
@@ -236,6 +237,9 @@ def build(services: Services, chosen: gr.BrowserState, tab: gr.Tab, page: gr.Blo
                     attention_figure(None), show_label=False, elem_id="compare-attention", elem_classes="figure",
                     container=False,
                 )  # fmt: skip
+            download = gr.DownloadButton(
+                "Save this answer (JSON)", elem_id="compare-json", interactive=False, size="sm"
+            )
 
     private = {"api_visibility": "private", "show_progress": "hidden"}
     answer = [first, second, bars, change, numbers, weights, status, download]

@@ -198,7 +198,7 @@ def ask_before_erasing(services: Services, name: str) -> tuple:
         raise NoProfileChosen("choose the profile to erase first")
     n = len(profile.utterances)
     what = f"“{safe(profile.name)}” and {'1 recording' if n == 1 else f'{n} recordings'}"
-    return gr.Column(visible=True), told(f"This erases {what} for ever.", "poor")
+    return told(""), gr.Column(visible=True), told(f"This erases {what} for ever.", "poor")
 
 
 def erase(services: Services, name: str) -> tuple:
@@ -260,7 +260,7 @@ def build(services: Services, chosen: gr.BrowserState) -> None:
         new_name = gr.Textbox(label="Or a new name", placeholder="For example: Ann", elem_id="enrol-name", max_lines=1)
         create_it = gr.Button("Create profile", variant="primary", elem_id="enrol-create", min_width=140, scale=0)
         erase_it = gr.Button("Erase this profile", elem_id="enrol-erase", visible=False, min_width=160, scale=0)
-    with gr.Column(visible=False) as question:
+    with gr.Column(visible=False, elem_classes="question") as question:
         warning = gr.HTML()
         with gr.Row():
             confirm = gr.Button("Erase for ever", variant="stop", elem_id="enrol-erase-confirm", scale=0, min_width=160)
@@ -290,7 +290,7 @@ def build(services: Services, chosen: gr.BrowserState) -> None:
     consent.input(lambda ticked: ticked, consent, agreed, **private)
     profile.input(lambda name: (name, told("")), profile, [chosen, message], **private)
     gr.on([create_it.click, new_name.submit], do(create), [new_name, agreed], [chosen, new_name, message], **private)
-    erase_it.click(do(ask_before_erasing), chosen, [question, warning], **private)
+    erase_it.click(do(ask_before_erasing), chosen, [message, question, warning], **private)
     cancel.click(lambda: gr.Column(visible=False), None, question, **private)
     confirm.click(do(erase), chosen, [chosen, question, message], **private)
     for emotion, card in cards.items():

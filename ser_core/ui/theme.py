@@ -18,10 +18,10 @@ EMOTIONS = APP_EMOTIONS
 """In the order they are shown, everywhere."""
 
 PERSONALISERS = {
-    "speaker_reference": "Speaker reference: relative to your normal voice",
-    "enrolment_attention": "Attention to all your recordings",
-    "enrolment_attention_neutral": "Attention to your neutral recording",
-    "enrolment_attention_emotional": "Attention to your emotional recordings",
+    "speaker_reference": "Speaker reference",
+    "enrolment_attention": "Attention, all recordings",
+    "enrolment_attention_neutral": "Attention, neutral only",
+    "enrolment_attention_emotional": "Attention, emotional only",
 }
 """What the ways to use an enrolment are called; one that is not listed goes by its own name."""
 
@@ -63,21 +63,26 @@ CSS = (
     + """
   --good-ink: #065f46; --good-paper: #d1fae5;
   --poor-ink: #8a2c0d; --poor-paper: #ffe4d6;
-  --soft-ink: #4b5563; --soft-paper: #eef0f3;
+  --soft-ink: #4b5563; --soft-paper: #eef0f3; --line: #dfe3e8;
 }
 .dark {
   --good-ink: #a7f3d0; --good-paper: #064e3b;
   --poor-ink: #ffd3bd; --poor-paper: #6b2a12;
-  --soft-ink: #c3cad5; --soft-paper: #2b3443;
+  --soft-ink: #c3cad5; --soft-paper: #2b3443; --line: #3c414b;
 }
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container .html-container { padding: 0 !important; }
+.audio-container .icon-button-wrapper:has(~ .component-wrapper .record-button) { display: none; }
+#enrol-consent input { border-color: var(--soft-ink) !important; }
+#enrol-erase-confirm { background: #b42318; color: #fff; }
 .masthead { padding: 1.2rem 0 .2rem; }
 .masthead h1 { font-size: 2rem; font-weight: 700; letter-spacing: -.02em; margin: 0; }
 .masthead p { color: var(--soft-ink); font-size: 1.05rem; margin: .15rem 0 0; }
-.step h2 { font-size: 1.2rem; font-weight: 650; margin: .6rem 0 .1rem; }
-.step p { color: var(--soft-ink); margin: 0; }
+.step { margin-top: .9rem; }
+.step h2 { font-size: 1.2rem; font-weight: 650; margin: 0 !important; }
+.step p { color: var(--soft-ink); margin: .1rem 0 0 !important; }
 
-.notice { border-left: 4px solid var(--baseline); padding: .2rem 0 .2rem 1rem; line-height: 1.55; }
+.notice { border-left: 4px solid var(--baseline); padding: .1rem 0 .1rem 1rem; margin-top: .6rem; line-height: 1.55; }
 .notice ul { margin: .3rem 0; padding-left: 1.1rem; list-style: disc; }
 
 .progress { display: flex; align-items: center; gap: 1rem; flex-wrap: wrap; }
@@ -94,30 +99,29 @@ CSS = (
 }
 @media (max-width: 700px) { .cards { grid-template-columns: minmax(0, 1fr); } }
 .cards > .card { min-width: 0 !important; padding: 1rem !important; gap: .6rem; border-radius: 14px;
-  border: 1px solid var(--border-color-primary); background: var(--block-background-fill); }
+  border: 1px solid var(--line); background: var(--block-background-fill); }
 .cards > .card.tips { border-style: dashed; background: none; }
 .card h3 { display: flex; align-items: center; gap: .5rem; font-size: 1.05rem; font-weight: 650; margin: 0 0 .4rem; }
 .card h3 i { width: .8rem; height: .8rem; border-radius: 50%; }
 .card .words { min-height: 6.6rem; }
-.card .words blockquote { margin: 0 0 .35rem; padding: 0; border: 0; font-size: 1.02rem; line-height: 1.4; color: inherit; }
-.card .words p.hint { color: var(--soft-ink); font-size: .92rem; margin: 0; }
+.card .words blockquote { margin: 0 0 .35rem !important; padding: 0; border: 0; font-size: 1.02rem; line-height: 1.4; color: inherit; }
+.card .words p.hint { color: var(--soft-ink); font-size: .92rem; margin: 0 !important; }
 .card ul { list-style: disc; padding-left: 1.1rem; line-height: 1.5; }
-.card .icon-button-wrapper { display: none; }
 .card .actions { gap: .5rem; }
-.whose button, .question button { white-space: nowrap; }
+.whose { align-items: flex-end; }
+.whose button, .question button { white-space: nowrap; min-width: max-content !important; }
 
-.pill { display: inline-block; padding: .12rem .65rem; border-radius: 1rem; font-size: .88rem; font-weight: 600;
+.pill { display: inline-block; padding: .16rem .7rem; border-radius: 1rem; font-size: .88rem; font-weight: 600;
+  line-height: 1.4; margin: 0 !important;
   color: var(--soft-ink); background: var(--soft-paper); }
 .pill.good { color: var(--good-ink); background: var(--good-paper); }
 .pill.poor { color: var(--poor-ink); background: var(--poor-paper); border-radius: .6rem; }
 .advice { margin: .35rem 0 0; font-size: .92rem; line-height: 1.45; }
 
-.answer { border: 1px solid var(--border-color-primary); border-top: 5px solid var(--soft-ink); border-radius: 12px;
-  padding: .8rem 1.1rem 1rem; min-height: 8.2rem; background: var(--block-background-fill); }
-.answer.baseline { border-top-color: var(--baseline); }
-.answer.personalised { border-top-color: transparent; position: relative; }
-.answer.personalised::before { content: ""; position: absolute; inset: -5px -1px auto -1px; height: 5px;
-  border-radius: 12px 12px 0 0;
+.answer { position: relative; overflow: hidden; border: 1px solid var(--line) !important; border-radius: 12px;
+  padding: 1rem 1.1rem .9rem; min-height: 8.2rem; background: var(--block-background-fill); }
+.answer::before { content: ""; position: absolute; inset: 0 0 auto 0; height: 6px; background: var(--baseline); }
+.answer.personalised::before {
   background: repeating-linear-gradient(135deg, var(--personalised) 0 5px, #fff0 5px 8px); }
 .answer .who { color: var(--soft-ink); font-size: .92rem; margin: 0; }
 .answer .word { font-size: 2.1rem; font-weight: 700; letter-spacing: -.02em; line-height: 1.2; margin: .1rem 0; }
@@ -127,15 +131,16 @@ CSS = (
 .explained p { margin: .2rem 0; line-height: 1.5; }
 .explained h3 { font-size: 1.05rem; font-weight: 650; margin: .4rem 0 .1rem; }
 .status { color: var(--soft-ink); font-size: .92rem; line-height: 1.55; }
-.status p { margin: .15rem 0; }
-.status .problem, .status .warning { color: var(--poor-ink); background: var(--poor-paper); border-radius: .6rem;
+.status p { margin: .15rem 0; color: var(--soft-ink); }
+.status .problem, .status .warning { color: var(--poor-ink) !important; background: var(--poor-paper); border-radius: .6rem;
   padding: .45rem .8rem; font-size: 1rem; }
-.figure { background: #fff !important; border-radius: 12px !important; padding: .6rem !important; }
+.figure { background: #fff !important; border: 1px solid var(--line) !important; border-radius: 12px !important;
+  padding: .6rem !important; }
 
 details.numbers summary { cursor: pointer; color: var(--soft-ink); }
 details.numbers table { border-collapse: collapse; margin-top: .5rem; width: 100%; max-width: 34rem; }
 details.numbers th, details.numbers td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid
-  var(--border-color-primary); font-variant-numeric: tabular-nums; }
+  var(--line); font-variant-numeric: tabular-nums; }
 details.numbers th:first-child { text-align: left; }
 @media (max-width: 640px) { .answer .word { font-size: 1.7rem; } .masthead h1 { font-size: 1.7rem; } }
 """

@@ -1,0 +1,122 @@
+"""The app as a process of its own, and a browser whose microphone hears a real utterance."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = Path(os.environ.get("SER_CHROMIUM", "/usr/bin/chromium"))
+PATIENCE_S = 120
+"""Far more than is needed, for computers that are busy with something else."""
+
+
+@dataclass(frozen=True)
+class App:
+    """A running app."""
+
+    url: str
+    workspace: Path
+    process: subprocess.Popen
+
+
+def start_app(workspace: Path, *arguments: str) -> App:
+    """Start app.py on a free port and wait for its first page."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "app.py", "--no-browser", "--port", str(port), "--workspace", str(workspace), *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE_S):
+                return App(url, workspace, process)
+        except OSError:
+            time.sleep(0.1)
+    process.kill()
+    raise AssertionError(f"the app did not start: {process.communicate()[0]}")
+
+
+def stop_app(app: App) -> str:
+    """End it as a service manager would; what it printed."""
+    app.process.terminate()
+    printed, _ = app.process.communicate(timeout=PATIENCE_S)
+    assert app.process.returncode == 0, printed
+    assert "Traceback" not in printed
+    return printed
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[App]:
+    """One app for all tests of a session, with the tiny model."""
+    running = start_app(tmp_path_factory.mktemp("workspace") / ".attune", "--model", str(tiny_model))
+    yield running
+    stop_app(running)
+
+
+@pytest.fixture(scope="session")
+def utterance(corpora: Path) -> Callable[[str, int], Path]:
+    """RAVDESS, actor 1: the file of an emotion and a repetition."""
+    codes = {
+        "neutral": "01", "happiness": "03", "sadness": "04", "anger": "05", "fear": "06", "disgust": "07",
+        "surprise": "08",
+    }  # fmt: skip
+    return lambda emotion, take=1: corpora / "ravdess" / "Actor_01" / f"03-01-{codes[emotion]}-01-01-{take:02d}-01.flac"
+
+
+@pytest.fixture(scope="session")
+def microphone(speech_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the browser's microphone hears, over and over: a real utterance, then silence; 48 kHz, PCM 16."""
+    import torch
+    from torchaudio.functional import resample
+
+    samples, rate_hz = soundfile.read(speech_file, dtype="float32", always_2d=True)
+    spoken = resample(torch.from_numpy(samples.mean(axis=1)), rate_hz, 48_000).numpy()
+    path = tmp_path_factory.mktemp("microphone") / "heard.wav"
+    soundfile.write(path, np.concatenate([spoken, np.zeros(24_000, np.float32)]), 48_000, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict, microphone: Path) -> dict:
+    if not CHROMIUM.exists():
+        reason = f"no Chromium at {CHROMIUM}; install it, or name it in SER_CHROMIUM"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    hears = [
+        "--no-sandbox",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={microphone}",
+    ]
+    return {**browser_type_launch_args, "executable_path": str(CHROMIUM), "args": hears}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict) -> dict:
+    return {**browser_context_args, "permissions": ["microphone"], "viewport": {"width": 1280, "height": 900}}
+
+
+@pytest.fixture
+def page(page, app: App):
+    """The app's page, loaded; no request may leave this computer and nothing may be logged as an error."""
+    elsewhere, troubles = [], []
+    ours = re.compile(rf"({re.escape(app.url)}|blob:|data:)")
+    page.on("request", lambda request: ours.match(request.url) or elsewhere.append(request.url))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.set_default_timeout(1000 * PATIENCE_S)
+    page.goto(app.url)
+    page.locator("#compare-status").wait_for(state="attached")
+    yield page
+    assert not elsewhere, f"requests to other hosts: {elsewhere}"
+    assert not troubles
