@@ -4,12 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent
-ASSETS = next(
-    (folder for folder in (_PACKAGE / "assets", _PACKAGE.parent / "assets") if folder.is_dir()),
-    _PACKAGE.parent / "assets",
-)
-"""Inside the package when installed as a wheel, beside it in a checkout."""
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+"""Beside the package: Attune is run from its checkout, installed with `pip install -e`."""
 
 
 @dataclass(frozen=True)
