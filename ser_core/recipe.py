@@ -80,6 +80,10 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def without_paths(self) -> dict[str, Any]:
+        """As JSON for a report that leaves this machine: of the encoder's folder only the name."""
+        return self.with_encoder(self.encoder.name, Path(self.encoder.source).name).to_json()
+
     def with_encoder(self, name: str, source: str) -> "Recipe":
         """The same recipe on another encoder."""
         return replace(self, encoder=replace(self.encoder, name=name, source=source))

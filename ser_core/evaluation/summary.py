@@ -48,6 +48,15 @@ def sentence_not_enrolled(predictions: pd.DataFrame, choice: pd.DataFrame) -> pd
     return pd.Series(new, index=predictions.index, dtype=bool)
 
 
+def draw_results(draws: pd.DataFrame) -> pd.DataFrame:
+    """UAR and Gini over speakers of each random choice of enrolment: columns draw, method, seed, uar, gini."""
+    rows = [
+        (*key, uar(part["emotion"], part["predicted_emotion"]), gini(speaker_uar(part)))
+        for key, part in draws.groupby(["draw", "method", "seed"], sort=False)
+    ]
+    return pd.DataFrame(rows, columns=["draw", "method", "seed", "uar", "gini"])
+
+
 def _over_seeds(part: pd.DataFrame) -> dict:
     uars = [uar(one["emotion"], one["predicted_emotion"]) for _, one in part.groupby("seed")]
     speakers = [speaker_uar(one) for _, one in part.groupby("seed")]

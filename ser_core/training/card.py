@@ -18,7 +18,7 @@ the person who speaks, and whom it serves well. Non-commercial only, because cor
 ## Limits
 - It recognises *acted* expressions in short scripted utterances. It does not know what anybody feels.
 - Few speakers, four languages, adults. Other languages, ages, spontaneous speech, telephones and noise are untested.
-- A seven-way answer is wrong about one time in three or four for an average speaker, more often for some: see the tables.
+- It is often wrong, and more often for some people than for others: see the tables, speaker by speaker.
 - Inferring emotions of people at work or in education is prohibited in the EU (AI Act, Article 5(1)(f)).
 - Never use it to decide anything about a person.
 """

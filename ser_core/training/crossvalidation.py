@@ -9,7 +9,6 @@ Writes into the output folder:
     table.md         the summary as a table
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each, of_another_speaker, random_of_each, target_rows
 from ser_core.data.manifest import BadCorpus, Corpus, check_leaks
 from ser_core.encoders.base import SpeechEncoder
-from ser_core.evaluation.summary import summarise, summary_table
+from ser_core.evaluation.summary import draw_results, summarise, summary_table
 from ser_core.inference.predict import predictions_table, probabilities
 from ser_core.methods.base import Method
 from ser_core.recipe import BadRecipe, Recipe
@@ -193,7 +192,7 @@ def _write(output, tables, choice, summary, recipes, design, folds, leaks, encod
     tables["controls"].to_csv(output / "controls.csv", index=False, float_format="%.5f")
     choice.to_csv(output / "enrolment.csv", index=False)
     if design.n_draws:
-        tables["draws"].to_csv(output / "draws.csv", index=False, float_format="%.5f")
+        draw_results(tables["draws"]).to_csv(output / "draws.csv", index=False, float_format="%.5f")
     shared = sorted({text for leak in leaks for text in leak["shared_texts"]})
     verdict = {"speakers_on_both_sides": 0, "sentences_on_both_sides": shared}
     report = {
@@ -202,8 +201,8 @@ def _write(output, tables, choice, summary, recipes, design, folds, leaks, encod
         "design": asdict(design),
         "folds": folds,
         "encoder": encoder.fingerprint,
-        "recipes": [recipe.to_json() for recipe in recipes],
+        "recipes": [recipe.without_paths() for recipe in recipes],
         **provenance(),
     }
-    write_json(output / "report.json", json.loads(json.dumps(report, default=str).replace("NaN", "null")))
+    write_json(output / "report.json", report)
     (output / "table.md").write_text(summary_table(summary))

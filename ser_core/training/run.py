@@ -7,14 +7,16 @@ checkpoint/    weights.safetensors, model.json
 """
 
 import json
+import math
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -204,10 +206,18 @@ def provenance() -> dict:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file whole or not at all; numbers that do not exist become null."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False))
+    temporary.write_text(json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False))
     temporary.replace(path)
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _status(folder: Path, state: str, error: str = "") -> None:

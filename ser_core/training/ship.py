@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +140,7 @@ def _report(predictions, controls, choice, corpus: Corpus, recipes, seed: int, f
         "dev_speakers": list(split.dev),
         "test_speakers": list(split.test),
         "n_train_utterances": int(train.sum()),
-        "recipes": [asdict(recipe) for recipe in recipes],
+        "recipes": [recipe.without_paths() for recipe in recipes],
         "encoder": fingerprint,
         "seed": seed,
         **provenance(),

@@ -226,6 +226,8 @@ def test_the_report_says_how_it_came_about(written):
     ours = report["summary"]["speaker_reference"]
     assert {"uar", "gini", "uar_new_sentence", "uar_another speaker's enrolment", "uar_nobody enrolled"} <= set(ours)
     assert ours["draws"]["n"] == 2
+    draws = pd.read_csv(written / "draws.csv")
+    assert len(draws) == 2 * 3 * 2 and draws["uar"].between(0, 1).all()
 
 
 def test_the_summary_is_what_the_predictions_say(written):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -29,8 +30,16 @@ class App:
     workspace: Path
     process: subprocess.Popen
 
+    def stop(self, with_signal: int = signal.SIGTERM) -> str:
+        """End it as a service manager would; what it printed."""
+        self.process.send_signal(with_signal)
+        printed, _ = self.process.communicate(timeout=PATIENCE_S)
+        assert self.process.returncode == 0, printed
+        assert "Traceback" not in printed
+        return printed
 
-def start_app(workspace: Path, *arguments: str) -> App:
+
+def _start(workspace: Path, *arguments: str) -> App:
     """Start app.py on a free port and wait for its first page."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -48,21 +57,18 @@ def start_app(workspace: Path, *arguments: str) -> App:
     raise AssertionError(f"the app did not start: {process.communicate()[0]}")
 
 
-def stop_app(app: App) -> str:
-    """End it as a service manager would; what it printed."""
-    app.process.terminate()
-    printed, _ = app.process.communicate(timeout=PATIENCE_S)
-    assert app.process.returncode == 0, printed
-    assert "Traceback" not in printed
-    return printed
+@pytest.fixture(scope="session")
+def start_app() -> Callable[..., App]:
+    """Start app.py with a workspace and further arguments; whoever starts it stops it."""
+    return _start
 
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[App]:
     """One app for all tests of a session, with the tiny model."""
-    running = start_app(tmp_path_factory.mktemp("workspace") / ".attune", "--model", str(tiny_model))
+    running = _start(tmp_path_factory.mktemp("workspace") / ".attune", "--model", str(tiny_model))
     yield running
-    stop_app(running)
+    running.stop()
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +92,12 @@ def microphone(speech_file: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     path = tmp_path_factory.mktemp("microphone") / "heard.wav"
     soundfile.write(path, np.concatenate([spoken, np.zeros(24_000, np.float32)]), 48_000, subtype="PCM_16")
     return path
+
+
+@pytest.fixture(scope="session")
+def base_url() -> str:
+    """In place of pytest-base-url's own, which pytest warns about."""
+    return ""
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +128,7 @@ def page(page, app: App):
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.set_default_timeout(1000 * PATIENCE_S)
     page.goto(app.url)
-    page.locator("#compare-status").wait_for(state="attached")
+    page.locator("#enrol-progress").wait_for()
     yield page
     assert not elsewhere, f"requests to other hosts: {elsewhere}"
     assert not troubles

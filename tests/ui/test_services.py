@@ -178,7 +178,7 @@ def test_a_card_for_each_emotion_says_what_to_say(services: Services):
 
 
 def test_our_own_errors_speak_for_themselves(services: Services):
-    with pytest.raises(gr.Error, match="^Choose a profile, or create one, first.$"):
+    with pytest.raises(gr.Error, match="^'Choose a profile, or create one, first.'$"):
         for_people(lambda services: services.erase(""), services)()
 
 

@@ -1,0 +1,118 @@
+"""app.py as people start and stop it."""
+
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def refused(*arguments: str, workspace: Path) -> str:
+    """What app.py says when it does not start: one line, and exit code 2."""
+    command = [sys.executable, "app.py", "--no-browser", "--workspace", str(workspace), *arguments]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 2
+    assert ended.stdout == "" and len(ended.stderr.splitlines()) == 1
+    return ended.stderr
+
+
+def get(url: str, **headers: str):
+    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=120)
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "70000", "-1"])
+def test_a_port_that_is_none_is_refused(port: str, tmp_path: Path):
+    assert "is not a port" in refused(f"--port={port}", workspace=tmp_path)
+
+
+def test_a_port_in_use_is_refused_where_it_was_asked_for(tmp_path: Path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        said = refused("--port", str(other.getsockname()[1]), workspace=tmp_path)
+    assert "in use by another program" in said
+
+
+def test_without_a_port_the_next_free_one_is_taken(monkeypatch: pytest.MonkeyPatch):
+    from ser_core.ui import serve
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        monkeypatch.setattr(serve, "PORT", taken)
+        with serve.open_port(None) as ours:
+            assert taken < ours.getsockname()[1] < taken + 20
+
+
+def test_a_model_that_does_not_exist_is_refused(tmp_path: Path):
+    assert "there is no model 'nonsense'" in refused("--model", "nonsense", workspace=tmp_path)
+
+
+def test_a_workspace_that_is_a_file_is_refused(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    assert "the workspace cannot be used" in refused(workspace=tmp_path / "file")
+
+
+def test_the_private_folder_is_private_and_empty_before_and_after(start_app, tmp_path: Path, tiny_model: Path):
+    temporary = tmp_path / "temporary"
+    (temporary / "left").mkdir(parents=True)
+    (temporary / "left" / "voice.wav").write_bytes(b"RIFF")
+    temporary.chmod(0o755)
+    running = start_app(tmp_path, "--model", str(tiny_model))
+    try:
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
+        assert not (temporary / "left").exists()
+        (temporary / "uploaded.wav").write_bytes(b"RIFF")
+    finally:
+        printed = running.stop()
+    assert printed.startswith(f"Attune is at {running.url}")
+    assert list(temporary.iterdir()) == []
+
+
+def test_control_c_ends_it_quietly(start_app, tmp_path: Path):
+    assert start_app(tmp_path, "--device", "cpu").stop(signal.SIGINT).count("\n") == 1
+
+
+def test_only_pages_of_this_computer_are_answered(app):
+    assert get(app.url).status == 200
+    for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            get(app.url, **headers)
+
+
+def test_the_page_cannot_be_framed_or_sniffed(app):
+    headers = get(app.url).headers
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Permissions-Policy"].startswith("microphone=(self)")
+
+
+@pytest.mark.parametrize("path", ["profiles.sqlite3", "../../../../../../etc/passwd"])
+def test_no_file_can_be_fetched(app, path: str):
+    with pytest.raises(urllib.error.HTTPError, match="403|404"):
+        get(f"{app.url}/gradio_api/file={app.workspace / path}")
+
+
+def test_bad_recordings_are_refused_without_the_page_as_well(app, tmp_path: Path):
+    """As a script would send them, past everything that the page checks."""
+    from gradio_client import Client, handle_file
+
+    bad = tmp_path / "renamed.wav"
+    bad.write_text("not audio")
+    client = Client(app.url, verbose=False)
+    try:
+        *_, status, download = client.predict(handle_file(str(bad)), "", None, api_name="/compare")
+    finally:
+        client.close()
+    assert "not audio that can be read" in status
+    assert str(app.workspace) not in status
