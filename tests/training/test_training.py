@@ -296,11 +296,12 @@ def test_distillation_learns_from_waveforms_and_exports_an_encoder(synthetic_cor
     )
     monkeypatch.setattr(distillation, "CompactSettings", lambda: small)
     recipe = replace(
-        read_recipe("distil_compact"), settings={"teacher": str(tmp_path / "teacher"), "teacher_layers": [1, 2], "crop_s": 0.5},
-        training=replace(FEW, epochs=3, learning_rate=3e-3),
+        read_recipe("distil_compact"), settings={"teacher": str(tmp_path / "teacher"), "teacher_layers": [1, 2], "crop_s": 0.5, "noise": 0.0},
+        training=replace(FEW, epochs=8),
         data=replace(read_recipe("distil_compact").data, split=""),
     )  # fmt: skip
     train(recipe, synthetic_corpus, tmp_path / "run", workspace, device="cpu", say=lambda line: None)
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert records[2]["dev_loss"] < records[0]["dev_loss"] and {"layer_1", "layer_2"} <= set(records[0])
+    first, last = (record["layer_1"] + record["layer_2"] for record in (records[0], records[-1]))
+    assert last < 0.8 * first and all(np.isfinite(record["dev_loss"]) for record in records)
     assert load_encoder("compact", tmp_path / "run" / "checkpoint" / "encoder").width == 32
