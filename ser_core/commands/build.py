@@ -6,13 +6,14 @@ from pathlib import Path
 
 from ser_core.commands.training_arguments import add_training_arguments, limit_threads, split_encoder
 from ser_core.data.corpora import load_corpora
-from ser_core.training.ship import build
+from ser_core.training.ship import SPLIT, build
 from ser_core.workspace import open_workspace
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="of the model")
     add_training_arguments(parser)
+    parser.add_argument("--split", default=SPLIT, metavar="FILE", help="a .toml that names the dev and test speakers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", required=True, metavar="DIR", help="the model's folder")
 
@@ -24,7 +25,7 @@ def run(arguments: Namespace) -> int:
     folder = Path(arguments.output)
     build(
         arguments.name, encoder, source, load_corpora(arguments.corpus), folder, open_workspace(arguments.workspace),
-        arguments.seed, arguments.device, lambda line: print(line, file=sys.stderr, flush=True),
+        arguments.split, arguments.seed, arguments.device, lambda line: print(line, file=sys.stderr, flush=True),
     )  # fmt: skip
     print((folder / "README.md").read_text(encoding="utf-8"))
     return 0

@@ -41,6 +41,7 @@ def build(
     corpus: Corpus,
     folder: Path,
     workspace: Workspace,
+    split: str = SPLIT,
     seed: int = 0,
     device: str = "auto",
     say: Callable[[str], None] = print,
@@ -54,11 +55,12 @@ def build(
         corpus: all corpora, joined.
         folder: of the model; replaced.
         workspace: for the cache of embeddings.
+        split: names the dev and test speakers; in recipes/, or a path.
         seed: of everything.
         device: where to train.
         say: told of progress.
     """
-    recipes = [_for_the_app(read_recipe(recipe), encoder_name, encoder_source) for recipe in RECIPES]
+    recipes = [_for_the_app(read_recipe(recipe), encoder_name, encoder_source, split) for recipe in RECIPES]
     corpus = in_label_set(corpus, recipes[0].data)
     encoder = load_encoder(encoder_name, encoder_source or None, (workspace.models,))
     utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, device, say)
@@ -77,9 +79,9 @@ def build(
     return report
 
 
-def _for_the_app(recipe: Recipe, encoder_name: str, encoder_source: str) -> Recipe:
+def _for_the_app(recipe: Recipe, encoder_name: str, encoder_source: str, split: str) -> Recipe:
     batches = _BALANCED[METHODS[recipe.method].Settings().batches]
-    data = DataChoice(emotions="app", split=SPLIT)
+    data = DataChoice(emotions="app", split=split)
     return replace(
         recipe.with_encoder(encoder_name, encoder_source), settings={**recipe.settings, "batches": batches}, data=data
     )
@@ -132,7 +134,7 @@ def _report(predictions, controls, choice, corpus: Corpus, recipes, seed: int, f
         name: summarise(part, controls[controls["corpus"] == name], none, choice)
         for name, part in predictions.groupby("corpus")
     }
-    split = read_split(SPLIT)
+    split = read_split(recipes[0].data.split)
     train = ~corpus.table["speaker"].isin([*split.dev, *split.test])
     return {
         "by_corpus": by_corpus,

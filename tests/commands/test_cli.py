@@ -238,6 +238,29 @@ def test_crossvalidate_and_train_run_from_the_command_line(attune, tiny_model, t
     assert code == 0 and (Path(out.strip()) / "checkpoint" / "weights.safetensors").is_file()
 
 
+def test_a_model_is_built_measured_and_answers(attune, clips, tiny_model, tmp_path):
+    (tmp_path / "split.toml").write_text(
+        'dev = ["synthetic_4", "synthetic_5"]\ntest = ["synthetic_6", "synthetic_7"]\n'
+    )
+    where = [
+        "--corpus",
+        f"synthetic={tmp_path / 'toy'}",
+        "--encoder",
+        f"compact={tiny_model / 'encoder'}",
+        "--device",
+        "cpu",
+    ]
+    folder = tmp_path / "built"
+    code, out, _ = attune("build", "built", *where, "--split", tmp_path / "split.toml", "--output", folder)
+    assert code == 0 and out.startswith("# built") and "Tested on synthetic_6, synthetic_7" in out
+    report = json.loads((folder / "report.json").read_text())
+    assert report["train_speakers"] == [f"synthetic_{speaker}" for speaker in range(4)]
+    assert set(report["by_corpus"]["synthetic"]["baseline"]["speaker_uar"]) == {"synthetic_6", "synthetic_7"}
+    assert str(tmp_path) not in (folder / "report.json").read_text().replace(str(tmp_path / "split.toml"), "")
+    code, out, _ = attune("predict", clips["fear"], *_clip_arguments(clips, "--enrol"), "--model", folder, "--json")
+    assert code == 0 and json.loads(out)[0]["personaliser"] == "speaker_reference"
+
+
 def test_models_says_what_can_be_used_and_why_not_the_rest(attune, monkeypatch):
     monkeypatch.delenv("SER_WEIGHTS")
     code, out, _ = attune("models", "--json")
