@@ -33,7 +33,7 @@ def run(arguments: Namespace) -> int:
     corpus = load_corpora(arguments.corpus)
     choice = recipes[0].encoder
     encoder = load_encoder(choice.name, choice.source or None, (workspace.models,))
-    design = Design(0 if arguments.leave_one_speaker_out else arguments.folds, arguments.seeds, arguments.draws)
+    design = Design(None if arguments.leave_one_speaker_out else arguments.folds, arguments.seeds, arguments.draws)
     summary = crossvalidate(
         recipes, corpus, encoder, design, Path(arguments.output), workspace, arguments.device,
         say=lambda line: print(line, file=sys.stderr, flush=True),

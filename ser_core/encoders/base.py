@@ -11,6 +11,10 @@ class EncoderUnavailable(ValueError):
     """The encoder's weights are not on this machine; the message says how to get them."""
 
 
+class DeviceUnavailable(ValueError):
+    """This computer has no such device, or this torch cannot use it."""
+
+
 class SpeechEncoder(nn.Module, ABC):
     """From waveforms to hidden layers.
 
@@ -18,11 +22,14 @@ class SpeechEncoder(nn.Module, ABC):
         fingerprint: names the weights and every setting that changes the output; a key of caches.
         n_layers: L, hidden layers given back, the input of the first Transformer layer counted as layer 0.
         width: D, size of a frame.
+        heard_speakers: whose speech its training here has heard, with or without labels; nothing may be measured on
+            them. Empty for published encoders, of which that is not known.
     """
 
     fingerprint: str
     n_layers: int
     width: int
+    heard_speakers: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -61,12 +68,24 @@ def frame_mask(n_frames: Sequence[int], device: torch.device) -> Tensor:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device named, or for 'auto' the best there is: CUDA, then MPS, then the CPU."""
+    """The device named, or for 'auto' the best there is: CUDA, then MPS, then the CPU.
+
+    Raises:
+        DeviceUnavailable: the one named is not here.
+    """
     if name != "auto":
-        return torch.device(name)
+        try:
+            return torch.zeros(0, device=name).device
+        except (RuntimeError, AssertionError, NotImplementedError):
+            raise DeviceUnavailable(f"there is no device '{name}' that torch can use here; try auto or cpu") from None
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def precision(device: torch.device) -> str:
+    """Names what `autocast` computes in; part of every cache's key."""
+    return "bf16" if device.type == "cuda" else "fp32"
 
 
 def autocast(device: torch.device) -> torch.autocast:

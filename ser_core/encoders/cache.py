@@ -8,14 +8,14 @@ people's own recordings live with their profile and go when it goes.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ser_core.data.audio import PREPARED, AudioRejected, level_and_trim, read_recording
-from ser_core.encoders.base import SpeechEncoder, autocast
+from ser_core.encoders.base import SpeechEncoder, autocast, precision
 
 
 class UnreadableUtterances(ValueError):
@@ -31,7 +31,7 @@ class EmbeddingCache:
     """
 
     def __init__(self, folder: Path, encoder: SpeechEncoder):
-        self.folder = folder / f"{encoder.fingerprint}-{PREPARED}"
+        self.folder = folder / f"{encoder.fingerprint}-{PREPARED}-{precision(encoder.device)}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.encoder = encoder
         self.n_read = 0
@@ -39,35 +39,25 @@ class EmbeddingCache:
         self._index_path = self.folder / "index.json"
         self._index = _read_index(self._index_path)
 
-    def embed(
-        self, paths: Sequence[str], batch_size: int = 0, on_progress: Callable[[int, int], None] | None = None
-    ) -> torch.Tensor:
+    def embed(self, paths: Sequence[str], batch_size: int = 0) -> torch.Tensor:
         """Pooled layers of audio files, (len(paths), L, 2 D) float32, in the order given.
 
         Args:
             paths: audio files.
             batch_size: utterances encoded together; if 0 as many as suit the device: on a CPU padding costs time.
-            on_progress: called with (done, all).
 
         Raises:
             UnreadableUtterances: some are refused; the others are in the cache, so nothing is lost.
         """
         batch_size = batch_size or (1 if self.encoder.device.type == "cpu" else 32)
-        rows: dict[str, np.ndarray] = {}
-        unknown = []
-        for path in dict.fromkeys(paths):
-            row = self._stored(path)
-            if row is None:
-                unknown.append(path)
-            else:
-                rows[path] = row
+        rows = {path: row for path in dict.fromkeys(paths) if (row := self._stored(path)) is not None}
+        unknown = [path for path in dict.fromkeys(paths) if path not in rows]
         refused: dict[str, str] = {}
         try:
             for start in range(0, len(unknown), batch_size):
                 rows.update(self._encode(unknown[start : start + batch_size], refused))
-                if on_progress:
-                    on_progress(len(rows), len(rows) + len(unknown) - start - batch_size)
-        finally:
+        finally:  # another process may have written meanwhile
+            self._index = {**_read_index(self._index_path), **self._index}
             _write_atomically(self._index_path, json.dumps(self._index).encode())
         if refused:
             named = "; ".join(f"'{Path(path).name}': {why}" for path, why in list(refused.items())[:5])
@@ -76,9 +66,7 @@ class EmbeddingCache:
 
     def _stored(self, path: str) -> np.ndarray | None:
         known = self._index.get(path)
-        if known is None or known[:2] != _size_and_time(path):
-            return None
-        return self._read(known[2])
+        return self._read(known[2]) if known and known[:2] == _size_and_time(path) else None
 
     def _read(self, key: str) -> np.ndarray | None:
         try:
@@ -86,8 +74,10 @@ class EmbeddingCache:
         except (OSError, ValueError, EOFError):  # absent or half-written: embed again
             return None
 
-    def _encode(self, paths: Sequence[str], refused: dict[str, str]) -> Iterable[tuple[str, np.ndarray]]:
-        waveforms, keys = {}, {}
+    def _encode(self, paths: Sequence[str], refused: dict[str, str]) -> dict[str, np.ndarray]:
+        rows: dict[str, np.ndarray] = {}
+        waveforms: dict[str, torch.Tensor] = {}
+        keys: dict[str, list] = {}
         for path in paths:
             self.n_read += 1
             try:
@@ -96,18 +86,24 @@ class EmbeddingCache:
                 refused[path] = str(error)
                 continue
             self.seconds_read += recording.duration_s
-            waveforms[path] = torch.from_numpy(level_and_trim(recording.waveform))
-            keys[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        if not waveforms:
-            return
-        with torch.inference_mode(), autocast(self.encoder.device):
-            pooled = self.encoder.pooled(list(waveforms.values())).cpu().numpy()
-        for path, row in zip(waveforms, pooled, strict=True):
-            with (temporary := self.folder / f".{os.getpid()}.tmp").open("wb") as file:
-                np.save(file, row)
-            temporary.replace(self.folder / f"{keys[path]}.npy")
-            self._index[path] = [*_size_and_time(path), keys[path]]
-            yield path, row
+            keys[path] = [*_size_and_time(path), hashlib.sha256(Path(path).read_bytes()).hexdigest()]
+            if (row := self._read(keys[path][2])) is not None:  # known content in a new place
+                rows[path] = row
+            else:
+                waveforms[path] = torch.from_numpy(level_and_trim(recording.waveform))
+        if waveforms:
+            with torch.inference_mode(), autocast(self.encoder.device):
+                pooled = self.encoder.pooled(list(waveforms.values())).cpu().numpy()
+            for path, row in zip(waveforms, pooled, strict=True):
+                self._write(keys[path][2], row)
+                rows[path] = row
+        self._index |= keys
+        return rows
+
+    def _write(self, key: str, row: np.ndarray) -> None:
+        with (temporary := self.folder / f".{os.getpid()}.tmp").open("wb") as file:
+            np.save(file, row)
+        temporary.replace(self.folder / f"{key}.npy")
 
 
 def _size_and_time(path: str) -> list[int]:

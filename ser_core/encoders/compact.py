@@ -68,6 +68,7 @@ class Compact(SpeechEncoder):
         config = read_config(folder)
         try:
             encoder = cls(CompactSettings(**config["settings"]), f"compact-{fingerprint(folder)}")
+            encoder.heard_speakers = tuple(config.get("heard_speakers", ()))
             encoder.load_state_dict(read_tensors(folder, lambda key: key))
         except (KeyError, TypeError, RuntimeError):
             raise EncoderUnavailable(
@@ -78,9 +79,12 @@ class Compact(SpeechEncoder):
     def save(self, folder: Path) -> None:
         """Write config.json and half-precision weights."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(
-            json.dumps({"model_type": "compact", "settings": asdict(self.settings)}, indent=2)
-        )
+        config = {
+            "model_type": "compact",
+            "settings": asdict(self.settings),
+            "heard_speakers": list(self.heard_speakers),
+        }
+        (folder / "config.json").write_text(json.dumps(config, indent=2))
         save_file(
             {name: tensor.half().contiguous() for name, tensor in self.state_dict().items()},
             folder / "model.safetensors",

@@ -132,7 +132,9 @@ def choose_model(name: str | None, workspace: Workspace) -> ModelInfo:
     if name is None:
         available = [model for model in models if not model.why_unavailable(workspace)]
         if not available:
-            raise UnknownModel("no model can be used here; install the app again from its own folder, with pip install -e .")
+            raise UnknownModel(
+                "no model can be used here; install the app again from its own folder, with pip install -e ."
+            )
         return available[0]
     named = next((model for model in models if model.name == name), None)
     if named is None and Path(name).is_dir():

@@ -11,7 +11,7 @@ import torch
 
 from ser_core.data.audio import PREPARED, Recording, level_and_trim
 from ser_core.data.batches import Batch
-from ser_core.encoders.base import autocast, choose_device
+from ser_core.encoders.base import EncoderUnavailable, autocast, choose_device, precision
 from ser_core.inference.models import ModelInfo, choose_model
 from ser_core.methods.base import Method, Output
 from ser_core.methods.checkpoint import load_method
@@ -49,7 +49,7 @@ class Prediction:
         model: which model answered.
         personaliser: which of its personalisers; None if nobody is enrolled.
         baseline: the answer for everybody.
-        personalised: the answer for the enrolled speaker; None if nobody is enrolled.
+        personalised: the answer for the enrolled speaker; None if nobody is enrolled, or nothing that is used.
         attention: how much each enrolled utterance counted, summing to one; None if nobody is enrolled or the personaliser
             weighs them all alike.
         shift: how far the enrolment moved the utterance's embedding, relative to the embedding's length.
@@ -106,7 +106,7 @@ class Recogniser:
     @property
     def fingerprint(self) -> str:
         """Names all that decides what `embed` gives."""
-        return f"{self.encoder.fingerprint}-{PREPARED}"
+        return f"{self.encoder.fingerprint}-{PREPARED}-{precision(self.device)}"
 
     def enrol(self, clips: Sequence[tuple[str, str, np.ndarray]]) -> Enrolment:
         """From (name, emotion, waveform) of each utterance to what the personalisers hear."""
@@ -180,6 +180,14 @@ class Recogniser:
         named = dict(zip(self.info.emotions, (round(p, 6) for p in probability), strict=True))
         return Answer(max(named, key=named.get), named), output
 
+    def _personalised(self, name: str, batch: Batch) -> tuple[Answer, Output] | tuple[None, None]:
+        """None where nobody is enrolled, or where the personaliser hears nothing of what is (PERS N without neutral)."""
+        if not batch.present.any():
+            return None, None
+        answer, output = self._answer(self._personaliser(name), batch)
+        heard_nothing = output.attention is not None and not output.attention.any()
+        return (None, None) if heard_nothing else (answer, output)
+
     def _personaliser(self, name: str) -> Method:
         with self._lock:
             if name not in self._personalisers:
@@ -187,7 +195,14 @@ class Recogniser:
             return self._personalisers[name]
 
     def _load(self, name: str) -> Method:
-        return load_method(self.info.folder / name).to(self.device)
+        method = load_method(self.info.folder / name)
+        there, wanted = (self.encoder.n_layers, 2 * self.encoder.width), (method.shape.n_layers, method.shape.n_values)
+        if there != wanted:
+            raise EncoderUnavailable(
+                f"the encoder found has {there[0]} layers of {there[1] // 2} values, but '{self.info.name}' was trained on "
+                f"{wanted[0]} of {wanted[1] // 2}; let SER_WEIGHTS name the folder of {self.info.source}"
+            )
+        return method.to(self.device)
 
 
 def _attention(output: Output, known: list[int], enrolment: Enrolment) -> dict[str, float] | None:

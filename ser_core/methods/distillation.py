@@ -56,6 +56,7 @@ class Distillation(Method):
 
     def fit_statistics(self, utterances: Utterances, rows: np.ndarray) -> "Distillation":
         """Mean and scale of the teacher's frames over 300 training utterances."""
+        self.student.heard_speakers = tuple(sorted(utterances.corpus.table["speaker"].unique()))
         some = np.random.default_rng(0).permutation(rows)[:300]
         frames = torch.cat([self._teacher_frames((utterances.waveform(int(row)),))[0][0] for row in some], dim=1)
         self.mean_ = frames.mean(dim=1, keepdim=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ser_core.data.batches import Batch
 from ser_core.methods.base import FeatureShape, Output
@@ -27,8 +28,8 @@ class EnrolmentAttentionSettings(BaselineSettings):
     Attributes:
         n_heads: attention heads.
         use: 'neutral' is the paper's PERS N, 'emotional' PERS E, 'all' PERS A; 'none' is the baseline.
-        missing: 'mask' leaves a missing class out; 'silence' attends to a vector of zeros in its place, as the paper's
-            code (which encodes 3 s of zeros) does.
+        missing: 'mask' leaves a missing class out; 'silence' attends to a vector of zeros in its place, close to what the
+            paper's code does, which encodes 3 s of zeros.
     """
 
     n_heads: int = 4
@@ -63,7 +64,8 @@ class EnrolmentAttention(Baseline):
         heard = self.trunk(self.front(batch.enrolment)) * attended[..., None]
         if self.settings.missing == "mask":
             return heard, attended
-        n_missing = used.sum() - attended.sum(dim=1, keepdim=True)
+        there = one_hot(batch.enrolment_emotion.clamp(min=0), len(self.emotions)).bool() & attended[..., None]
+        n_missing = used.sum() - there.any(dim=1).sum(dim=1, keepdim=True)
         silent = torch.arange(len(self.emotions), device=heard.device)[None] < n_missing
         silence = heard.new_zeros(len(heard), len(self.emotions), heard.shape[-1])
         return torch.cat([heard, silence], dim=1), torch.cat([attended, silent], dim=1)

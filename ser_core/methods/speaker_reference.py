@@ -1,8 +1,8 @@
 """Speaker reference: subtract what is this voice, keep what is this emotion. Our own method.
 
-Model: a standardised vector of an utterance is speaker + emotion + rest, x = s + c + r. From training speakers we know
-the mean c of every emotion and how much speakers (between) and utterances (within) vary. Each enrolled utterance of a
-known emotion then says e − c about the speaker, and the best linear guess of s from n of them is their mean, shrunk by
+Model: a standardised vector of an utterance is mean speaker + speaker + emotion + rest, x = m + s + c + r. From training
+speakers we know m, the mean c of every emotion, and how much speakers (between) and utterances (within) vary. Each
+enrolled utterance of a known emotion then says e − m − c about the speaker, and the best linear guess of s from n of them is their mean, shrunk by
 n / (n + within / between) (the best linear unbiased predictor of a random effect; Robinson 1991, Statistical Science
 6(1)). Labels matter: a missing class does not tilt the reference, and with nobody enrolled it is zero, so that the
 answer is the method's own answer without enrolment, exactly.
@@ -36,39 +36,50 @@ class SpeakerReference(Baseline):
 
     def __init__(self, settings: SpeakerReferenceSettings, shape: FeatureShape, emotions: tuple[str, ...]):
         super().__init__(settings, shape, emotions)
-        self.register_buffer("emotion_mean_", torch.zeros(len(emotions), self.front.width))
-        self.register_buffer("within_over_between_", torch.ones(self.front.width))
+        heard = (len(shape.layers), shape.n_values)
+        self.register_buffer("emotion_mean_", torch.zeros(len(emotions), *heard))
+        self.register_buffer("within_over_between_", torch.ones(heard))
 
     def fit_statistics(self, utterances: Utterances, rows: np.ndarray) -> "SpeakerReference":
-        """Emotion means and variances from the training speakers."""
+        """Emotion means of the mean speaker, and variances, from the training speakers."""
         super().fit_statistics(utterances, rows)
-        with torch.no_grad():
-            x = self.front(utterances.features[torch.from_numpy(rows)]).double()
+        heard = self.front.standardised(utterances.features[torch.from_numpy(rows)])
         speakers = utterances.corpus.table["speaker"].to_numpy()[rows]
-        effects = fit_effects(x.numpy(), speakers, utterances.emotion[rows], len(self.emotions))
-        self.emotion_mean_ = torch.from_numpy(effects.emotion).float()
-        self.within_over_between_ = torch.from_numpy(effects.within / effects.between).float()
+        effects = fit_effects(heard.flatten(1).double().numpy(), speakers, utterances.emotion[rows], len(self.emotions))
+        of_mean_speaker = torch.from_numpy(effects.emotion + effects.mean_speaker).float()
+        self.emotion_mean_ = of_mean_speaker.unflatten(1, heard.shape[1:])
+        self.within_over_between_ = torch.from_numpy(effects.within / effects.between).float().view(heard.shape[1:])
         return self
 
     def reference(self, enrolment: Tensor, present: Tensor, emotion: Tensor) -> Tensor:
-        """The speaker's reference (B, W) from standardised enrolment (B, K, W), present (B, K), emotion (B, K)."""
-        says = (enrolment - self.emotion_mean_[emotion.clamp(min=0)]) * present[..., None]
-        n = present.sum(dim=1, keepdim=True).to(says.dtype)
+        """What is this voice's own: its difference from the mean speaker.
+
+        Args:
+            enrolment: standardised layers of the enrolled utterances, (B, K, layers, 2 D).
+            present: which of the K there are, (B, K) bool.
+            emotion: their classes, (B, K).
+
+        Returns:
+            (B, layers, 2 D), zero where nobody is enrolled.
+        """
+        says = (enrolment - self.emotion_mean_[emotion.clamp(min=0)]) * present[..., None, None]
+        n = present.sum(dim=1)[:, None, None].to(says.dtype)
         return says.sum(dim=1) / (n + self.within_over_between_)
 
     def forward(self, batch: Batch) -> Output:
-        target, enrolment = self.front(batch.features), self.front(batch.enrolment)
-        reference = self.reference(enrolment, batch.present, batch.enrolment_emotion)
-        before, embedding = self.trunk(target), self.trunk(target - reference)
+        target = self.front.standardised(batch.features)
+        reference = self.reference(self.front.standardised(batch.enrolment), batch.present, batch.enrolment_emotion)
+        before, embedding = (self.trunk(self.front.joined(heard)) for heard in (target, target - reference))
         shift = (embedding - before).norm(dim=-1) / before.norm(dim=-1).clamp(min=1e-6)
         return Output(embedding, self.head(embedding), shift=shift)
 
 
 @dataclass(frozen=True)
 class Effects:
-    """Emotion means (C, W), variance within speaker and emotion (W,), variance between speakers (W,)."""
+    """Emotion means around the mean speaker (C, W), the mean speaker (W,), variances within and between speakers (W,)."""
 
     emotion: np.ndarray
+    mean_speaker: np.ndarray
     within: np.ndarray
     between: np.ndarray
 
@@ -100,4 +111,6 @@ def fit_effects(x: np.ndarray, speakers: np.ndarray, emotion: np.ndarray, n_clas
     left = cells - mean - speaker[:, None]
     of_cells = np.nanmean(left**2, axis=(0, 1))  # what an utterance of one cell adds beyond the additive model
     between = speaker.var(axis=0) - of_cells / max(1, len(spoken))
-    return Effects(mean, within + of_cells, np.maximum(between, 0.05 * speaker.var(axis=0) + 1e-6))
+    return Effects(
+        mean, speaker.mean(axis=0), within + of_cells, np.maximum(between, 0.05 * speaker.var(axis=0) + 1e-6)
+    )

@@ -33,12 +33,19 @@ class Front(nn.Module):
         self.scale_ = heard.std(dim=0).clamp(min=1e-4)
         return self
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Pooled layers (..., L, 2 D) to vectors (..., width)."""
-        standardised = (features[..., self.layers, :] - self.mean_) / self.scale_
+    def standardised(self, features: Tensor) -> Tensor:
+        """The layers heard, standardised: (..., L, 2 D) to (..., layers, 2 D)."""
+        return (features[..., self.layers, :] - self.mean_) / self.scale_
+
+    def joined(self, standardised: Tensor) -> Tensor:
+        """Standardised layers (..., layers, 2 D) to one vector (..., width)."""
         if self.weights is None:
             return standardised.flatten(-2)
         return (standardised * self.weights.softmax(dim=0)[:, None]).sum(dim=-2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Pooled layers (..., L, 2 D) to vectors (..., width)."""
+        return self.joined(self.standardised(features))
 
 
 class Trunk(nn.Module):

@@ -38,7 +38,11 @@ def model_card(info: ModelInfo, report: dict) -> str:
 
 
 def _head(info: ModelInfo, report: dict) -> str:
-    encoder = "its own, in `encoder/`" if info.source == "encoder" else f"`{info.source}`, frozen and not included"
+    encoder = (
+        "its own, in `encoder/`; it learned from the same training speakers"
+        if info.source == "encoder"
+        else (f"`{info.source}`, frozen and not included; whose voices its publisher trained it on is not known here")
+    )
     return (
         f"# {info.name}\n\nSpeech emotion recognition in seven classes ({', '.join(info.emotions)}), with a baseline and "
         f"{len(info.personalisers)} personalisers: {', '.join(info.personalisers)}.\n\nEncoder: {encoder}. "
@@ -50,9 +54,9 @@ def _head(info: ModelInfo, report: dict) -> str:
 def _data(report: dict) -> str:
     sources = "\n".join(f"- {_LICENCES.get(corpus, corpus)}" for corpus in report["by_corpus"])
     return (
-        f"## Data\n{sources}\n\nTrained on {report['n_train_utterances']} utterances of {len(report['train_speakers'])} speakers: "
+        f"## Data\n{sources}\n\nThe heads learned from {report['n_train_targets']} utterances of {len(report['train_speakers'])} speakers: "
         f"{', '.join(report['train_speakers'])}. Epochs chosen on {', '.join(report['dev_speakers'])}. "
-        f"Tested on {', '.join(report['test_speakers'])}, whom no stage of training heard, not even without labels "
+        f"Tested on {', '.join(report['test_speakers'])}, whom no stage of training here heard, not even without labels "
         f"(recipes/shipped_split.toml). Calm and boredom are *other* and were neither trained nor tested.\n"
     )
 

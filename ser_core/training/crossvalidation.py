@@ -22,18 +22,21 @@ from ser_core.data.manifest import BadCorpus, Corpus, check_leaks
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.evaluation.summary import draw_results, summarise, summary_table
 from ser_core.inference.predict import predictions_table, probabilities
+from ser_core.methods import METHODS
 from ser_core.methods.base import Method
 from ser_core.recipe import BadRecipe, Recipe
 from ser_core.training.run import (
     build_method,
+    check_encoder_has_not_heard,
     class_set,
     draw_dev_speakers,
     embedded,
     in_label_set,
+    make_plan,
     provenance,
     write_json,
-)  # fmt: skip
-from ser_core.training.trainer import Plan, fit, seeded
+)
+from ser_core.training.trainer import fit, seeded
 from ser_core.workspace import Workspace
 
 COLUMNS = ("utterance_id", "path", "corpus", "speaker", "gender", "emotion", "text_id", "method", "seed", "fold")
@@ -46,12 +49,12 @@ class Design:
     """How a corpus is cut and repeated.
 
     Attributes:
-        n_folds: folds of consecutive speakers; 0 leaves one speaker out at a time.
+        n_folds: folds of consecutive speakers; None leaves one speaker out at a time.
         n_seeds: 0 to n_seeds - 1.
         n_draws: random choices of enrolment, evaluated with the networks of every seed.
     """
 
-    n_folds: int = 5
+    n_folds: int | None = 5
     n_seeds: int = 3
     n_draws: int = 0
 
@@ -73,7 +76,9 @@ def crossvalidate(
         BadCorpus: too few speakers for the folds.
         LeakingSplit: a speaker on both sides of a fold.
     """
-    _check(recipes)
+    _check(recipes, design)
+    output.mkdir(parents=True, exist_ok=True)
+    check_encoder_has_not_heard(encoder, set(corpus.table["speaker"]))
     corpus = in_label_set(corpus, recipes[0].data)
     utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, device, say)
     choice = first_of_each(corpus)
@@ -96,14 +101,14 @@ def crossvalidate(
     return summary
 
 
-def speaker_folds(corpus: Corpus, n_folds: int) -> list[list[str]]:
-    """Consecutive speakers, in order of name, into folds of (nearly) equal size; one each if `n_folds` is 0.
+def speaker_folds(corpus: Corpus, n_folds: int | None) -> list[list[str]]:
+    """Consecutive speakers, in order of name, into folds of (nearly) equal size; one each if `n_folds` is None.
 
     Raises:
         BadCorpus: fewer speakers than folds, or fewer than three in all.
     """
     speakers = sorted(corpus.table["speaker"].unique())
-    n_folds = n_folds or len(speakers)
+    n_folds = len(speakers) if n_folds is None else n_folds
     if len(speakers) < max(3, n_folds) or n_folds < 2:
         raise BadCorpus(
             f"{corpus.name} has {len(speakers)} speakers: too few for {n_folds} folds; "
@@ -155,21 +160,12 @@ def _one_fold(
 
 def _train_fold(recipe, utterances, encoder, choice, seed, fold, test, device) -> tuple[Method, np.ndarray]:
     corpus = utterances.corpus
-    speaker = corpus.table["speaker"]
-    usable = target_rows(corpus, choice)
-    others = sorted(set(speaker) - set(test))
+    others = sorted(set(corpus.table["speaker"]) - set(test))
     dev = draw_dev_speakers(corpus, others, recipe.training.dev_share, np.random.default_rng([seed, fold]))
-    train = ~speaker.isin([*test, *dev])
-    check_leaks(corpus.table[train], corpus.table[speaker.isin(dev)])
-    plan = Plan(
-        train=np.flatnonzero(usable & train),
-        dev=np.flatnonzero(usable & speaker.isin(dev)),
-        enrolment=utterances.enrolment_rows(choice),
-    )
+    plan = make_plan(utterances, choice, dev, test)
     seeded(1000 * seed + fold)
     method = build_method(recipe, encoder, utterances.emotions)
-    fit(method, utterances, plan, recipe.training, seed, device)
-    return method, np.flatnonzero(usable & speaker.isin(test))
+    return fit(method, utterances, plan, recipe.training, seed, device), plan.test
 
 
 def _predict(method, utterances: Utterances, rows: np.ndarray, choice: pd.DataFrame, mark: dict) -> pd.DataFrame:
@@ -178,23 +174,30 @@ def _predict(method, utterances: Utterances, rows: np.ndarray, choice: pd.DataFr
     return table[[*COLUMNS, "predicted_emotion", *(f"p_{emotion}" for emotion in utterances.emotions)]]
 
 
-def _check(recipes: Sequence[Recipe]) -> None:
+def _check(recipes: Sequence[Recipe], design: Design) -> None:
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
         raise BadRecipe(f"two recipes have the same name among {', '.join(names)}; rename one")
     if len({recipe.data.emotions for recipe in recipes}) > 1:
         raise BadRecipe("the recipes have different label sets ([data] emotions); compare like with like")
+    if len({(recipe.encoder.name, recipe.encoder.source) for recipe in recipes}) > 1:
+        raise BadRecipe("the recipes have different encoders; name one for all of them with --encoder")
+    silent = [recipe.name for recipe in recipes if METHODS[recipe.method].hears_waveforms]
+    if silent:
+        raise BadRecipe(f"'{silent[0]}' trains an encoder and recognises nothing; it cannot be compared")
+    if design.n_seeds < 1 or design.n_draws < 0:
+        raise BadRecipe(f"{design.n_seeds} seeds and {design.n_draws} draws: at least 1 seed and 0 draws are needed")
 
 
 def _write(output, tables, choice, summary, recipes, design, folds, leaks, encoder) -> None:
-    output.mkdir(parents=True, exist_ok=True)
     tables["predictions"].to_csv(output / "predictions.csv", index=False, float_format="%.5f")
     tables["controls"].to_csv(output / "controls.csv", index=False, float_format="%.5f")
     choice.to_csv(output / "enrolment.csv", index=False)
     if design.n_draws:
         draw_results(tables["draws"]).to_csv(output / "draws.csv", index=False, float_format="%.5f")
     shared = sorted({text for leak in leaks for text in leak["shared_texts"]})
-    verdict = {"speakers_on_both_sides": 0, "sentences_on_both_sides": shared}
+    # a speaker on both sides, or heard by the encoder, would have stopped the run
+    verdict = {"speakers_on_both_sides": [], "heard_by_the_encoder": [], "sentences_on_both_sides": shared}
     report = {
         "summary": summary,
         "leak_check": verdict,

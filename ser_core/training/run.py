@@ -11,7 +11,7 @@ import math
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import zip_longest
@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ser_core import __version__
 from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each, target_rows
-from ser_core.data.manifest import BadCorpus, Corpus, check_leaks
+from ser_core.data.manifest import BadCorpus, Corpus, LeakingSplit, check_leaks
 from ser_core.encoders import load_encoder
 from ser_core.encoders.base import SpeechEncoder, choose_device
 from ser_core.encoders.cache import EmbeddingCache
@@ -65,21 +66,15 @@ def train(
 
 
 def _train(recipe, corpus, folder, workspace, seed, device, say) -> Method:
-    corpus = in_label_set(corpus, recipe.data)
+    corpus = without_test_speakers(in_label_set(corpus, recipe.data), recipe)
     encoder = None
     if not METHODS[recipe.method].hears_waveforms:
         encoder = load_encoder(recipe.encoder.name, recipe.encoder.source or None, (workspace.models,))
     utterances = embedded(corpus, class_set(corpus, recipe.data), encoder, workspace, device, say)
-    choice = first_of_each(corpus)
     seeded(seed)
     method = build_method(recipe, encoder, utterances.emotions)
-    rows = split_rows(corpus, recipe, np.random.default_rng(seed))
-    usable = target_rows(corpus, choice) if method.needs_labels else np.ones(len(corpus), dtype=bool)
-    plan = Plan(
-        train=np.flatnonzero(usable & rows["train"]),
-        dev=np.flatnonzero(usable & rows["dev"]),
-        enrolment=utterances.enrolment_rows(choice),
-    )
+    rng = np.random.default_rng(seed)
+    plan = make_plan(utterances, first_of_each(corpus), dev_speakers(corpus, recipe, rng), (), method.needs_labels)
     with (folder / "metrics.jsonl").open("w") as log:
 
         def on_epoch(record: Epoch) -> None:
@@ -95,6 +90,35 @@ def _train(recipe, corpus, folder, workspace, seed, device, say) -> Method:
         fit(method, utterances, plan, recipe.training, seed, device, on_epoch)
     save_method(method, recipe, folder / "checkpoint")
     return method
+
+
+def make_plan(
+    utterances: Utterances, choice: pd.DataFrame, dev: Collection[str], test: Collection[str], needs_labels: bool = True
+) -> Plan:
+    """The protocol in one place: who trains, who chooses the epoch, and that no enrolment utterance is a target.
+
+    Args:
+        utterances: of all speakers.
+        choice: the fixed enrolment.
+        dev: speakers that choose the epoch.
+        test: speakers left out; whoever is neither trains.
+        needs_labels: False where utterances without a usable emotion, and the enrolled ones, are learned from as well.
+
+    Raises:
+        LeakingSplit: a speaker or a copy of an utterance on two sides, or nobody left to train.
+    """
+    table = utterances.corpus.table
+    usable = target_rows(utterances.corpus, choice) if needs_labels else np.ones(len(table), dtype=bool)
+    of_dev, of_test = (table["speaker"].isin(list(speakers)).to_numpy() for speakers in (dev, test))
+    check_leaks(table[~(of_dev | of_test)], table[of_dev])
+    if of_test.any():
+        check_leaks(table[~of_test], table[of_test])
+    return Plan(
+        train=np.flatnonzero(usable & ~of_dev & ~of_test),
+        dev=np.flatnonzero(usable & of_dev),
+        test=np.flatnonzero(usable & of_test),
+        enrolment=utterances.enrolment_rows(choice),
+    )
 
 
 def embedded(
@@ -149,24 +173,31 @@ def class_set(corpus: Corpus, data: DataChoice) -> tuple[str, ...]:
     return APP_EMOTIONS if data.emotions == "app" else corpus.emotions
 
 
-def split_rows(corpus: Corpus, recipe: Recipe, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Rows of train, dev and test, each (N,) bool, by the recipe's split, else by dev speakers drawn at random.
+def without_test_speakers(corpus: Corpus, recipe: Recipe) -> Corpus:
+    """The corpus without those whom the recipe's split keeps for testing: training never opens their files."""
+    test = read_split(recipe.data.split).test if recipe.data.split else ()
+    return corpus.only(~corpus.table["speaker"].isin(test))
+
+
+def dev_speakers(corpus: Corpus, recipe: Recipe, rng: np.random.Generator) -> list[str]:
+    """Who chooses the epoch: by the recipe's split, else drawn from the corpus."""
+    if recipe.data.split:
+        return list(read_split(recipe.data.split).dev)
+    return draw_dev_speakers(corpus, sorted(corpus.table["speaker"].unique()), recipe.training.dev_share, rng)
+
+
+def check_encoder_has_not_heard(encoder: SpeechEncoder, test: Collection[str]) -> None:
+    """Make sure that no test speaker was heard when the encoder was trained, not even without labels.
 
     Raises:
-        LeakingSplit: a speaker would stand on two sides, or a side is empty.
+        LeakingSplit: naming them.
     """
-    speakers = corpus.table["speaker"]
-    if recipe.data.split:
-        split = read_split(recipe.data.split)
-        rows = {"dev": speakers.isin(split.dev), "test": speakers.isin(split.test)}
-    else:
-        dev = draw_dev_speakers(corpus, sorted(speakers.unique()), recipe.training.dev_share, rng)
-        rows = {"dev": speakers.isin(dev), "test": speakers.isin([])}
-    rows["train"] = ~(rows["dev"] | rows["test"])
-    check_leaks(corpus.table[rows["train"]], corpus.table[rows["dev"]])
-    if rows["test"].any():
-        check_leaks(corpus.table[~rows["test"]], corpus.table[rows["test"]])
-    return {name: mask.to_numpy() for name, mask in rows.items()}
+    heard = sorted(set(encoder.heard_speakers) & set(test))
+    if heard:
+        raise LeakingSplit(
+            f"the encoder has heard {len(heard)} of the test speakers in its own training ({', '.join(heard[:3])} …); "
+            f"results on them would mislead: use another encoder, or speakers it has not heard"
+        )
 
 
 def draw_dev_speakers(corpus: Corpus, speakers: list[str], share: float, rng: np.random.Generator) -> list[str]:
@@ -192,17 +223,24 @@ def draw_dev_speakers(corpus: Corpus, speakers: list[str], share: float, rng: np
 
 def provenance() -> dict:
     """Versions, commit and time, for every file of numbers."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
-    )
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
         "version": __version__,
-        "commit": commit.stdout.strip() or "not a checkout",
+        "commit": commit or "not a checkout",
+        "modified": bool(changes),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": version("transformers"),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _git(*arguments: str) -> str:
+    try:
+        here = Path(__file__).parent
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=here, check=False).stdout.strip()
+    except OSError:  # git is not installed
+        return ""
 
 
 def write_json(path: Path, content: dict) -> None:

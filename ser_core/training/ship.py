@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ser_core.data.batches import Utterances
-from ser_core.data.enrolment import first_of_each, of_another_speaker, target_rows
+from ser_core.data.enrolment import first_of_each, of_another_speaker
 from ser_core.data.manifest import Corpus
 from ser_core.encoders import ENCODERS, load_encoder
 from ser_core.evaluation.summary import summarise
@@ -21,8 +21,17 @@ from ser_core.methods.checkpoint import load_method, save_method
 from ser_core.recipe import DataChoice, Recipe, read_recipe, read_split
 from ser_core.training.card import model_card
 from ser_core.training.crossvalidation import ANOTHER_SPEAKER
-from ser_core.training.run import build_method, class_set, embedded, in_label_set, provenance, split_rows, write_json
-from ser_core.training.trainer import Plan, fit, seeded
+from ser_core.training.run import (
+    build_method,
+    check_encoder_has_not_heard,
+    class_set,
+    embedded,
+    in_label_set,
+    make_plan,
+    provenance,
+    write_json,
+)
+from ser_core.training.trainer import fit, seeded
 from ser_core.workspace import Workspace
 
 RECIPES = (
@@ -53,7 +62,7 @@ def build(
         encoder_name: a key of ENCODERS.
         encoder_source: its folder; the compact encoder is copied into the model, others are only named by their hub id.
         corpus: all corpora, joined.
-        folder: of the model; replaced.
+        folder: of the model; what is in it is overwritten.
         workspace: for the cache of embeddings.
         split: names the dev and test speakers; in recipes/, or a path.
         seed: of everything.
@@ -64,6 +73,7 @@ def build(
     corpus = in_label_set(corpus, recipes[0].data)
     encoder = load_encoder(encoder_name, encoder_source or None, (workspace.models,))
     utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, device, say)
+    check_encoder_has_not_heard(encoder, read_split(split).test)
     choice = first_of_each(corpus)
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
@@ -73,7 +83,7 @@ def build(
     source = _place_encoder(encoder_name, encoder_source, folder)
     info = ModelInfo(name, folder, encoder_name, source, APP_EMOTIONS, RECIPES[0], RECIPES[1:])
     write_model(info)
-    report = _report(predictions, controls, choice, corpus, recipes, seed, encoder.fingerprint)
+    report = _report(predictions, controls, choice, corpus, recipes, seed, encoder.fingerprint, parts[0][2])
     write_json(folder / "report.json", report)
     (folder / "README.md").write_text(model_card(info, report), encoding="utf-8")
     return report
@@ -88,10 +98,8 @@ def _for_the_app(recipe: Recipe, encoder_name: str, encoder_source: str, split: 
 
 
 def _train_and_test(recipe, utterances: Utterances, encoder, choice, folder: Path, seed: int, device, say) -> tuple:
-    corpus = utterances.corpus
-    rows, usable = split_rows(corpus, recipe, np.random.default_rng(seed)), target_rows(corpus, choice)
-    enrolment = utterances.enrolment_rows(choice)
-    plan = Plan(np.flatnonzero(usable & rows["train"]), np.flatnonzero(usable & rows["dev"]), enrolment)
+    split = read_split(recipe.data.split)
+    plan = make_plan(utterances, choice, split.dev, split.test)
     seeded(seed)
     method = build_method(recipe, encoder, utterances.emotions)
     best = []
@@ -99,14 +107,15 @@ def _train_and_test(recipe, utterances: Utterances, encoder, choice, folder: Pat
     say(f"{recipe.name}: best dev UAR {max(best):.3f} in epoch {int(np.argmax(best)) + 1} of {len(best)}")
     save_method(method, recipe, folder / recipe.name, half=True)
     method = load_method(folder / recipe.name)  # what ships is what is measured
-    test = np.flatnonzero(usable & rows["test"])
     mark = {"method": recipe.name, "seed": seed, "fold": 0}
-    predictions = predictions_table(utterances, test, probabilities(method, utterances, test, enrolment), **mark)
+    predictions = predictions_table(
+        utterances, plan.test, probabilities(method, utterances, plan.test, plan.enrolment), **mark
+    )
     if not method.uses_enrolment:
-        return predictions, predictions.iloc[:0].assign(control="")
-    swapped = utterances.enrolment_rows(_swapped_within_corpora(choice, corpus, test))
-    controlled = predictions_table(utterances, test, probabilities(method, utterances, test, swapped), **mark)
-    return predictions, controlled.assign(control=ANOTHER_SPEAKER)
+        return predictions, predictions.iloc[:0].assign(control=""), len(plan.train)
+    swapped = utterances.enrolment_rows(_swapped_within_corpora(choice, utterances.corpus, plan.test))
+    controlled = predictions_table(utterances, plan.test, probabilities(method, utterances, plan.test, swapped), **mark)
+    return predictions, controlled.assign(control=ANOTHER_SPEAKER), len(plan.train)
 
 
 def _swapped_within_corpora(choice: pd.DataFrame, corpus: Corpus, test: np.ndarray) -> pd.DataFrame:
@@ -128,7 +137,7 @@ def _place_encoder(name: str, source: str, folder: Path) -> str:
     return "encoder"
 
 
-def _report(predictions, controls, choice, corpus: Corpus, recipes, seed: int, fingerprint: str) -> dict:
+def _report(predictions, controls, choice, corpus: Corpus, recipes, seed: int, fingerprint: str, n_train: int) -> dict:
     none = predictions.iloc[:0].assign(draw=0)
     by_corpus = {
         name: summarise(part, controls[controls["corpus"] == name], none, choice)
@@ -141,7 +150,7 @@ def _report(predictions, controls, choice, corpus: Corpus, recipes, seed: int, f
         "train_speakers": sorted(corpus.table["speaker"][train].unique()),
         "dev_speakers": list(split.dev),
         "test_speakers": list(split.test),
-        "n_train_utterances": int(train.sum()),
+        "n_train_targets": n_train,
         "recipes": [recipe.without_paths() for recipe in recipes],
         "encoder": fingerprint,
         "seed": seed,

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 
 from ser_core.data.batches import Utterances
 from ser_core.data.sampling import SAMPLERS, in_order
+from ser_core.encoders.base import choose_device
 from ser_core.evaluation.performance import uar
 from ser_core.inference.predict import probabilities
 from ser_core.methods.base import Method, Stage
@@ -30,11 +31,13 @@ class Plan:
     Attributes:
         train: rows that may be training targets.
         dev: rows that may be dev targets; empty keeps the last epoch.
+        test: rows that are predicted afterwards; training never looks at them.
         enrolment: rows of each speaker's fixed enrolment; never among the targets.
     """
 
     train: np.ndarray
     dev: np.ndarray
+    test: np.ndarray
     enrolment: Mapping[str, np.ndarray]
 
 
@@ -65,7 +68,7 @@ def fit(
     Raises:
         TrainingDiverged: the loss became nan or infinite.
     """
-    accelerator = Accelerator(cpu=device == "cpu")
+    accelerator = Accelerator(cpu=choose_device(device).type == "cpu")
     rng = np.random.default_rng(seed)
     method.rng = rng
     method.fit_statistics(utterances, plan.train)

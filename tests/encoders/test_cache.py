@@ -73,3 +73,22 @@ def test_a_refused_file_is_named_and_the_others_are_kept(encoder, paths, tmp_pat
     again = EmbeddingCache(tmp_path / "cache", encoder)
     again.embed([paths[0], paths[2]])
     assert again.n_read == 0
+
+
+def test_known_content_in_a_new_place_is_not_encoded_again(encoder, paths, tmp_path, monkeypatch):
+    whole = EmbeddingCache(tmp_path / "cache", encoder).embed(paths)
+    (tmp_path / "moved").mkdir()
+    moved = [str((tmp_path / "moved" / file).with_suffix(".wav")) for file in "abc"]
+    for source, target in zip(paths, moved, strict=True):
+        (tmp_path / target).write_bytes((tmp_path / source).read_bytes())
+    monkeypatch.setattr(encoder, "pooled", lambda waveforms: pytest.fail("encoded again"))
+    assert torch.equal(EmbeddingCache(tmp_path / "cache", encoder).embed(moved), whole)
+
+
+def test_two_caches_on_one_folder_keep_each_others_index(encoder, paths, tmp_path):
+    one, two = EmbeddingCache(tmp_path / "cache", encoder), EmbeddingCache(tmp_path / "cache", encoder)
+    one.embed(paths[:1])
+    two.embed(paths[1:])
+    third = EmbeddingCache(tmp_path / "cache", encoder)
+    third.embed(paths)
+    assert third.n_read == 0

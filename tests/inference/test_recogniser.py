@@ -95,6 +95,36 @@ def test_an_emotion_that_the_model_does_not_know_is_left_out(recogniser, enrolme
     assert recogniser.recognise(Recording(_voice(1)), only).personalised is None
 
 
+def test_a_personaliser_that_hears_nothing_of_the_enrolment_gives_no_second_answer(
+    workspace, tiny_model, recogniser, monkeypatch
+):
+    from dataclasses import replace
+
+    method = recogniser._personaliser("enrolment_attention")
+    method.settings = replace(method.settings, use="neutral")
+    enrolment = recogniser.enrol([("clip", "anger", _voice(2))])
+    prediction = recogniser.recognise(Recording(_voice(1)), enrolment, "enrolment_attention")
+    assert prediction.personalised is prediction.attention is prediction.shift is None
+
+
+def test_weights_of_another_size_are_not_taken_for_the_encoder(workspace, monkeypatch, tmp_path):
+    from transformers import WhisperConfig, WhisperModel
+
+    config = WhisperConfig(
+        d_model=16,
+        encoder_layers=2,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=16,
+    )
+    WhisperModel(config).save_pretrained(tmp_path / "other")
+    monkeypatch.setenv("SER_WEIGHTS", str(tmp_path / "other"))
+    with pytest.raises(EncoderUnavailable, match="3 layers of 16 values"):
+        Recogniser(workspace, "whisper-tiny.en", "cpu")
+
+
 def test_loudness_and_silence_around_the_utterance_change_little(recogniser):
     voice = _voice(1)
     quiet = np.concatenate([np.zeros(8_000, dtype=np.float32), voice * 0.1, np.zeros(16_000, dtype=np.float32)])

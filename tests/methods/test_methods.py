@@ -180,16 +180,16 @@ def test_attend_to_nobody_is_zero_and_leaves_no_nan_in_gradients():
 
 def test_the_reference_is_the_shrunk_mean_of_what_each_utterance_says_by_hand():
     method = _build("speaker_reference")
-    method.emotion_mean_ = torch.zeros(3, 12)
+    method.emotion_mean_ = torch.zeros(3, 2, 6)
     method.emotion_mean_[1] = 2.0
-    method.within_over_between_ = torch.full((12,), 2.0)
-    enrolment = torch.zeros(1, 2, 12)
+    method.within_over_between_ = torch.full((2, 6), 2.0)
+    enrolment = torch.zeros(1, 2, 2, 6)
     enrolment[0, 0], enrolment[0, 1] = 4.0, 7.0  # neutral, whose mean is 0; happiness, whose mean is 2
     emotion = torch.tensor([[0, 1]])
     both = method.reference(enrolment, torch.ones(1, 2, dtype=torch.bool), emotion)
     one = method.reference(enrolment, torch.tensor([[True, False]]), emotion)
-    torch.testing.assert_close(both, torch.full((1, 12), (4 + 5) / (2 + 2.0)))
-    torch.testing.assert_close(one, torch.full((1, 12), 4 / (1 + 2.0)))
+    torch.testing.assert_close(both, torch.full((1, 2, 6), (4 + 5) / (2 + 2.0)))
+    torch.testing.assert_close(one, torch.full((1, 2, 6), 4 / (1 + 2.0)))
 
 
 def test_labels_matter_to_the_reference():
@@ -206,7 +206,7 @@ def test_labels_matter_to_the_reference():
 def test_speaker_reference_undoes_a_speakers_offset_given_many_utterances():
     """A target shifted by s with an enrolment shifted by s sounds like neither shifted."""
     method, batch = _build("speaker_reference"), _batch()
-    method.within_over_between_ = torch.zeros(12)
+    method.within_over_between_ = torch.zeros(2, 6)
     shift = torch.randn(1, 3, 6)
     moved = replace(batch, features=batch.features + shift, enrolment=batch.enrolment + shift[:, None])
     torch.testing.assert_close(method(moved).emotion_logits, method(batch).emotion_logits, atol=1e-4, rtol=1e-4)
@@ -217,9 +217,10 @@ def test_planted_effects_are_found_though_classes_are_missing():
     speaker_effect, emotion_effect = rng.normal(0, 2, (40, 3)), np.array([[1.0, 0, 0], [0, 2, 0], [-1, -2, 0]])
     rows = [(s, c) for s in range(40) for c in range(3) if not (s % 4 == 0 and c == 1) for _ in range(6)]
     who, emotion = np.array([s for s, _ in rows]), np.array([c for _, c in rows])
-    x = speaker_effect[who] + emotion_effect[emotion] + rng.normal(0, 0.5, (len(rows), 3))
+    x = 3.0 + speaker_effect[who] + emotion_effect[emotion] + rng.normal(0, 0.5, (len(rows), 3))
     effects = fit_effects(x, who, emotion, 4)
     np.testing.assert_allclose(effects.emotion[:3], emotion_effect, atol=0.15)
+    np.testing.assert_allclose(effects.mean_speaker, 3.0 + speaker_effect.mean(axis=0), atol=0.15)
     assert (effects.emotion[3] == 0).all()
     np.testing.assert_allclose(effects.within, 0.25 + 0.25 / 6, rtol=0.25)
     np.testing.assert_allclose(effects.between, speaker_effect.var(axis=0), rtol=0.25)

@@ -11,14 +11,15 @@ import torch
 from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each, target_rows
 from ser_core.data.manifest import BadCorpus, LeakingSplit
+from ser_core.encoders import load_encoder
 from ser_core.encoders.compact import Compact, CompactSettings
 from ser_core.inference.predict import probabilities
 from ser_core.methods import METHODS
 from ser_core.methods.base import FeatureShape
 from ser_core.methods.checkpoint import load_method
-from ser_core.recipe import BadRecipe, Recipe, TrainingSettings, read_recipe
+from ser_core.recipe import BadRecipe, Recipe, TrainingSettings, read_recipe, read_split
 from ser_core.training.crossvalidation import Design, crossvalidate, speaker_folds
-from ser_core.training.run import embedded, train
+from ser_core.training.run import embedded, make_plan, train
 from ser_core.training.trainer import Plan, TrainingDiverged, fit, seeded
 from ser_core.workspace import open_workspace
 
@@ -49,7 +50,8 @@ def _plan(utterances: Utterances) -> Plan:
     choice = first_of_each(corpus)
     usable, speaker = target_rows(corpus, choice), corpus.table["speaker"]
     dev = speaker.isin(["synthetic_6", "synthetic_7"])
-    return Plan(np.flatnonzero(usable & ~dev), np.flatnonzero(usable & dev), utterances.enrolment_rows(choice))
+    nobody = np.empty(0, dtype=np.int64)
+    return Plan(np.flatnonzero(usable & ~dev), np.flatnonzero(usable & dev), nobody, utterances.enrolment_rows(choice))
 
 
 def _method(name: str, utterances: Utterances, seed: int = 0):
@@ -220,7 +222,7 @@ def test_folds_hold_consecutive_speakers_and_each_is_tested_once(written):
 
 def test_the_report_says_how_it_came_about(written):
     report = json.loads((written / "report.json").read_text())
-    assert report["leak_check"]["speakers_on_both_sides"] == 0
+    assert report["leak_check"]["speakers_on_both_sides"] == []
     assert report["leak_check"]["sentences_on_both_sides"] == ["0", "1"]
     assert list(report["summary"]) == list(RECIPES) and report["commit"] and report["design"]["n_seeds"] == 2
     ours = report["summary"]["speaker_reference"]
@@ -242,10 +244,10 @@ def test_the_summary_is_what_the_predictions_say(written):
 
 
 def test_leaving_one_speaker_out_gives_as_many_folds_as_speakers(synthetic_corpus):
-    assert speaker_folds(synthetic_corpus, 0) == [[f"synthetic_{speaker}"] for speaker in range(8)]
+    assert speaker_folds(synthetic_corpus, None) == [[f"synthetic_{speaker}"] for speaker in range(8)]
 
 
-@pytest.mark.parametrize("n_folds", [9, 1])
+@pytest.mark.parametrize("n_folds", [9, 1, 0, -2])
 def test_folds_that_cannot_be_made_are_refused(synthetic_corpus, n_folds):
     with pytest.raises(BadCorpus, match="too few"):
         speaker_folds(synthetic_corpus, n_folds)
@@ -256,17 +258,54 @@ def test_two_recipes_of_one_name_are_refused(synthetic_corpus, encoder, workspac
         crossvalidate([_recipe("baseline")] * 2, synthetic_corpus, encoder, Design(), tmp_path, workspace, "cpu")
 
 
-def test_a_split_that_leaks_is_refused(synthetic_corpus, encoder, workspace, tmp_path):
-    from ser_core.training.run import split_rows
-
+def test_a_split_that_leaks_or_leaves_a_side_empty_is_refused(synthetic_corpus, utterances, tmp_path):
     (tmp_path / "leak.toml").write_text('dev = ["synthetic_1"]\ntest = ["synthetic_1"]\n')
-    recipe = replace(_recipe("baseline"), data=replace(_recipe("baseline").data, split=str(tmp_path / "leak.toml")))
     with pytest.raises(BadRecipe, match="in dev and in test"):
-        split_rows(synthetic_corpus, recipe, np.random.default_rng(0))
-    (tmp_path / "empty.toml").write_text('dev = ["nobody"]\ntest = []\n')
-    recipe = replace(recipe, data=replace(recipe.data, split=str(tmp_path / "empty.toml")))
+        read_split(tmp_path / "leak.toml")
+    choice = first_of_each(synthetic_corpus)
     with pytest.raises(LeakingSplit, match="both sides"):
-        split_rows(synthetic_corpus, recipe, np.random.default_rng(0))
+        make_plan(utterances, choice, ["nobody"], [])
+    everybody = synthetic_corpus.table["speaker"].unique()
+    with pytest.raises(LeakingSplit, match="both sides"):
+        make_plan(utterances, choice, everybody[:4], everybody[4:])
+
+
+def test_a_plan_keeps_speakers_and_enrolment_apart(synthetic_corpus, utterances):
+    choice = first_of_each(synthetic_corpus)
+    plan = make_plan(utterances, choice, ["synthetic_1"], ["synthetic_2"])
+    speaker = synthetic_corpus.table["speaker"].to_numpy()
+    assert set(speaker[plan.dev]) == {"synthetic_1"} and set(speaker[plan.test]) == {"synthetic_2"}
+    assert set(speaker[plan.train]) == {f"synthetic_{one}" for one in (0, 3, 4, 5, 6, 7)}
+    enrolled = np.concatenate(list(plan.enrolment.values()))
+    assert not set(enrolled) & {*plan.train, *plan.dev, *plan.test}
+
+
+def test_an_encoder_that_has_heard_the_test_speakers_is_refused(synthetic_corpus, workspace, tmp_path):
+    heard = Compact(
+        CompactSettings(
+            width=32, n_transformer_layers=1, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
+        )
+    )
+    heard.heard_speakers = ("synthetic_3",)
+    heard.save(tmp_path / "encoder")
+    with pytest.raises(LeakingSplit, match="heard 1 of the test speakers .*synthetic_3"):
+        crossvalidate(
+            [_recipe("baseline")],
+            synthetic_corpus,
+            load_encoder("compact", tmp_path / "encoder"),
+            Design(2, 1),
+            tmp_path,
+            workspace,
+            "cpu",
+        )
+
+
+def test_training_never_opens_the_test_speakers_files(synthetic_corpus, workspace, tmp_path):
+    from ser_core.training.run import without_test_speakers
+
+    (tmp_path / "split.toml").write_text('dev = ["synthetic_1"]\ntest = ["synthetic_2", "synthetic_3"]\n')
+    recipe = replace(_recipe("baseline"), data=replace(_recipe("baseline").data, split=str(tmp_path / "split.toml")))
+    assert not {"synthetic_2", "synthetic_3"} & set(without_test_speakers(synthetic_corpus, recipe).table["speaker"])
 
 
 def test_layers_that_the_encoder_lacks_are_named(encoder):
@@ -281,7 +320,6 @@ def test_layers_that_the_encoder_lacks_are_named(encoder):
 def test_distillation_learns_from_waveforms_and_exports_an_encoder(synthetic_corpus, workspace, tmp_path, monkeypatch):
     from transformers import WhisperConfig, WhisperModel
 
-    from ser_core.encoders import load_encoder
     from ser_core.methods import distillation
 
     torch.manual_seed(0)
@@ -304,4 +342,5 @@ def test_distillation_learns_from_waveforms_and_exports_an_encoder(synthetic_cor
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     first, last = (record["layer_1"] + record["layer_2"] for record in (records[0], records[-1]))
     assert last < 0.8 * first and all(np.isfinite(record["dev_loss"]) for record in records)
-    assert load_encoder("compact", tmp_path / "run" / "checkpoint" / "encoder").width == 32
+    encoder = load_encoder("compact", tmp_path / "run" / "checkpoint" / "encoder")
+    assert encoder.width == 32 and encoder.heard_speakers == tuple(f"synthetic_{speaker}" for speaker in range(8))
