@@ -4,14 +4,17 @@ import os
 import sys
 from argparse import ArgumentParser
 from importlib import import_module
+from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if sys.argv[1:3] != ["models", "fetch"]:  # read once, when the hub's client is imported
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from ser_core import __version__  # noqa: E402 - after the environment
 from ser_core.commands import COMMANDS  # noqa: E402
 
 BAD_INPUT = 2
+INTERRUPTED = 130
 
 
 class _Parser(ArgumentParser):
@@ -25,6 +28,9 @@ class _Parser(ArgumentParser):
 def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 when it did what was asked, 2 with one line on standard error for bad input."""
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):  # a file's name need not be text
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     parser = _Parser(prog="attune", description="Speech emotion recognition that adapts to the person who speaks.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
@@ -40,14 +46,25 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         return arguments.run(arguments)
-    except ValueError as error:  # every error for people is a small named ValueError
-        if type(error) is ValueError:
+    except ValueError as error:  # every error for people is a small named ValueError of ours
+        if not type(error).__module__.startswith("ser_core."):
             raise  # a bug
-        print(f"attune {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT
+        return _refused(arguments.command, str(error))
+    except OSError as error:  # a file or folder of the person's that cannot be read or written
+        name = f"'{Path(error.filename).name}': " if isinstance(error.filename, str) else ""
+        return _refused(
+            arguments.command, f"{name}{(error.strerror or str(error)).lower()}; check place and permissions"
+        )
+    except EOFError:
+        return _refused(arguments.command, "an answer was expected on standard input; run it in a terminal")
     except KeyboardInterrupt:
         print(f"attune {arguments.command}: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+
+
+def _refused(command: str, why: str) -> int:
+    print(f"attune {command}: {' '.join(why.split())}", file=sys.stderr)
+    return BAD_INPUT
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from transformers import Wav2Vec2Config
 
-from ser_core.commands.training_arguments import limit_threads
+from ser_core.commands.training_arguments import count, limit_threads
 from ser_core.data.audio import SAMPLE_RATE, Recording
 from ser_core.data.corpora import load_corpora
 from ser_core.data.corpora.synthetic import buzz
@@ -35,8 +35,8 @@ _APP = Path(__file__).resolve().parents[2] / "app.py"
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
-    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--threads", type=count, default=0, help="CPU threads (default: all)")
+    parser.add_argument("--repeats", type=count, default=30)
     parser.add_argument("--corpus", metavar="NAME=DIR", help="also measure how fast a corpus is embedded")
     parser.add_argument("--app", action="store_true", help="also start the app and measure its first page and memory")
     parser.add_argument("--json", action="store_true")

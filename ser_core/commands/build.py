@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from ser_core.commands.training_arguments import add_training_arguments, limit_threads, split_encoder
+from ser_core.commands.training_arguments import add_training_arguments, count, limit_threads, split_encoder
 from ser_core.data.corpora import load_corpora
 from ser_core.training.ship import SPLIT, build
 from ser_core.workspace import open_workspace
@@ -14,7 +14,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="of the model")
     add_training_arguments(parser)
     parser.add_argument("--split", default=SPLIT, metavar="FILE", help="a .toml that names the dev and test speakers")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=count, default=0)
     parser.add_argument("--output", required=True, metavar="DIR", help="the model's folder")
 
 

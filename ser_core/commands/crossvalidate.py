@@ -5,7 +5,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from ser_core.commands.training_arguments import add_training_arguments, limit_threads, with_encoder
+from ser_core.commands.training_arguments import add_training_arguments, count, limit_threads, with_encoder
 from ser_core.data.corpora import load_corpora
 from ser_core.encoders import load_encoder
 from ser_core.evaluation.summary import summary_table
@@ -17,10 +17,10 @@ from ser_core.workspace import open_workspace
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="names in ser_core/recipes/ or .toml files")
     add_training_arguments(parser)
-    parser.add_argument("--folds", type=int, default=5, help="folds of consecutive speakers")
+    parser.add_argument("--folds", type=count, default=5, help="folds of consecutive speakers")
     parser.add_argument("--leave-one-speaker-out", action="store_true", help="as many folds as speakers")
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
-    parser.add_argument("--draws", type=int, default=0, help="also evaluate so many random choices of enrolment")
+    parser.add_argument("--seeds", type=count, default=3, help="how many, from 0")
+    parser.add_argument("--draws", type=count, default=0, help="also evaluate so many random choices of enrolment")
     parser.add_argument("--output", required=True, metavar="DIR")
     parser.add_argument("--json", action="store_true", help="the summary, alone on standard output")
 

@@ -4,12 +4,11 @@ import json
 import sys
 from argparse import ArgumentParser, Namespace
 
-import numpy as np
-
 from ser_core.commands.clips import BadClip, add_clip_argument, parse_clips
 from ser_core.commands.record import add_device_argument, record_with_meter
-from ser_core.data.quality import Quality, assess
-from ser_core.inference.profiles import ProfileStore
+from ser_core.data.audio import AudioRejected
+from ser_core.data.quality import assess
+from ser_core.inference.profiles import Profile, ProfileStore, UnknownProfile
 from ser_core.inference.prompts import HINTS, PROMPTS
 from ser_core.labels import APP_EMOTIONS
 from ser_core.workspace import open_workspace
@@ -29,54 +28,68 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Store all clips or none."""
+    """Files: all of them are stored, or none. Microphone: each take is stored as it comes."""
     if bool(arguments.clip) == arguments.record:
         raise BadClip("give recordings with --clip EMOTION=FILE, or --record to use the microphone")
     store = ProfileStore(open_workspace(arguments.workspace).profiles)
-    clips = _recorded(arguments) if arguments.record else _from_files(arguments.clip)
-    exists = any(profile.name.casefold() == arguments.name.strip().casefold() for profile in store.list())
-    profile = store.add_many(
-        arguments.name, [(emotion, wave, quality.to_dict()) for emotion, wave, quality in clips], create=not exists
-    )
+    profile = _record(store, arguments) if arguments.record else _from_files(store, arguments.name, arguments.clip)
     if arguments.json:
-        print(
-            json.dumps(
-                {
-                    "name": profile.name,
-                    "emotions": list(profile.emotions),
-                    "stored": [emotion for emotion, _, _ in clips],
-                }
-            )
-        )
+        print(json.dumps({"name": profile.name, "emotions": list(profile.emotions)}))
     else:
-        print(
-            f"{profile.name}: {len(set(profile.emotions))} of {len(APP_EMOTIONS)} emotions enrolled ({', '.join(profile.emotions)})"
-        )
+        enrolled = f"{len(set(profile.emotions))} of {len(APP_EMOTIONS)} emotions enrolled"
+        print(f"{profile.name}: {enrolled} ({', '.join(profile.emotions)})")
     return 0
 
 
-def _from_files(arguments: list[str]) -> list[tuple[str, np.ndarray, Quality]]:
+def _exists(store: ProfileStore, name: str) -> bool:
+    try:
+        store.get(name)
+    except UnknownProfile:
+        return False
+    return True
+
+
+def _from_files(store: ProfileStore, name: str, arguments: list[str]) -> Profile:
     clips = []
     for clip in parse_clips(arguments):
         quality = assess(clip.recording)
-        clips.append((clip.emotion, clip.recording.waveform, quality))
+        clips.append((clip.emotion, clip.recording.waveform, quality.to_dict()))
         _say_advice(clip.emotion, [*clip.recording.warnings, *quality.advice])
-    return clips
+    return store.add_many(name, clips, create=not _exists(store, name))
 
 
-def _recorded(arguments: Namespace) -> list[tuple[str, np.ndarray, Quality]]:
-    clips = []
-    for emotion in APP_EMOTIONS:
-        print(f"\n{emotion.upper()}: {HINTS[emotion]}\n  “{PROMPTS[emotion]}”", file=sys.stderr)
-        if input("  Enter records, s skips: ").strip().lower() == "s":
-            continue
-        waveform = record_with_meter(arguments.seconds, arguments.input_device)
+def _record(store: ProfileStore, arguments: Namespace) -> Profile:
+    made = not _exists(store, arguments.name)
+    if made:
+        store.create(arguments.name)
+    try:
+        for emotion in APP_EMOTIONS:
+            print(f"\n{emotion.upper()}: {HINTS[emotion]}\n  “{PROMPTS[emotion]}”", file=sys.stderr)
+            while not _skipped() and not _take(store, arguments, emotion):
+                pass
+    finally:
+        if made and not store.get(arguments.name).utterances:  # a profile without a voice is of no use
+            store.delete(arguments.name)
+            print("  nothing was recorded; nothing was stored", file=sys.stderr)
+    return store.get(arguments.name)
+
+
+def _skipped() -> bool:
+    print("  Enter records, s skips: ", end="", file=sys.stderr, flush=True)
+    return input().strip().lower() == "s"
+
+
+def _take(store: ProfileStore, arguments: Namespace, emotion: str) -> bool:
+    """Record once; whether it was stored."""
+    waveform = record_with_meter(arguments.seconds, arguments.input_device)
+    try:
         quality = assess(waveform)
-        _say_advice(emotion, quality.advice)
-        clips.append((emotion, waveform, quality))
-    if not clips:
-        raise BadClip("nothing was recorded; nothing was stored")
-    return clips
+        store.add(arguments.name, emotion, waveform, quality.to_dict())
+    except AudioRejected as error:
+        _say_advice(emotion, [str(error)])
+        return False
+    _say_advice(emotion, quality.advice)
+    return True
 
 
 def _say_advice(emotion: str, advice) -> None:

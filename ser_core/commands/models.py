@@ -1,7 +1,6 @@
 """models: what can be used here, and why not the rest; `models fetch NAME` is the only thing that downloads."""
 
 import json
-import os
 from argparse import ArgumentParser, Namespace
 
 from ser_core.inference.models import describe, fetch, shipped_models
@@ -18,7 +17,6 @@ def run(arguments: Namespace) -> int:
     """List, or fetch."""
     workspace = open_workspace(arguments.workspace)
     if arguments.action == "fetch":
-        os.environ["HF_HUB_OFFLINE"] = "0"
         fetch(arguments.name or "", workspace)
         print(json.dumps({"fetched": arguments.name}) if arguments.json else f"fetched {arguments.name}")
         return 0

@@ -1,6 +1,7 @@
 """predict: two answers for each recording."""
 
 import json
+import sys
 import time
 from argparse import ArgumentParser, Namespace
 
@@ -34,10 +35,13 @@ def run(arguments: Namespace) -> int:
     recogniser.info.personaliser(arguments.personaliser)
     enrolment = _enrolment(arguments.profile, clips, recogniser, workspace)
     answers = [_answer(path, recogniser, enrolment, arguments) for path in arguments.audio]
+    for answer in answers:
+        if "error" in answer:
+            print(f"attune predict: {answer['path']}: {answer['error']['message']}", file=sys.stderr)
+        elif not arguments.json:
+            print(_in_words(answer))
     if arguments.json:
-        print(json.dumps(answers, indent=2, ensure_ascii=False))
-    else:
-        print("\n".join(_in_words(answer) for answer in answers))
+        print(json.dumps(answers, indent=2))
     return BAD_INPUT if any("error" in answer for answer in answers) else 0
 
 
@@ -61,8 +65,6 @@ def _answer(path: str, recogniser: Recogniser, enrolment: Enrolment | None, argu
 
 
 def _in_words(answer: dict) -> str:
-    if "error" in answer:
-        return f"{answer['path']}: {answer['error']['message']}"
     parts = [f"baseline {_top(answer['baseline'])}"]
     if answer["personalised"]:
         parts.append(f"personalised {_top(answer['personalised'])} ({answer['personaliser']})")

@@ -1,7 +1,7 @@
 """profiles: what is stored, and how to get rid of it."""
 
 import json
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         if name == "import":
             action.add_argument("--name", help="under another name")
         action.add_argument("--json", action="store_true")
-        action.add_argument("--workspace", metavar="DIR", default=None)
+        action.add_argument("--workspace", metavar="DIR", default=SUPPRESS)  # here or before the action
 
 
 def run(arguments: Namespace) -> int:
@@ -69,7 +69,8 @@ def _delete(store: ProfileStore, arguments: Namespace) -> int:
 
 
 def _export(store: ProfileStore, arguments: Namespace) -> int:
-    Path(arguments.file).write_bytes(store.export(arguments.name))
+    content = store.export(arguments.name)
+    Path(arguments.file).write_bytes(content)
     print(json.dumps({"file": arguments.file}) if arguments.json else f"wrote {arguments.file}")
     return 0
 

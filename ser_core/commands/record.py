@@ -41,10 +41,9 @@ def run(arguments: Namespace) -> int:
     path = Path(arguments.file or "")
     if path.suffix.lower() not in (".wav", ".flac") or not path.parent.is_dir():
         raise BadTarget("name a .wav or .flac file in a folder that exists")
-    if not UTTERANCE.min_s <= arguments.seconds <= UTTERANCE.max_s:
-        raise BadTarget(f"--seconds is {arguments.seconds:g}; {UTTERANCE.min_s:g} to {UTTERANCE.max_s:g} are possible")
     waveform = record_with_meter(arguments.seconds, arguments.input_device)
-    soundfile.write(path, waveform, SAMPLE_RATE, subtype="PCM_16")
+    with path.open("wb") as file:
+        soundfile.write(file, waveform, SAMPLE_RATE, subtype="PCM_16", format=path.suffix[1:].upper())
     duration_s = len(waveform) / SAMPLE_RATE
     print(
         json.dumps({"file": arguments.file, "duration_s": duration_s})
@@ -55,7 +54,14 @@ def run(arguments: Namespace) -> int:
 
 
 def record_with_meter(seconds: float, device: int | None) -> np.ndarray:
-    """Record (N,) float32 at 16 kHz while a meter moves on standard error."""
+    """Record (N,) float32 at 16 kHz while a meter moves on standard error.
+
+    Raises:
+        BadTarget: too few or too many seconds.
+        NoMicrophone: as `inference.recording.record`.
+    """
+    if not UTTERANCE.min_s <= seconds <= UTTERANCE.max_s:
+        raise BadTarget(f"--seconds is {seconds:g}; {UTTERANCE.min_s:g} to {UTTERANCE.max_s:g} are possible")
     print(f"speak now, {seconds:g} s", file=sys.stderr)
     waveform = record(seconds, device, on_level=_draw)
     print(file=sys.stderr)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from ser_core.commands.training_arguments import add_training_arguments, limit_threads, with_encoder
+from ser_core.commands.training_arguments import add_training_arguments, count, limit_threads, with_encoder
 from ser_core.data.corpora import load_corpora
 from ser_core.recipe import read_recipe
 from ser_core.training.run import train
@@ -16,7 +16,7 @@ from ser_core.workspace import open_workspace
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a name in ser_core/recipes/ or a .toml file")
     add_training_arguments(parser)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=count, default=0)
     parser.add_argument("--output", metavar="DIR", help="the run folder (default: a new one in the workspace)")
 
 

@@ -1,6 +1,6 @@
 """What train, crossvalidate and build ask alike."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 
 import torch
 
@@ -15,7 +15,14 @@ def add_training_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--encoder", metavar="NAME[=DIR]", help=f"{', '.join(ENCODERS)}; DIR is a folder or hub id")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=count, default=0, help="CPU threads (default: all)")
+
+
+def count(text: str) -> int:
+    """An argument that is 0, 1, 2 …"""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"'{text}' is not a whole number from 0")
+    return int(text)
 
 
 def split_encoder(argument: str) -> tuple[str, str]:

@@ -119,7 +119,7 @@ def read_recording(source: str | Path | bytes, limits: Limits = UTTERANCE) -> Re
             stream.close()
     _check_samples(samples, rate, limits)
     warnings = [*_name_warnings(name), *_format_warnings(rate, channels), *_clipping_warnings(samples)]
-    mono = at_16_khz(samples.mean(axis=1), rate)
+    mono = at_16_khz(samples.mean(axis=1), rate)[: int(limits.max_s * SAMPLE_RATE)]  # an odd rate is rounded
     return Recording(np.clip(mono, -1.0, 1.0).astype(np.float32), tuple(warnings))
 
 

@@ -40,8 +40,8 @@ def find_folder(source: str | Path, also_in: Sequence[Path] = ()) -> Path:
         return Path(snapshot_download(str(source), allow_patterns=list(WEIGHTS), local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, OSError, ValueError):
         raise EncoderUnavailable(
-            f"the encoder '{name}' is not on this machine; run `python -m ser_core models fetch {name}`, "
-            f"or let SER_WEIGHTS name the folder that holds it (config.json and *.safetensors)"
+            f"the encoder '{name}' is not on this machine; name the folder that holds it (config.json and *.safetensors), "
+            f"or let SER_WEIGHTS name it"
         ) from None
 
 

@@ -10,10 +10,14 @@ def enrolment_of(store: ProfileStore, name: str, recogniser: Recogniser) -> Enro
     Raises:
         UnknownProfile: there is no profile of that name.
     """
-    profile = store.get(name)
+    profile, features = store.get(name), None
+    while features is None:
+        embedded = store.embeddings(name, recogniser.fingerprint, recogniser.embed_each)
+        before, profile = profile, store.get(name)
+        if before.utterances == profile.utterances:  # else somebody enrolled meanwhile: which row is whose is not sure
+            features = embedded
     if not profile.utterances:
         return None
-    features = store.embeddings(name, recogniser.fingerprint, lambda waveforms: recogniser.embed_each(waveforms))
     return Enrolment(
         utterances=tuple(utterance.utterance_id for utterance in profile.utterances),
         emotions=tuple(utterance.emotion for utterance in profile.utterances),

@@ -66,7 +66,12 @@ class ModelInfo:
             EncoderUnavailable: not on this machine.
         """
         own = self.folder / self.source
-        return own if (own / "config.json").is_file() else find_folder(self.source, (workspace.models,))
+        if (own / "config.json").is_file():
+            return own
+        try:
+            return find_folder(self.source, (workspace.models,))
+        except EncoderUnavailable as error:
+            raise EncoderUnavailable(f"{error}; `python -m ser_core models fetch {self.name}` downloads it") from None
 
     def why_unavailable(self, workspace: Workspace) -> str:
         """Why the model cannot be used here, in words; empty if it can."""

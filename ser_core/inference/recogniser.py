@@ -138,9 +138,7 @@ class Recogniser:
         with _timed(clock, "personalise"):
             batch = self._batch(features, enrolment)
             baseline = self._answer(self.baseline, batch)[0]
-            personalised, output = (
-                self._answer(self._personaliser(name), batch) if batch.present.any() else (None, None)
-            )
+            personalised, output = self._personalised(name, batch)
         clock["total"] = sum(clock.values())
         return Prediction(
             model=self.info.name,

@@ -80,9 +80,9 @@ def crossvalidate(
     output.mkdir(parents=True, exist_ok=True)
     check_encoder_has_not_heard(encoder, set(corpus.table["speaker"]))
     corpus = in_label_set(corpus, recipes[0].data)
+    folds = speaker_folds(corpus, design.n_folds)
     utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, device, say)
     choice = first_of_each(corpus)
-    folds = speaker_folds(corpus, design.n_folds)
     runs, leaks = [], []
     for seed in range(design.n_seeds):
         for fold, test_speakers in enumerate(folds):

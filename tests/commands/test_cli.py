@@ -38,8 +38,9 @@ def attune(workspace, capsys):
     """Run a command; (exit code, standard output, standard error)."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
+        where = [] if "--workspace" in arguments else ["--workspace", workspace]
         try:
-            code = main([*map(str, arguments), "--workspace", workspace])
+            code = main([*map(str, arguments), *where])
         except SystemExit as error:
             code = error.code
         return code, *capsys.readouterr()
@@ -137,6 +138,61 @@ def test_profiles_are_listed_shown_exported_erased_and_imported(attune, clips, t
     assert json.loads(before)[0]["personalised"] == json.loads(after)[0]["personalised"]
 
 
+def test_the_workspace_may_stand_before_or_after_the_action(attune, clips, workspace):
+    attune("enrol", "me", *_clip_arguments(clips))
+    assert "me: 7" in attune("profiles", "--workspace", workspace, "list")[1]
+    assert "me: 7" in attune("profiles", "list", "--workspace", workspace)[1]
+
+
+def test_fetching_is_allowed_to_reach_the_hub_and_nothing_else_is():
+    program = (
+        "import sys; sys.argv = ['attune', *{!r}]; import ser_core.__main__, huggingface_hub.constants as c; "
+        "print(c.HF_HUB_OFFLINE)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    for arguments, offline in (
+        (["models", "fetch", "x"], "False"),
+        (["models"], "True"),
+        (["predict", "x.wav"], "True"),
+    ):
+        command = [sys.executable, "-c", program.format(arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        assert done.stdout.strip() == offline
+
+
+def test_enrolling_with_the_microphone_stores_each_take_and_asks_again(attune, monkeypatch):
+    from ser_core.commands import enrol
+
+    voice = np.tile(buzz(1, "neutral", 0, np.random.default_rng(0)), 2)
+    takes = iter([np.zeros(RATE, dtype=np.float32), voice, voice])
+    answers = iter(["", "", "s", "s", "", "s", "s", "s"])  # neutral is silent at first, then good; anger; no more
+    monkeypatch.setattr(enrol, "record_with_meter", lambda seconds, device: next(takes))
+    monkeypatch.setattr("builtins.input", lambda: next(answers))
+    code, out, err = attune("enrol", "me", "--record", "--json")
+    assert code == 0 and json.loads(out)["emotions"] == ["neutral", "anger"]
+    assert "silent" in err and "You will not believe" in err
+
+
+def test_an_enrolment_that_is_broken_off_keeps_what_was_said_and_an_empty_one_nothing(attune, monkeypatch):
+    from ser_core.commands import enrol
+
+    voice = np.tile(buzz(1, "neutral", 0, np.random.default_rng(0)), 2)
+    answers = iter([""])
+
+    def answer() -> str:
+        try:
+            return next(answers)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr(enrol, "record_with_meter", lambda seconds, device: voice)
+    monkeypatch.setattr("builtins.input", answer)
+    assert attune("enrol", "me", "--record")[0] == 2
+    assert attune("enrol", "you", "--record")[0] == 2
+    stored = json.loads(attune("profiles", "list", "--json")[1])
+    assert [(profile["name"], len(profile["utterances"])) for profile in stored] == [("me", 1)]
+
+
 def _silence(path: Path, seconds: float = 2.0) -> Path:
     soundfile.write(path, np.zeros(int(seconds * RATE)), RATE)
     return path
@@ -153,6 +209,7 @@ def _bad_input(folder: Path) -> dict[str, tuple[list[object], str]]:
     soundfile.write(folder / "short.wav", np.ones(RATE // 10) * 0.1, RATE)
     soundfile.write(folder / "clipped.wav", np.clip(5 * np.sin(np.arange(RATE * 2) * 0.1), -1, 1), RATE)
     (folder / "half").mkdir()
+    (folder / "hollow.csv").write_text("path,speaker\nempty.wav,a\ntext.wav,b\n")
     return {
         "empty file": (["enrol", "me", "--clip", f"anger={folder / 'empty.wav'}"], "empty"),
         "text renamed .wav": (["enrol", "me", "--clip", f"anger={folder / 'text.wav'}"], "not audio"),
@@ -181,18 +238,54 @@ def _bad_input(folder: Path) -> dict[str, tuple[list[object], str]]:
         ),
         "no such command": (["dance"], "dance"),
         "no such archive": (["profiles", "import", folder / "none.zip"], "none.zip"),
+        "bad audio to predict": (["predict", folder / "text.wav"], "not audio"),
+        "no such device": (["predict", good, "--device", "abacus"], "abacus"),
+        "a workspace that is a file": (["predict", good, "--workspace", good], "good.wav"),
+        "an export to nowhere": (["profiles", "export", "me", folder / "nowhere" / "me.zip"], "me"),
+        "an output that is a file": (
+            ["crossvalidate", "smoke", "--corpus", f"synthetic={folder / 'toy'}", "--output", str(good)],
+            "good.wav",
+        ),
+        "seeds below zero": (
+            ["crossvalidate", "smoke", "--corpus", f"synthetic={folder / 'toy'}", "--output", "x", "--seeds", "-1"],
+            "-1",
+        ),
+        "no fold": (
+            [
+                "crossvalidate",
+                "smoke",
+                "--corpus",
+                f"synthetic={folder / 'toy'}",
+                "--output",
+                folder / "x",
+                "--folds",
+                "0",
+            ],
+            "0 folds",
+        ),
+        "a corpus of empty files": (["corpora", "check", f"hollow={folder / 'hollow.csv'}"], "no audio"),
         "a strange recording length": (["record", folder / "r.wav", "--seconds", "999"], "999"),
     }
 
 
-@pytest.mark.parametrize("case", [
+CASES = (
     "empty file", "text renamed .wav", "not numbers", "too short", "clipped", "silent", "one bad of two", "no such emotion",
     "a corpus' emotion", "no equals sign", "no clip at all", "no such file", "a bad name", "no such profile", "no such model",
     "no such corpus", "an empty corpus", "no such recipe", "no such encoder", "no such command", "no such archive",
-    "a strange recording length",
-])  # fmt: skip
+    "bad audio to predict", "no such device", "a workspace that is a file", "an export to nowhere", "an output that is a file",
+    "seeds below zero", "no fold", "a corpus of empty files", "a strange recording length",
+)  # fmt: skip
+
+
+def test_the_list_of_cases_is_whole(tmp_path):
+    assert set(_bad_input(tmp_path)) == set(CASES)
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_bad_input_is_one_clear_line_exit_code_2_and_nothing_stored(case, attune, tmp_path, tiny_model):
     arguments, word = _bad_input(tmp_path)[case]
+    if arguments[0] == "crossvalidate":
+        arguments = [*arguments, "--encoder", f"compact={tiny_model / 'encoder'}"]
     if arguments[0] == "predict" and "--model" not in arguments:
         arguments = [*arguments, "--model", tiny_model]
     code, out, err = attune(*arguments)

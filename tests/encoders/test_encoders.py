@@ -165,7 +165,7 @@ def test_the_fingerprint_changes_with_the_weights(tmp_path):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_weights_that_are_not_here_are_named_with_the_remedy(name, tmp_path, monkeypatch):
     monkeypatch.delenv("SER_WEIGHTS", raising=False)
-    with pytest.raises(EncoderUnavailable, match="models fetch nobody"):
+    with pytest.raises(EncoderUnavailable, match="'nobody' is not on this machine.*SER_WEIGHTS"):
         load_encoder(name, tmp_path / "nobody")
 
 
