@@ -23,6 +23,7 @@ EMOTION_COLOURS = {
 _INK, _QUIET, _GRID, _PAPER = "#1F2937", "#4B5563", "#E5E7EB", "#FFFFFF"
 _FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 14, "color": _INK}
 _ROOM_FOR_NUMBERS = 1.14
+_TICKS = [0.0, 0.25, 0.5, 0.75, 1.0]
 _BAR_PX, _ANSWER_PX = 34, 52
 
 
@@ -43,10 +44,8 @@ def two_answers(
     height = _ANSWER_PX * len(emotions) + 70
     _dress(figure, height)
     figure.update_layout(barmode="group", bargap=0.28, bargroupgap=0.08, showlegend=True)
-    figure.update_layout(
-        legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom", "itemclick": False}
-    )
-    figure.update_layout(legend_itemdoubleclick=False)
+    fixed = {"itemclick": False, "itemdoubleclick": False}
+    figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom", **fixed})
     return figure
 
 
@@ -79,6 +78,7 @@ def empty(words: str, height: int = 200) -> go.Figure:
     _dress(figure, height)
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
+    figure.update_layout(margin_b=8)
     return figure
 
 
@@ -113,7 +113,7 @@ def _dress(figure: go.Figure, height: int) -> None:
         margin={"l": 8, "r": 8, "t": 8, "b": 34}, uirevision="keep", modebar={"remove": _MODEBAR},
     )  # fmt: skip
     figure.update_xaxes(
-        range=[0, _ROOM_FOR_NUMBERS], tickvals=[0, 0.25, 0.5, 0.75, 1.0], tickformat=".0%", gridcolor=_GRID,
+        range=[0, _ROOM_FOR_NUMBERS], tickvals=_TICKS, ticktext=[percent(tick) for tick in _TICKS], gridcolor=_GRID,
         zeroline=True, zerolinecolor=_QUIET, fixedrange=True, tickfont_color=_QUIET,
     )  # fmt: skip
     figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True, ticks="outside", ticklen=6,

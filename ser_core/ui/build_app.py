@@ -15,16 +15,17 @@ _DELETE_UPLOADS = (600, 3600)
 def build_page(services: Services) -> gr.Blocks:
     """The tabs, and the choice of a profile that they share."""
     with gr.Blocks(title="Attune", analytics_enabled=False, delete_cache=_DELETE_UPLOADS) as page:
-        # in the browser, so that a reload finds it again: nothing but the name; the secret hides nothing from anybody
-        chosen = gr.BrowserState(enrol.NOBODY, storage_key="attune-profile", secret="attune")
+        chosen = gr.State(enrol.NOBODY)  # the name of the profile in use; whoever sets it makes all tabs follow
+        # in the browser, so that a reload finds it again: nothing but the name; the secret hides it from nobody
+        remembered = gr.BrowserState(enrol.NOBODY, storage_key="attune-profile", secret="attune")
         gr.HTML(HEADER)
         with gr.Tabs():
             with gr.Tab("Enrol", id="enrol"):
-                enrol.build(services, chosen)
+                enrol.build(services, chosen, remembered)
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(services, chosen, tab, page)
         found = for_people(enrol.restore_choice, services)
-        page.load(found, chosen, chosen, api_visibility="private", show_progress="hidden")
+        page.load(found, remembered, chosen, api_visibility="private", show_progress="hidden")
     return page.queue(max_size=16, default_concurrency_limit=2, api_open=False)
 
 

@@ -188,7 +188,7 @@ def _second_answer(services: Services, name: str, probabilities: dict[str, float
 # where it stands
 
 
-def build(services: Services, chosen: gr.BrowserState, tab: gr.Tab, page: gr.Blocks) -> None:
+def build(services: Services, chosen: gr.State, tab: gr.Tab, page: gr.Blocks) -> None:
     """Lay the tab out.
 
     Args:
@@ -242,12 +242,13 @@ def build(services: Services, chosen: gr.BrowserState, tab: gr.Tab, page: gr.Blo
             )
 
     private = {"api_visibility": "private", "show_progress": "hidden"}
+    # one after the other, and none left out, so that the answer shown last is about what was chosen last
+    asking = {"concurrency_id": "compare", "concurrency_limit": 1, "trigger_mode": "always_last"}
     answer = [first, second, bars, change, numbers, weights, status, download]
-    inputs = [audio, chosen, personaliser]
-
-    safely = for_people(compare, services)
-    gr.on([audio.stop_recording, audio.upload], safely, inputs, answer, api_name="compare", show_progress_on=first)
-    gr.on([audio.clear, personaliser.input, tab.select], safely, inputs, answer, **private)
+    ask = {"fn": for_people(compare, services), "inputs": [audio, chosen, personaliser], "outputs": answer, **asking}
+    gr.on([audio.stop_recording, audio.upload], api_name="compare", show_progress_on=first, **ask)
+    gr.on([audio.clear, personaliser.input, tab.select], **ask, **private)
     profile.input(lambda name: name, profile, chosen, **private)
-    chosen.change(for_people(follow, services), chosen, profile, **private).then(safely, inputs, answer, **private)
+    followed = chosen.change(for_people(follow, services), chosen, profile, trigger_mode="always_last", **private)
+    followed.then(**ask, **private)
     page.load(for_people(wait_for_model, services), None, [personaliser, status], **private)

@@ -163,14 +163,21 @@ def card_of(
 # what happens
 
 
-def show(services: Services, name: str, agreed: bool) -> list:
-    """Another profile, or consent given or taken back: everything but the step of the notice."""
+def show(services: Services, name: str, agreed: bool, shown: tuple[str, bool] | None) -> list:
+    """Another profile, or consent given or taken back: everything but the step of the notice.
+
+    What is shown already is left alone: somebody may be recording.
+    """
+    if shown == (name, agreed):
+        return [gr.skip()] * (7 + len(EMOTIONS) * len(fields(Card)))
     try:
         profile = services.profile(name)
     except UnknownProfile:  # erased in another window
         profile, name = None, NOBODY
     cards = [part for emotion in EMOTIONS for part in card_of(services, profile, emotion, agreed)]
     return [
+        (name, agreed),
+        name,
         gr.Dropdown(choices=choices(services), value=name or NOBODY),
         progress_of(profile, agreed),
         gr.Column(visible=profile is not None),
@@ -243,21 +250,22 @@ def _one_card(services: Services, emotion: str, name: str, agreed: bool, **optio
 # where it stands
 
 
-def build(services: Services, chosen: gr.BrowserState) -> None:
+def build(services: Services, chosen: gr.State, remembered: gr.BrowserState) -> None:
     """Lay the tab out.
 
     Args:
         services: what it calls.
         chosen: the name of the profile in use; whoever sets it makes all tabs follow.
+        remembered: the same, for the next visit.
     """
-    agreed = gr.State(False)
+    agreed, shown = gr.State(False), gr.State(None)
     gr.HTML(NOTICE)
     consent = gr.Checkbox(label=CONSENT, elem_id="enrol-consent", container=False)
 
     gr.HTML(step("2. Whose voice?"))
     with gr.Row(equal_height=False, elem_classes="whose"):
         profile = gr.Dropdown([("Nobody", NOBODY)], value=NOBODY, label="Profile in use", elem_id="enrol-profile")
-        new_name = gr.Textbox(label="Or a new name", placeholder="For example: Ann", elem_id="enrol-name", max_lines=1)
+        new_name = gr.Textbox(label="Or a new name", placeholder="Name", elem_id="enrol-name", max_lines=1)
         create_it = gr.Button("Create profile", variant="primary", elem_id="enrol-create", min_width=140, scale=0)
         erase_it = gr.Button("Erase this profile", elem_id="enrol-erase", visible=False, min_width=160, scale=0)
     with gr.Column(visible=False, elem_classes="question") as question:
@@ -277,8 +285,16 @@ def build(services: Services, chosen: gr.BrowserState) -> None:
     def do(handler, *bound):
         return for_people(handler, services, *bound)
 
-    private = {"api_visibility": "private", "show_progress": "hidden"}
+    # one after the other, so that what is shown last is what is stored
+    private = {
+        "api_visibility": "private",
+        "show_progress": "hidden",
+        "concurrency_id": "enrol",
+        "concurrency_limit": 1,
+    }
     everything = [
+        shown,
+        remembered,
         profile,
         progress,
         all_cards,
@@ -286,7 +302,14 @@ def build(services: Services, chosen: gr.BrowserState) -> None:
         question,
         *(p for card in cards.values() for p in card.parts()),
     ]
-    gr.on([chosen.change, agreed.change], do(show), [chosen, agreed], everything, **private)
+    gr.on(
+        [chosen.change, agreed.change],
+        do(show),
+        [chosen, agreed, shown],
+        everything,
+        trigger_mode="always_last",
+        **private,
+    )
     consent.input(lambda ticked: ticked, consent, agreed, **private)
     profile.input(lambda name: (name, told("")), profile, [chosen, message], **private)
     gr.on([create_it.click, new_name.submit], do(create), [new_name, agreed], [chosen, new_name, message], **private)

@@ -1,5 +1,6 @@
 """From a command line to a served page: a port, a private folder for what is uploaded, and only this computer let in."""
 
+import logging
 import shutil
 import socket
 import threading
@@ -61,6 +62,8 @@ def serve(workspace: Workspace, model: str | None, device: str, port: str | None
                 timeout_graceful_shutdown=1,
             )
         )
+        # an open page's connection is cut off at the end; that is no news
+        logging.getLogger("uvicorn.error").addFilter(lambda _record: not server.should_exit)
         print(f"Attune is at {url} (Ctrl+C ends it)", flush=True)
         services.start_loading()
         if browser:

@@ -53,9 +53,7 @@ def safe(text: str) -> str:
     return html.escape(str(text))
 
 
-_COLOURS = "\n".join(
-    f"  --{name}: {colour};" for name, colour in {**EMOTION_COLOURS, **ANSWER_COLOURS}.items()
-)  # names of css variables
+_COLOURS = "\n".join(f"  --{name}: {colour};" for name, colour in {**EMOTION_COLOURS, **ANSWER_COLOURS}.items())
 
 CSS = (
     ":root {\n"
@@ -73,6 +71,7 @@ CSS = (
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
 .gradio-container .html-container { padding: 0 !important; }
 .audio-container .icon-button-wrapper:has(~ .component-wrapper .record-button) { display: none; }
+.component-wrapper { --neutral-400: var(--soft-ink); }
 #enrol-consent input { border-color: var(--soft-ink) !important; }
 #enrol-erase-confirm { background: #b42318; color: #fff; }
 .masthead { padding: 1.2rem 0 .2rem; }
@@ -103,7 +102,7 @@ CSS = (
 .cards > .card.tips { border-style: dashed; background: none; }
 .card h3 { display: flex; align-items: center; gap: .5rem; font-size: 1.05rem; font-weight: 650; margin: 0 0 .4rem; }
 .card h3 i { width: .8rem; height: .8rem; border-radius: 50%; }
-.card .words { min-height: 6.6rem; }
+.card .words { min-height: 7.5rem; }
 .card .words blockquote { margin: 0 0 .35rem !important; padding: 0; border: 0; font-size: 1.02rem; line-height: 1.4; color: inherit; }
 .card .words p.hint { color: var(--soft-ink); font-size: .92rem; margin: 0 !important; }
 .card ul { list-style: disc; padding-left: 1.1rem; line-height: 1.5; }

@@ -63,7 +63,7 @@ def test_a_workspace_that_is_a_file_is_refused(tmp_path: Path):
     assert "the workspace cannot be used" in refused(workspace=tmp_path / "file")
 
 
-def test_the_private_folder_is_private_and_empty_before_and_after(start_app, tmp_path: Path, tiny_model: Path):
+def test_it_ends_quietly_and_its_private_folder_is_empty_before_and_after(start_app, tmp_path: Path, tiny_model: Path):
     temporary = tmp_path / "temporary"
     (temporary / "left").mkdir(parents=True)
     (temporary / "left" / "voice.wav").write_bytes(b"RIFF")
@@ -73,8 +73,10 @@ def test_the_private_folder_is_private_and_empty_before_and_after(start_app, tmp
         assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
         assert not (temporary / "left").exists()
         (temporary / "uploaded.wav").write_bytes(b"RIFF")
+        an_open_page = get(f"{running.url}/gradio_api/heartbeat/somebody")
     finally:
         printed = running.stop()
+    an_open_page.close()
     assert printed.startswith(f"Attune is at {running.url}")
     assert list(temporary.iterdir()) == []
 
@@ -111,7 +113,7 @@ def test_bad_recordings_are_refused_without_the_page_as_well(app, tmp_path: Path
     bad.write_text("not audio")
     client = Client(app.url, verbose=False)
     try:
-        *_, status, download = client.predict(handle_file(str(bad)), "", None, api_name="/compare")
+        *_, status, download = client.predict(handle_file(str(bad)), None, api_name="/compare")
     finally:
         client.close()
     assert "not audio that can be read" in status
