@@ -2,12 +2,11 @@
 
 import gradio as gr
 
-from ser_core.data.audio import AudioRejected
 from ser_core.figures import recognition
 from ser_core.figures.recognition import percent
 from ser_core.inference.profiles import EnrolledUtterance, Profile, UnknownProfile
 from ser_core.ui.enrol import NOBODY, choices
-from ser_core.ui.services import Comparison, Services, for_people, sentence
+from ser_core.ui.services import Comparison, Services, for_people, foreseen, sentence
 from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
 
 EMPTY = "Record or upload an utterance first"
@@ -142,7 +141,9 @@ def compare(
         progress(0.0, desc="The model is being loaded")
     try:
         comparison = services.compare(upload, name, personaliser)
-    except AudioRejected as error:
+    except ValueError as error:
+        if not foreseen(error):
+            raise
         return nothing(services, name, sentence(error))
     said = comparison.prediction
     personalised = said.personalised.probabilities if said.personalised else None

@@ -39,10 +39,6 @@ class NoProfileChosen(ValueError):
     """Something needs a profile, and none is chosen."""
 
 
-class DeviceUnavailable(ValueError):
-    """This computer has no such device, or this torch cannot use it."""
-
-
 class ModelFailed(ValueError):
     """The model could not be loaded for a reason that nobody foresaw."""
 
@@ -95,7 +91,9 @@ class Services:
 
             choose_model(self._asked, self._workspace)
         if self._device not in ("auto", "cpu"):
-            _check_device(self._device)
+            from ser_core.encoders.base import choose_device
+
+            choose_device(self._device)
 
     def start_loading(self) -> None:
         """Load the model in the background; a second call changes nothing."""
@@ -144,7 +142,7 @@ class Services:
             self._why = _why(recogniser.info.name, self._asked, self._workspace)
             self._loaded.set_result(recogniser)
         except Exception as error:
-            self._loaded.set_exception(_foreseen(error) or ModelFailed(_unforeseen(error)))
+            self._loaded.set_exception(foreseen(error) or ModelFailed(_unforeseen(error)))
 
     # profiles -------------------------------------------------------------------------------------------------------
 
@@ -297,7 +295,7 @@ def for_people(handler: Callable, services: Services, *bound: Any) -> Callable:
         except gr.Error:
             raise
         except Exception as error:
-            words = sentence(error) if _foreseen(error) else _unforeseen(error)
+            words = sentence(error) if foreseen(error) else _unforeseen(error)
             raise gr.Error(words, print_exception=False) from None
 
     told.__signature__ = inspect.signature(partial(handler, services, *bound))  # gradio counts the arguments
@@ -310,7 +308,7 @@ def sentence(error: BaseException) -> str:
     return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
 
 
-def _foreseen(error: Exception) -> Exception | None:
+def foreseen(error: Exception) -> Exception | None:
     """The error, if it is one of the small named ones that are written for people."""
     return error if isinstance(error, ValueError) and type(error).__module__.startswith("ser_core.") else None
 
@@ -324,17 +322,6 @@ def _unforeseen(error: Exception) -> str:
 def _check_consent(agreed: bool) -> None:
     if agreed is not True:
         raise ConsentMissing("nothing is stored yet: read the notice and tick the box below it first")
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise DeviceUnavailable(
-            f"this computer has no device '{device}' that torch can use; try --device auto"
-        ) from None
 
 
 def _why(chosen: str, asked: str | None, workspace: Workspace) -> str:
