@@ -5,7 +5,7 @@ from fastapi import FastAPI
 
 from ser_core.data.audio import UTTERANCE
 from ser_core.ui import compare, enrol
-from ser_core.ui.services import Services, for_people
+from ser_core.ui.services import Services
 from ser_core.ui.theme import CSS, HEADER, THEME
 
 _DELETE_UPLOADS = (600, 3600)
@@ -21,11 +21,9 @@ def build_page(services: Services) -> gr.Blocks:
         gr.HTML(HEADER)
         with gr.Tabs():
             with gr.Tab("Enrol", id="enrol"):
-                enrol.build(services, chosen, remembered)
+                enrol.build(services, chosen, remembered, page)
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(services, chosen, tab, page)
-        found = for_people(enrol.restore_choice, services)
-        page.load(found, remembered, chosen, api_visibility="private", show_progress="hidden")
     return page.queue(max_size=16, default_concurrency_limit=2, api_open=False)
 
 

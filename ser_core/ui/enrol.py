@@ -187,9 +187,9 @@ def show(services: Services, name: str, agreed: bool, shown: tuple[str, bool] | 
     ]
 
 
-def restore_choice(services: Services, name: str) -> str:
-    """After a reload: the profile chosen before, if it still exists."""
-    return name if name in services.names() else NOBODY
+def restore_choice(services: Services, remembered: str, name: str) -> str:
+    """After a reload: the profile chosen before, if it still exists and nobody was quicker to choose another."""
+    return name or (remembered if remembered in services.names() else NOBODY)
 
 
 def create(services: Services, name: str, agreed: bool) -> tuple:
@@ -250,13 +250,14 @@ def _one_card(services: Services, emotion: str, name: str, agreed: bool, **optio
 # where it stands
 
 
-def build(services: Services, chosen: gr.State, remembered: gr.BrowserState) -> None:
+def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, page: gr.Blocks) -> None:
     """Lay the tab out.
 
     Args:
         services: what it calls.
         chosen: the name of the profile in use; whoever sets it makes all tabs follow.
         remembered: the same, for the next visit.
+        page: the page, which asks for the choice of the last visit when it has come.
     """
     agreed, shown = gr.State(False), gr.State(None)
     gr.HTML(NOTICE)
@@ -310,6 +311,7 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState) -> 
         trigger_mode="always_last",
         **private,
     )
+    page.load(do(restore_choice), [remembered, chosen], chosen, **private)
     consent.input(lambda ticked: ticked, consent, agreed, **private)
     profile.input(lambda name: (name, told("")), profile, [chosen, message], **private)
     gr.on([create_it.click, new_name.submit], do(create), [new_name, agreed], [chosen, new_name, message], **private)
