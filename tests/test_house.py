@@ -2,10 +2,10 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from importlinter.cli import lint_imports
 
 from ser_core.commands import COMMANDS
 from ser_core.data.corpora import CORPORA
@@ -28,9 +28,10 @@ def _tracked() -> list[Path]:
     return [REPOSITORY / name for name in listed.stdout.split("\0") if name and (REPOSITORY / name).is_file()]
 
 
-def test_imports_only_go_down_the_row_of_rooms(monkeypatch):
-    monkeypatch.chdir(REPOSITORY)
-    assert lint_imports(no_cache=True) == 0
+def test_imports_only_go_down_the_row_of_rooms():
+    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))

@@ -124,12 +124,27 @@ class OnlyThisComputer:
         if not _is_ours(Headers(scope=scope)):
             return await PlainTextResponse("Attune answers this computer only.", 400)(scope, receive, send)
 
+        answered = False
+
         async def send_safely(message: Message) -> None:
+            nonlocal answered
             if message["type"] == "http.response.start":
+                answered = True
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
-        return await self.app(scope, receive, send_safely)
+        try:
+            return await self.app(scope, receive, send_safely)
+        except (OSError, RuntimeError):
+            if not _wants_a_deleted_file(scope):
+                raise
+        return None if answered else await PlainTextResponse("This is not kept.", 404)(scope, receive, send)
+
+
+def _wants_a_deleted_file(scope: Scope) -> bool:
+    """An upload is deleted once it is stored; the page's player may still ask for it."""
+    _, names_a_file, path = scope.get("path", "").partition("/gradio_api/file=")
+    return bool(names_a_file) and not Path(path).exists()
 
 
 def _is_ours(headers: Headers) -> bool:

@@ -1,5 +1,6 @@
 """app.py as people start and stop it."""
 
+import asyncio
 import signal
 import socket
 import stat
@@ -97,6 +98,27 @@ def test_the_page_cannot_be_framed_or_sniffed(app):
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Permissions-Policy"].startswith("microphone=(self)")
+
+
+def test_a_file_deleted_while_it_is_asked_for_is_not_found_and_a_bug_stays_a_bug(tmp_path: Path):
+    from ser_core.ui.serve import OnlyThisComputer
+
+    async def fails(scope, receive, send):
+        raise RuntimeError("File at path … does not exist.")
+
+    def ask(path: str) -> list[dict]:
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "path": path, "headers": [(b"host", b"localhost")]}
+        asyncio.run(OnlyThisComputer(fails)(scope, None, send))
+        return sent
+
+    assert ask(f"/gradio_api/file={tmp_path}/gone.wav")[0]["status"] == 404
+    with pytest.raises(RuntimeError):
+        ask("/config")
 
 
 @pytest.mark.parametrize("path", ["profiles.sqlite3", "../../../../../../etc/passwd"])

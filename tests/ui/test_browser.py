@@ -21,7 +21,9 @@ expect.set_options(timeout=120_000)
 
 
 def agree(page: Page) -> None:
+    page.wait_for_timeout(500)  # as a person would; gradio's client may lose an answer to clicks within 0.1 s
     page.locator("#enrol-consent input").check()
+    page.wait_for_timeout(500)
 
 
 def create(page: Page, name: str) -> None:

@@ -183,6 +183,17 @@ def test_what_is_shown_already_is_left_alone(services: Services, ann: str):
     assert all(update == gr.skip() for update in second)
 
 
+def test_a_reload_finds_the_profile_again_if_it_still_exists(services: Services, ann: str):
+    assert enrol.restore_choice(services, ann, "") == ann
+    assert enrol.restore_choice(services, "erased meanwhile", "") == ""
+    assert enrol.restore_choice(services, "", ann) == ann
+
+
+def test_a_broken_personaliser_is_explained_where_the_answer_would_be(services: Services, ann: str, upload):
+    status = compare.compare(services, upload(), ann, "nonsense")[6]
+    assert "has no personaliser" in status and "nonsense" in status
+
+
 def test_our_own_errors_speak_for_themselves(services: Services):
     with pytest.raises(gr.Error, match="^'Choose a profile, or create one, first.'$"):
         for_people(lambda services: services.erase(""), services)()
