@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,8 @@ def test_a_file_deleted_while_it_is_asked_for_is_not_found_and_a_bug_stays_a_bug
             sent.append(message)
 
         scope = {"type": "http", "path": path, "headers": [(b"host", b"localhost")]}
-        asyncio.run(OnlyThisComputer(fails)(scope, None, send))
+        with ThreadPoolExecutor(1) as elsewhere:  # in this thread Playwright may have a loop of its own
+            elsewhere.submit(lambda: asyncio.run(OnlyThisComputer(fails)(scope, None, send))).result()
         return sent
 
     assert ask(f"/gradio_api/file={tmp_path}/gone.wav")[0]["status"] == 404

@@ -166,12 +166,20 @@ def test_both_tabs_are_accessible(page: Page, app, utterance, theme: str):
     create(page, f"Dana in {theme}")
     upload(page.locator("#enrol-anger-audio"), utterance("anger"))
     expect(page.locator("#enrol-anger-state")).to_contain_text("recorded")
-    found = serious(Axe().run(page).response)
+    found = serious(Axe().run(settled(page)).response)
     page.get_by_role("tab", name="Compare").click()
     upload(page.locator("#compare-audio"), utterance("anger", 2))
     expect(page.locator("#compare-status")).to_contain_text("Answered in")
-    found += serious(Axe().run(page).response)
+    found += serious(Axe().run(settled(page)).response)
     assert not found, "\n".join(found)
+
+
+def settled(page: Page) -> Page:
+    """The page when nothing fades in or out any more: what is half transparent has no contrast to measure."""
+    expect(page.locator(".pending")).to_have_count(0)
+    page.wait_for_function("document.getAnimations().every(one => one.playState !== 'running')")
+    page.wait_for_timeout(500)
+    return page
 
 
 def serious(response: dict) -> list[str]:
