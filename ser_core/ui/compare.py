@@ -5,7 +5,7 @@ import gradio as gr
 from ser_core.figures import recognition
 from ser_core.figures.recognition import percent
 from ser_core.inference.profiles import EnrolledUtterance, Profile, UnknownProfile
-from ser_core.ui.enrol import NOBODY, choices
+from ser_core.ui.enrol import NOBODY, choices, offer
 from ser_core.ui.services import Comparison, Services, for_people, foreseen, sentence
 from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
 
@@ -252,4 +252,5 @@ def build(services: Services, chosen: gr.State, tab: gr.Tab, page: gr.Blocks) ->
     profile.input(lambda name: name, profile, chosen, **private)
     followed = chosen.change(for_people(follow, services), chosen, profile, trigger_mode="always_last", **private)
     followed.then(**ask, **private)
+    page.load(for_people(offer, services), None, profile, **private)
     page.load(for_people(wait_for_model, services), None, [personaliser, status], **private)

@@ -187,6 +187,11 @@ def show(services: Services, name: str, agreed: bool, shown: tuple[str, bool] | 
     ]
 
 
+def offer(services: Services) -> gr.Dropdown:
+    """When the page has come: everybody who has a profile, made here or elsewhere; who is chosen stays chosen."""
+    return gr.Dropdown(choices=choices(services))
+
+
 def restore_choice(services: Services, remembered: str, name: str) -> str:
     """After a reload: the profile chosen before, if it still exists and nobody was quicker to choose another."""
     return name or (remembered if remembered in services.names() else NOBODY)
@@ -311,6 +316,7 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, pag
         trigger_mode="always_last",
         **private,
     )
+    page.load(do(offer), None, profile, **private)
     page.load(do(restore_choice), [remembered, chosen], chosen, **private)
     consent.input(lambda ticked: ticked, consent, agreed, **private)
     profile.input(lambda name: (name, told("")), profile, [chosen, message], **private)

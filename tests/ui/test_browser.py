@@ -111,6 +111,18 @@ def test_from_the_first_visit_to_the_erased_profile(page: Page, app, utterance, 
     expect(page.locator("#enrol-progress")).to_contain_text("Choose a profile")
 
 
+def test_profiles_made_elsewhere_are_offered_before_any_consent(page: Page, app):
+    ProfileStore(app.workspace / "profiles.sqlite3").create("Made in the terminal")
+    page.reload()
+    page.wait_for_timeout(1_000)
+    page.locator("#enrol-profile input").click()
+    expect(page.get_by_role("option", name="Made in the terminal")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare-profile input").click()
+    expect(page.get_by_role("option", name="Made in the terminal")).to_be_visible()
+
+
 def test_nothing_can_be_recorded_or_created_without_consent(page: Page, app):
     page.locator("#enrol-name").locator("input, textarea").fill("Eve")
     page.locator("#enrol-create").click()
