@@ -4,6 +4,7 @@ import json
 import sys
 from argparse import ArgumentParser, Namespace
 
+from ser_core.commands.agreeing import add_agree_argument, ask_for_consent
 from ser_core.commands.clips import BadClip, add_clip_argument, parse_clips
 from ser_core.commands.record import add_device_argument, record_with_meter
 from ser_core.data.audio import AudioRejected
@@ -24,6 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each guided recording")
     add_device_argument(parser)
+    add_agree_argument(parser)
     parser.add_argument("--json", action="store_true", help="the profile as an object, alone on standard output")
 
 
@@ -32,7 +34,7 @@ def run(arguments: Namespace) -> int:
     if bool(arguments.clip) == arguments.record:
         raise BadClip("give recordings with --clip EMOTION=FILE, or --record to use the microphone")
     store = ProfileStore(open_workspace(arguments.workspace).profiles)
-    profile = _record(store, arguments) if arguments.record else _from_files(store, arguments.name, arguments.clip)
+    profile = _record(store, arguments) if arguments.record else _from_files(store, arguments)
     if arguments.json:
         print(json.dumps({"name": profile.name, "emotions": list(profile.emotions)}))
     else:
@@ -41,27 +43,33 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _exists(store: ProfileStore, name: str) -> bool:
+def _known(store: ProfileStore, arguments: Namespace) -> Profile | None:
+    """The profile, if there is one, told aloud: a name may be somebody else's; asked again if the wording changed."""
     try:
-        store.get(name)
+        profile = store.get(arguments.name)
     except UnknownProfile:
-        return False
-    return True
+        return None
+    n = len(profile.utterances)
+    print(f"adding to {profile.name}, who has {n} recording{'' if n == 1 else 's'}", file=sys.stderr)
+    if profile.consent is None or not profile.consent.is_current:
+        profile = store.agree(arguments.name, ask_for_consent(arguments.agree))
+    return profile
 
 
-def _from_files(store: ProfileStore, name: str, arguments: list[str]) -> Profile:
+def _from_files(store: ProfileStore, arguments: Namespace) -> Profile:
     clips = []
-    for clip in parse_clips(arguments):
+    for clip in parse_clips(arguments.clip):
         quality = assess(clip.recording)
         clips.append((clip.emotion, clip.recording.waveform, quality.to_dict()))
         _say_advice(clip.emotion, [*clip.recording.warnings, *quality.advice])
-    return store.add_many(name, clips, create=not _exists(store, name))
+    made = None if _known(store, arguments) else ask_for_consent(arguments.agree)
+    return store.add_many(arguments.name, clips, create=made)
 
 
 def _record(store: ProfileStore, arguments: Namespace) -> Profile:
-    made = not _exists(store, arguments.name)
+    made = not _known(store, arguments)
     if made:
-        store.create(arguments.name)
+        store.create(arguments.name, ask_for_consent(arguments.agree))
     try:
         for emotion in APP_EMOTIONS:
             print(f"\n{emotion.upper()}: {HINTS[emotion]}\n  “{PROMPTS[emotion]}”", file=sys.stderr)

@@ -5,7 +5,8 @@ from argparse import SUPPRESS, ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
 
-from ser_core.inference.profiles import BadArchive, ProfileStore
+from ser_core.commands.agreeing import add_agree_argument, ask_for_consent, confirm
+from ser_core.inference.profiles import BadArchive, Profile, ProfileStore
 from ser_core.workspace import open_workspace
 
 
@@ -15,6 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         ("list", "all profiles", ()),
         ("show", "one profile's recordings", ("name",)),
         ("delete", "erase a profile with every trace of it", ("name",)),
+        ("rename", "give a profile another name", ("name", "new_name")),
         ("export", "write a profile into a zip", ("name", "file")),
         ("import", "read a profile from a zip", ("file",)),
     ):
@@ -23,6 +25,9 @@ def add_arguments(parser: ArgumentParser) -> None:
             action.add_argument(argument, metavar=argument.upper())
         if name == "import":
             action.add_argument("--name", help="under another name")
+            add_agree_argument(action)
+        if name == "delete":
+            action.add_argument("--yes", action="store_true", help="do not ask")
         action.add_argument("--json", action="store_true")
         action.add_argument("--workspace", metavar="DIR", default=SUPPRESS)  # here or before the action
 
@@ -51,13 +56,20 @@ def _show(store: ProfileStore, arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(profile), ensure_ascii=False))
         return 0
-    print(f"{profile.name}, made {profile.created}")
+    print(f"{profile.name}, made {profile.created}, {_agreed(profile)}")
     for utterance in profile.utterances:
         print(f"  {utterance.emotion:<10} {utterance.duration_s:4.1f} s  {utterance.quality.get('verdict', '')}")
     return 0
 
 
+def _agreed(profile: Profile) -> str:
+    consent = profile.consent
+    return f"agreed {consent.agreed} to wording {consent.version}" if consent else "agreed to nothing yet"
+
+
 def _delete(store: ProfileStore, arguments: Namespace) -> int:
+    profile = store.get(arguments.name)
+    confirm(f"Erase {profile.name} and {len(profile.utterances)} recordings for ever?", arguments.yes)
     erased = store.delete(arguments.name)
     if arguments.json:
         print(json.dumps(asdict(erased), ensure_ascii=False))
@@ -65,6 +77,12 @@ def _delete(store: ProfileStore, arguments: Namespace) -> int:
         print(
             f"erased {erased.name}: {erased.n_utterances} recordings, {erased.n_bytes / 1024:.0f} kB with their embeddings"
         )
+    return 0
+
+
+def _rename(store: ProfileStore, arguments: Namespace) -> int:
+    profile = store.rename(arguments.name, arguments.new_name)
+    print(json.dumps(asdict(profile), ensure_ascii=False) if arguments.json else f"renamed to {profile.name}")
     return 0
 
 
@@ -82,9 +100,16 @@ def _import(store: ProfileStore, arguments: Namespace) -> int:
         raise BadArchive(
             f"there is no readable file '{Path(arguments.file).name}' at the place named; check the path"
         ) from None
-    profile = store.import_archive(content, arguments.name)
+    profile = store.import_archive(content, ask_for_consent(arguments.agree), arguments.name)
     print(json.dumps(asdict(profile), ensure_ascii=False) if arguments.json else f"imported {profile.name}")
     return 0
 
 
-_ACTIONS = {"list": _list, "show": _show, "delete": _delete, "export": _export, "import": _import}
+_ACTIONS = {
+    "list": _list,
+    "show": _show,
+    "delete": _delete,
+    "rename": _rename,
+    "export": _export,
+    "import": _import,
+}

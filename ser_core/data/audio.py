@@ -31,6 +31,9 @@ _ABSURD = 1e6
 
 _RATES_HZ = (4_000, 192_000)
 _ODD_RATE_HZ = 50
+_STREAM_CONTEXT_S = 0.02
+"""More than a resampled sample hears on either side of itself."""
+
 _UNKNOWN_FRAMES = 2**63 - 1
 """What libsndfile says of a FLAC file that was streamed, with a header never completed; it cannot seek there."""
 
@@ -131,12 +134,36 @@ def at_16_khz(waveform: np.ndarray, rate_hz: int) -> np.ndarray:
     """
     if rate_hz == SAMPLE_RATE:
         return waveform
-    if math.gcd(rate_hz, SAMPLE_RATE) < _ODD_RATE_HZ // 2:
-        rate_hz = _ODD_RATE_HZ * round(rate_hz / _ODD_RATE_HZ)
+    rate_hz = _usable_rate(rate_hz)
     import torch  # here, because it takes seconds: the app's first page lists profiles without it
     from torchaudio.functional import resample
 
     return resample(torch.from_numpy(waveform), rate_hz, SAMPLE_RATE).numpy()
+
+
+class StreamResampler:
+    """Brings a stream to 16 kHz piece by piece, as `at_16_khz` brings it in one go; keeps 20 ms back.
+
+    Args:
+        rate_hz: of what comes in.
+    """
+
+    def __init__(self, rate_hz: int):
+        self._rate_hz = _usable_rate(rate_hz)
+        self._step = self._rate_hz // math.gcd(self._rate_hz, SAMPLE_RATE)  # so many in, a whole number out
+        self._context = self._step * math.ceil(_STREAM_CONTEXT_S * self._rate_hz / self._step)
+        self._waiting = np.zeros(self._context, dtype=np.float32)
+
+    def feed(self, samples: np.ndarray) -> np.ndarray:
+        """The next (N,) float32 samples in; out come those (M,) at 16 kHz that no later sample can change."""
+        self._waiting = np.concatenate([self._waiting, samples])
+        n_ready = (len(self._waiting) - 2 * self._context) // self._step * self._step
+        if n_ready <= 0:
+            return np.empty(0, dtype=np.float32)
+        heard = at_16_khz(self._waiting[: n_ready + 2 * self._context], self._rate_hz)
+        self._waiting = self._waiting[n_ready:]
+        first, n_out = (n * SAMPLE_RATE // self._rate_hz for n in (self._context, n_ready))
+        return heard[first : first + n_out]
 
 
 def level_and_trim(waveform: np.ndarray) -> np.ndarray:
@@ -166,6 +193,11 @@ def level_and_trim(waveform: np.ndarray) -> np.ndarray:
     last = min(len(waveform), starts[active[-1]] + frame + margin)
     gain = 10 ** (LEVEL_DBFS / 20) / math.sqrt(energy[active].mean())
     return np.clip(waveform[first:last] * gain, -1.0, 1.0).astype(np.float32)
+
+
+def _usable_rate(rate_hz: int) -> int:
+    odd = math.gcd(rate_hz, SAMPLE_RATE) < _ODD_RATE_HZ // 2
+    return _ODD_RATE_HZ * round(rate_hz / _ODD_RATE_HZ) if odd else rate_hz
 
 
 def _open(source: str | Path | bytes) -> tuple[int, str | io.BytesIO, str]:

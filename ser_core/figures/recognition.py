@@ -1,4 +1,4 @@
-"""What was heard in one utterance: two answers on one scale, and which enrolled recordings counted.
+"""What was heard in one utterance: two answers on one scale, and how they depend on loudness.
 
 Colours follow Okabe and Ito (https://jfly.uni-koeln.de/color/), darkened where they would not stand out (3:1) against
 both white and a dark page. Colour never stands alone: answers differ by pattern, emotions by name.
@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 ANSWER_COLOURS = {"baseline": "#0072B2", "personalised": "#D55E00"}
 ANSWER_PATTERNS = {"baseline": "", "personalised": "/"}
+_LINES = {"baseline": ("solid", "circle"), "personalised": ("dash", "diamond")}
 EMOTION_COLOURS = {
     "neutral": "#7A7A7A",
     "happiness": "#BD8400",
@@ -24,7 +25,7 @@ _INK, _QUIET, _GRID, _PAPER = "#1F2937", "#4B5563", "#E5E7EB", "#FFFFFF"
 _FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 14, "color": _INK}
 _ROOM_FOR_NUMBERS = 1.14
 _TICKS = [0.0, 0.25, 0.5, 0.75, 1.0]
-_BAR_PX, _ANSWER_PX = 34, 52
+_ANSWER_PX = 52
 
 
 def two_answers(
@@ -49,25 +50,34 @@ def two_answers(
     return figure
 
 
-def attention(clips: Sequence[str], emotions: Sequence[str], weights: Sequence[float]) -> go.Figure:
-    """Bars of how much each enrolled recording counted, from 0 to 1.
+def levels(
+    gains_db: Sequence[float], lines: Mapping[str, Sequence[float | None]], named: Mapping[str, str]
+) -> go.Figure:
+    """How sure each answer stays of its emotion when the same words come in louder or quieter.
 
     Args:
-        clips: what each is called, (K).
-        emotions: of each, for its colour, (K).
-        weights: of each, summing to one, (K).
+        gains_db: how much louder, (M,).
+        lines: by answer ('baseline', 'personalised'), the probability of its emotion at each, (M); None where nothing is
+            heard.
+        named: by answer, the emotion it named at the loudness that was recorded.
     """
-    names = [f"{place}. {clip}" for place, clip in enumerate(clips, 1)]  # two may have one name
-    colours = [EMOTION_COLOURS.get(emotion, _QUIET) for emotion in emotions]
-    bars = go.Bar(
-        orientation="h", y=names, x=list(weights), marker_color=colours, showlegend=False,
-        text=[percent(weight) for weight in weights], textposition="outside", cliponaxis=False,
-        hovertemplate="%{y}: %{x:.1%}<extra></extra>",
-    )  # fmt: skip
-    figure = go.Figure(bars)
-    _dress(figure, _BAR_PX * len(names) + 40)
-    figure.update_yaxes(ticktext=list(clips), tickvals=names)
-    figure.update_layout(bargap=0.35)
+    figure = go.Figure()
+    for answer, probabilities in lines.items():
+        dash, symbol = _LINES[answer]
+        figure.add_trace(
+            go.Scatter(
+                name=f"{answer.capitalize()}: {named[answer]}", x=list(gains_db), y=list(probabilities),
+                mode="lines+markers", line={"color": ANSWER_COLOURS[answer], "dash": dash, "width": 2.5},
+                marker={"symbol": symbol, "size": 8}, hovertemplate="%{x:+d} dB: %{y:.1%}<extra>" + answer + "</extra>",
+            )
+        )  # fmt: skip
+    _dress(figure, 260)
+    figure.update_layout(showlegend=True, margin_b=48)
+    figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"})
+    figure.update_yaxes(range=[0, 1.05], tickvals=_TICKS, ticktext=[percent(tick) for tick in _TICKS], autorange=False,
+                        gridcolor=_GRID)  # fmt: skip
+    figure.update_xaxes(range=[min(gains_db) - 2, max(gains_db) + 2], tickvals=list(gains_db)[::2], title="Loudness against the recording, dB",
+                        ticktext=[f"{gain:+d}" for gain in gains_db[::2]])  # fmt: skip
     return figure
 
 

@@ -45,11 +45,15 @@ class ArchivedUtterance:
 
 @dataclass(frozen=True)
 class ArchivedProfile:
-    """All that an archive holds; the name is as it was found, `created` is ISO 8601, UTC."""
+    """All that an archive holds; the name is as it was found, `created` is ISO 8601, UTC.
+
+    `consent` is written, for people to read, and not read again.
+    """
 
     name: str
     created: str
     utterances: tuple[ArchivedUtterance, ...]
+    consent: dict[str, str] | None = None
 
 
 def as_flac(waveform: np.ndarray) -> bytes:
@@ -74,6 +78,7 @@ def pack(profile: ArchivedProfile) -> bytes:
         "version": _VERSION,
         "name": profile.name,
         "created": profile.created,
+        "consent": profile.consent,  # to be read by people; whoever brings it in agrees anew
         "utterances": [
             {
                 "file": file,

@@ -5,12 +5,10 @@ them. Deleted content is overwritten (secure_delete) and the write-ahead log emp
 """
 
 import json
-import sqlite3
-import time
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -18,7 +16,7 @@ from uuid import uuid4
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from ser_core.data.audio import AudioRejected, read_recording
 from ser_core.inference.archives import (
@@ -31,59 +29,14 @@ from ser_core.inference.archives import (
     pack,
     unpack,
 )
+from ser_core.inference.consent import Consent, ConsentMissing
+from ser_core.inference.database import EMBEDDINGS, JUDGEMENTS, PROFILES, UTTERANCES, Database, StoreUnusable
+from ser_core.inference.judgements import Judgement
 from ser_core.labels import EMOTIONS, canonical_emotion
 
-_SCHEMA_VERSION = 1
-_APPLICATION_ID = 0x41545455  # "ATTU", in the database's header beside the version
 _MAX_NAME = 64
-_PATIENCE_S = 5.0
-_PRAGMAS = (
-    f"busy_timeout={_PATIENCE_S * 1000:.0f}",  # ms; first, so that the others wait as well
-    "journal_mode=WAL",
-    "synchronous=FULL",  # what was acknowledged survives a power cut
-    "foreign_keys=ON",
-    "secure_delete=ON",
-)
-_TROUBLES = {
-    "SQLITE_FULL": "cannot grow, the disk is full; free some space, then try again",
-    "SQLITE_IOERR": "cannot be read or written, the disk is full or failing; free some space, then try again",
-    "SQLITE_READONLY": "may be read but not written; allow yourself to write the file and its folder",
-    "SQLITE_CANTOPEN": "cannot be opened; check that its folder exists and that you may write there",
-    "SQLITE_BUSY": "is in use by another program; wait until that is done, then try again",
-    "SQLITE_NOTADB": "is not a database; move the file away and a new one will be made",
-    "SQLITE_CORRUPT": "is damaged; put back a copy, or move the file away and a new one will be made",
-}
-
-_metadata = sa.MetaData()
-_profiles = sa.Table(
-    "profiles",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False, unique=True),  # the name without its case
-    sa.Column("created", sa.Text, nullable=False),
-)
-_utterances = sa.Table(
-    "utterances",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("utterance_id", sa.Text, nullable=False, unique=True),
-    sa.Column("profile", sa.ForeignKey(_profiles.c.id, ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("emotion", sa.Text, nullable=False),
-    sa.Column("duration_s", sa.Float, nullable=False),
-    sa.Column("added", sa.Text, nullable=False),
-    sa.Column("quality", sa.JSON, nullable=False),
-    sa.Column("flac", sa.LargeBinary, nullable=False),
-)
-_embeddings = sa.Table(
-    "embeddings",
-    _metadata,
-    sa.Column("utterance", sa.ForeignKey(_utterances.c.id, ondelete="CASCADE"), primary_key=True),
-    sa.Column("fingerprint", sa.Text, primary_key=True),
-    sa.Column("n_layers", sa.Integer, nullable=False),
-    sa.Column("width", sa.Integer, nullable=False),
-    sa.Column("vectors", sa.LargeBinary, nullable=False),  # n_layers x width, little-endian float32
-)
+_MAX_UTTERANCES = 70
+"""Of one profile: ten of each of the app's emotions."""
 
 
 class UnknownProfile(ProfileError):
@@ -102,8 +55,8 @@ class UnknownUtterance(ProfileError):
     """The profile has no utterance of this id."""
 
 
-class StoreUnusable(ProfileError):
-    """The database cannot be read or written."""
+class ProfileFull(ProfileError):
+    """The profile has as many utterances as it may."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +86,18 @@ class RemovedUtterance(EnrolledUtterance):
 
 @dataclass(frozen=True)
 class Profile:
-    """A person's enrolment; `created` is ISO 8601, UTC, utterances stand in the order of `labels.EMOTIONS`."""
+    """A person's enrolment.
+
+    Attributes:
+        created: ISO 8601, UTC.
+        utterances: in the order of `labels.EMOTIONS`.
+        consent: what its owner agreed to; None only for profiles older than the record of it.
+    """
 
     name: str
     created: str
     utterances: tuple[EnrolledUtterance, ...] = ()
+    consent: Consent | None = None
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -165,28 +125,34 @@ class ProfileStore:
     def __init__(self, path: Path):
         """The store at a path; nothing is opened or made before it is first used."""
         self.path = Path(path)
-        # no pool: each call's connection ends with it, and the last one to end removes the log
-        self._reading = sa.create_engine(
-            sa.URL.create("sqlite", database=str(self.path)), poolclass=sa.NullPool, hide_parameters=True
-        )
-        sa.event.listen(self._reading, "connect", _configure)
-        sa.event.listen(self._reading, "begin", _begin)
-        self._writing = self._reading.execution_options(begin="BEGIN IMMEDIATE")
-        self._ready = False
+        self._database = Database(self.path)
 
-    def create(self, name: str) -> Profile:
-        """Make an empty profile."""
+    def create(self, name: str, consent: Consent) -> Profile:
+        """Make an empty profile of somebody who agreed."""
         name = _checked_name(name)
-        with self._transaction(self._writing) as connection:
-            return _load(connection, _insert_profile(connection, name, _now()))
+        with self._database.writing() as connection:
+            return _load(connection, _insert_profile(connection, name, _now(), consent))
+
+    def agree(self, name: str, consent: Consent) -> Profile:
+        """Record that the profile's owner agreed, to a newer wording or for the first time."""
+        with self._database.writing() as connection:
+            row = _find(connection, name)
+            values = {"consent_version": consent.version, "consent_agreed": consent.agreed}
+            connection.execute(sa.update(PROFILES).where(PROFILES.c.id == row.id).values(values))
+            return _load(connection, _find(connection, name))
 
     def get(self, name: str) -> Profile:
         """The profile of this name."""
-        with self._transaction(self._reading) as connection:
+        with self._database.reading() as connection:
             return _load(connection, _find(connection, name))
 
     def add(
-        self, name: str, emotion: str, waveform: np.ndarray, quality: dict | None = None, replace: bool = True
+        self,
+        name: str,
+        emotion: str,
+        waveform: np.ndarray,
+        quality: dict | None = None,
+        replaces: Collection[str] | None = None,
     ) -> EnrolledUtterance:
         """Enrol one utterance.
 
@@ -195,58 +161,67 @@ class ProfileStore:
             emotion: any spelling `labels.canonical_emotion` knows.
             waveform: (N,) float32 in [-1, 1], 16 kHz; kept with 16 bits.
             quality: the verdict to keep with it; numbers that do not exist become null.
-            replace: remove the profile's earlier utterances of this emotion.
+            replaces: ids of utterances it takes the place of, all still there; the profile's earlier ones of this
+                emotion if None.
 
         Raises:
+            ConsentMissing: nobody agreed that it is kept.
+            ProfileFull: 70 utterances are enough.
             UnknownEmotion: it cannot be enrolled.
             AudioRejected: it could not be read again (too short, too long, silent, clipped …).
         """
         row = _new_utterance(emotion, waveform, quality)
-        with self._transaction(self._writing) as connection:
-            _insert_utterances(connection, _find(connection, name).id, [row], replace)
-        self._empty_log()
+        with self._database.writing() as connection:
+            profile = _find(connection, name)
+            for utterance_id in replaces or ():
+                _find_utterance(connection, name, utterance_id)
+            _insert_utterances(connection, profile, [row], replaces)
+        self._database.empty_log()
         return _enrolled(row)
 
-    def add_many(self, name: str, clips: Sequence[tuple[str, np.ndarray, dict]], create: bool = False) -> Profile:
+    def add_many(
+        self, name: str, clips: Sequence[tuple[str, np.ndarray, dict]], create: Consent | None = None
+    ) -> Profile:
         """Enrol several utterances, all or none; earlier ones of the same emotions are replaced.
 
         Args:
             name: a profile that exists, or with `create` a new one.
             clips: emotion, waveform and quality of each, as `add` takes them; refused as there.
-            create: make the profile; a name that is taken is refused, for two people must not share a profile.
+            create: make the profile, of somebody who agreed; a name that is taken is refused, for two people must not
+                share a profile.
         """
         name = _checked_name(name) if create else name
         rows = [_new_utterance(*clip) for clip in clips]
-        with self._transaction(self._writing) as connection:
-            row = _insert_profile(connection, name, _now()) if create else _find(connection, name)
-            _insert_utterances(connection, row.id, rows, replace=True)
+        with self._database.writing() as connection:
+            row = _insert_profile(connection, name, _now(), create) if create else _find(connection, name)
+            _insert_utterances(connection, row, rows)
             profile = _load(connection, row)
-        self._empty_log()
+        self._database.empty_log()
         return profile
 
     def remove(self, name: str, utterance_id: str) -> RemovedUtterance:
         """Take one utterance out, recording and embeddings; `restore` with what is given back undoes it."""
-        with self._transaction(self._writing) as connection:
+        with self._database.writing() as connection:
             row = _find_utterance(connection, name, utterance_id)
-            connection.execute(sa.delete(_utterances).where(_utterances.c.id == row.id))
-        self._empty_log()
+            connection.execute(sa.delete(UTTERANCES).where(UTTERANCES.c.id == row.id))
+        self._database.empty_log()
         return RemovedUtterance(**vars(_enrolled(row._mapping)), flac=row.flac)
 
     def restore(self, name: str, utterance: RemovedUtterance) -> EnrolledUtterance:
         """Undo `remove`: same id, same bytes; beside what was enrolled since. Doing it twice changes nothing."""
-        with self._transaction(self._writing) as connection:
+        with self._database.writing() as connection:
             row = {**vars(utterance), "profile": _find(connection, name).id}
-            connection.execute(insert(_utterances).on_conflict_do_nothing(), row)
+            connection.execute(insert(UTTERANCES).on_conflict_do_nothing(), row)
         return _enrolled(row)
 
     def rename(self, name: str, new_name: str) -> Profile:
         """Give a profile another name."""
         new_name = _checked_name(new_name)
-        with self._transaction(self._writing) as connection, _unique(new_name):
-            which = _profiles.c.id == _find(connection, name).id
-            connection.execute(sa.update(_profiles).where(which).values(name=new_name, key=_key(new_name)))
+        with self._database.writing() as connection, _unique(new_name):
+            which = PROFILES.c.id == _find(connection, name).id
+            connection.execute(sa.update(PROFILES).where(which).values(name=new_name, key=_key(new_name)))
             renamed = _load(connection, _find(connection, new_name))
-        self._empty_log()
+        self._database.empty_log()
         return renamed
 
     def delete(self, name: str) -> Erased:
@@ -256,11 +231,11 @@ class ProfileStore:
             StoreUnusable: also when another program reads just now and so keeps the log from being emptied; the
                 profile is deleted then, and its last traces go when that program is done.
         """
-        with self._transaction(self._writing) as connection:
+        with self._database.writing() as connection:
             row = _find(connection, name)
             erased = Erased(row.name, *_extent(connection, row.id))
-            connection.execute(sa.delete(_profiles).where(_profiles.c.id == row.id))
-        if not self._empty_log():
+            connection.execute(sa.delete(PROFILES).where(PROFILES.c.id == row.id))
+        if not self._database.empty_log():
             raise StoreUnusable(
                 f"'{row.name}' is deleted, but another program that reads the profiles keeps a copy in their log; "
                 "close that program and the copy goes"
@@ -269,7 +244,7 @@ class ProfileStore:
 
     def audio(self, name: str, utterance_id: str) -> np.ndarray:
         """An utterance's waveform, (N,) float32, 16 kHz."""
-        with self._transaction(self._reading) as connection:
+        with self._database.reading() as connection:
             flac = _find_utterance(connection, name, utterance_id).flac
         return _decoded(flac)
 
@@ -285,7 +260,7 @@ class ProfileStore:
         Returns:
             (K, L, 2 D) float32 in the order of `get(name).utterances`; (0, 0, 0) for an empty profile.
         """
-        with self._transaction(self._reading) as connection:
+        with self._database.reading() as connection:
             rows = _utterance_rows(connection, _find(connection, name).id)
             known = _known_embeddings(connection, rows, fingerprint)
             missing = [row.id for row in rows if row.id not in known]
@@ -296,27 +271,29 @@ class ProfileStore:
             if vectors.ndim != 3 or len(vectors) != n:
                 raise ValueError(f"embed gave {vectors.shape} for {n} waveforms; expected ({n}, L, 2 D)")
             new = dict(zip(missing, vectors, strict=True))
-            with self._transaction(self._writing) as connection:
+            with self._database.writing() as connection:
                 _insert_embeddings(connection, fingerprint, new)
             known |= new
         return np.stack([known[row.id] for row in rows]) if rows else np.zeros((0, 0, 0), np.float32)
 
     def export(self, name: str) -> bytes:
         """All of a profile as a zip: profile.json and one FLAC file an utterance; embeddings are left out."""
-        with self._transaction(self._reading) as connection:
+        with self._database.reading() as connection:
             profile = _find(connection, name)
             rows = _utterance_rows(connection, profile.id)
             flacs = _recordings(connection, [row.id for row in rows])
         utterances = tuple(
             ArchivedUtterance(row.emotion, row.duration_s, row.added, row.quality, flacs[row.id]) for row in rows
         )
-        return pack(ArchivedProfile(profile.name, profile.created, utterances))
+        consent = asdict(_consent(profile)) if _consent(profile) else None
+        return pack(ArchivedProfile(profile.name, profile.created, utterances, consent))
 
-    def import_archive(self, content: bytes, name: str | None = None) -> Profile:
+    def import_archive(self, content: bytes, consent: Consent, name: str | None = None) -> Profile:
         """Make a profile of what `export` wrote; all of it or nothing. Utterances get new ids.
 
         Args:
             content: the bytes of the zip.
+            consent: of whoever brings it in: a voice is stored.
             name: of the profile to make; the archive's own if None.
 
         Raises:
@@ -329,104 +306,44 @@ class ProfileStore:
             raise malformed(error) from None
         name = own_name if name is None else _checked_name(name)
         rows = [_utterance_row(**vars(utterance)) for utterance in archived.utterances]
-        with self._transaction(self._writing) as connection:
-            profile = _insert_profile(connection, name, archived.created)
-            _insert_utterances(connection, profile.id, rows, replace=False)
+        with self._database.writing() as connection:
+            profile = _insert_profile(connection, name, archived.created, consent)
+            _insert_utterances(connection, profile, rows, replaces=())
             return _load(connection, profile)
+
+    def keep_judgements(self, name: str, judgements: Sequence[Judgement]) -> None:
+        """Keep what a person said of answers, until it is forgotten or the profile goes."""
+        with self._database.writing() as connection:
+            profile = _find(connection, name).id
+            rows = [{**asdict(judgement), "profile": profile} for judgement in judgements]
+            if rows:
+                connection.execute(sa.insert(JUDGEMENTS), rows)
+
+    def judgements(self, name: str) -> "list[Judgement]":
+        """What is kept of them, in order."""
+        columns = [JUDGEMENTS.c[item.name] for item in fields(Judgement)]
+        with self._database.reading() as connection:
+            ours = JUDGEMENTS.c.profile == _find(connection, name).id
+            rows = connection.execute(sa.select(*columns).where(ours).order_by(JUDGEMENTS.c.id)).all()
+        return [Judgement(**row._mapping) for row in rows]
+
+    def forget_judgements(self, name: str) -> int:
+        """Delete all of a profile's; how many there were."""
+        with self._database.writing() as connection:
+            ours = JUDGEMENTS.c.profile == _find(connection, name).id
+            n = connection.execute(sa.delete(JUDGEMENTS).where(ours)).rowcount
+        self._database.empty_log()
+        return n
 
     def close(self) -> None:
         """Let go of the file; a later call opens it again."""
-        self._ready = False  # no connection outlives its call
+        self._database.close()
 
-    def list(self) -> list[Profile]:
+    def list(self) -> "list[Profile]":
         """All profiles, by name."""
-        with self._transaction(self._reading) as connection:
-            people = connection.execute(sa.select(_profiles).order_by(_profiles.c.key)).all()
+        with self._database.reading() as connection:
+            people = connection.execute(sa.select(PROFILES).order_by(PROFILES.c.key)).all()
             return [_load(connection, row) for row in people]
-
-    @contextmanager
-    def _transaction(self, engine: sa.Engine) -> Iterator[sa.Connection]:
-        """A connection of its own for one call; committed at the end, rolled back if anything goes wrong."""
-        with _in_words(self.path.name):
-            self._prepare()
-            with engine.begin() as connection:
-                yield connection
-
-    def _prepare(self) -> None:
-        if self._ready and self.path.exists():
-            return
-        _make_private(self.path)
-        with self._reading.begin() as connection:
-            current = _is_current(connection, self.path.name)
-        if not current:
-            with self._writing.begin() as connection:
-                if not _is_current(connection, self.path.name):  # else another program was faster
-                    _metadata.create_all(connection)
-                    connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION_ID}")
-                    connection.exec_driver_sql(f"PRAGMA user_version={_SCHEMA_VERSION}")
-        self._ready = True
-
-    def _empty_log(self) -> bool:
-        """Move the log's content into the database and cut it to nothing; whether no reader prevented that."""
-        deadline = time.monotonic() + _PATIENCE_S
-        with _in_words(self.path.name), closing(self._reading.raw_connection()) as connection:
-            while busy := connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(0.02)  # SQLite waits for readers by itself, not for another checkpoint
-        return not busy
-
-
-def _configure(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where the driver guesses
-    for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: sa.Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-
-@contextmanager
-def _in_words(file_name: str) -> Iterator[None]:
-    """Trouble with the file, told in words that name neither its folder nor what was to be stored."""
-    try:
-        yield
-        return
-    except (DBAPIError, sqlite3.Error) as error:
-        code = getattr(getattr(error, "orig", error), "sqlite_errorname", "an unnamed error")
-        unknown = f"cannot be used ({code}); put back a copy, or move the file away"
-        trouble = next((words for start, words in _TROUBLES.items() if code.startswith(start)), unknown)
-    except OSError as error:
-        trouble = f"cannot be made ({error.strerror}); check that you may write in its folder"
-    raise StoreUnusable(f"the database of profiles '{file_name}' {trouble}")
-
-
-def _make_private(path: Path) -> None:
-    """The file and its folder, for their owner only; SQLite gives the log the same mode."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with suppress(FileExistsError):
-        path.touch(mode=0o600, exist_ok=False)
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)
-
-
-def _is_current(connection: sa.Connection, file_name: str) -> bool:
-    """Whether the database has our schema (True) or nothing at all (False); anything else is refused."""
-    owner, version, n_tables = (
-        connection.exec_driver_sql(query).scalar_one()
-        for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-    )
-    if (owner, version, n_tables) == (0, 0, 0):
-        return False
-    if owner != _APPLICATION_ID:
-        raise StoreUnusable(f"the database '{file_name}' belongs to another program; move it away and try again")
-    if version != _SCHEMA_VERSION:
-        raise StoreUnusable(
-            f"the database of profiles '{file_name}' has version {version}, this program knows version "
-            f"{_SCHEMA_VERSION}; update the program"
-        )
-    return True
 
 
 def _now() -> str:
@@ -449,9 +366,9 @@ def _key(name: str) -> str:
 
 
 def _find(connection: sa.Connection, name: str) -> sa.Row:
-    row = connection.execute(sa.select(_profiles).where(_profiles.c.key == _key(name))).one_or_none()
+    row = connection.execute(sa.select(PROFILES).where(PROFILES.c.key == _key(name))).one_or_none()
     if row is None:
-        names = connection.scalars(sa.select(_profiles.c.name).order_by(_profiles.c.key)).all()
+        names = connection.scalars(sa.select(PROFILES.c.name).order_by(PROFILES.c.key)).all()
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         known = f"there is {', '.join(names[:5])}{more}" if names else "there are none yet, enrol somebody first"
         raise UnknownProfile(f"there is no profile {str(name)!r}; {known}")
@@ -460,8 +377,8 @@ def _find(connection: sa.Connection, name: str) -> sa.Row:
 
 def _find_utterance(connection: sa.Connection, name: str, utterance_id: str) -> sa.Row:
     profile = _find(connection, name)
-    which = (_utterances.c.profile == profile.id) & (_utterances.c.utterance_id == _key(utterance_id))
-    row = connection.execute(sa.select(_utterances).where(which)).one_or_none()
+    which = (UTTERANCES.c.profile == profile.id) & (UTTERANCES.c.utterance_id == _key(utterance_id))
+    row = connection.execute(sa.select(UTTERANCES).where(which)).one_or_none()
     if row is None:
         raise UnknownUtterance(f"'{profile.name}' has no utterance {str(utterance_id)!r}; it may be removed already")
     return row
@@ -469,15 +386,20 @@ def _find_utterance(connection: sa.Connection, name: str, utterance_id: str) -> 
 
 def _utterance_rows(connection: sa.Connection, profile: int) -> Sequence[sa.Row]:
     """A profile's utterances in the order of `EMOTIONS` and then of time, without the recordings."""
-    columns = [column for column in _utterances.c if column.name != "flac"]
-    place = sa.case({emotion: place for place, emotion in enumerate(EMOTIONS)}, value=_utterances.c.emotion)
-    query = sa.select(*columns).where(_utterances.c.profile == profile)
-    return connection.execute(query.order_by(place, _utterances.c.added, _utterances.c.id)).all()
+    columns = [column for column in UTTERANCES.c if column.name != "flac"]
+    place = sa.case({emotion: place for place, emotion in enumerate(EMOTIONS)}, value=UTTERANCES.c.emotion)
+    query = sa.select(*columns).where(UTTERANCES.c.profile == profile)
+    return connection.execute(query.order_by(place, UTTERANCES.c.added, UTTERANCES.c.id)).all()
 
 
 def _load(connection: sa.Connection, profile: sa.Row) -> Profile:
     utterances = tuple(_enrolled(row._mapping) for row in _utterance_rows(connection, profile.id))
-    return Profile(profile.name, profile.created, utterances)
+    return Profile(profile.name, profile.created, utterances, _consent(profile))
+
+
+def _consent(profile: sa.Row) -> Consent | None:
+    agreed = profile.consent_agreed is not None
+    return Consent(profile.consent_version, profile.consent_agreed) if agreed else None
 
 
 def _enrolled(row: Mapping) -> EnrolledUtterance:
@@ -492,50 +414,63 @@ def _unique(name: str) -> Iterator[None]:
         raise ProfileExists(f"there is a profile '{name}' already (case does not count); give another name") from None
 
 
-def _insert_profile(connection: sa.Connection, name: str, created: str) -> sa.Row:
+def _insert_profile(connection: sa.Connection, name: str, created: str, consent: Consent) -> sa.Row:
+    agreed = {"consent_version": consent.version, "consent_agreed": consent.agreed}
     with _unique(name):
-        connection.execute(sa.insert(_profiles).values(name=name, key=_key(name), created=created))
+        connection.execute(sa.insert(PROFILES).values(name=name, key=_key(name), created=created, **agreed))
     return _find(connection, name)
 
 
-def _insert_utterances(connection: sa.Connection, profile: int, rows: Sequence[dict], replace: bool) -> None:
-    if replace:
-        earlier = (_utterances.c.profile == profile) & _utterances.c.emotion.in_([row["emotion"] for row in rows])
-        connection.execute(sa.delete(_utterances).where(earlier))
+def _insert_utterances(
+    connection: sa.Connection, profile: sa.Row, rows: Sequence[dict], replaces: Collection[str] | None = None
+) -> None:
+    if _consent(profile) is None:
+        raise ConsentMissing(f"'{profile.name}' has not agreed yet that recordings are kept; ask for that first")
+    ours = UTTERANCES.c.profile == profile.id
+    if replaces is None:
+        earlier = UTTERANCES.c.emotion.in_([row["emotion"] for row in rows])
+    else:
+        earlier = UTTERANCES.c.utterance_id.in_(list(replaces))
+    connection.execute(sa.delete(UTTERANCES).where(ours & earlier))
     if rows:
-        connection.execute(sa.insert(_utterances), [{**row, "profile": profile} for row in rows])
+        connection.execute(sa.insert(UTTERANCES), [{**row, "profile": profile.id} for row in rows])
+    n = connection.scalar(sa.select(sa.func.count()).select_from(UTTERANCES).where(ours))
+    if n > _MAX_UTTERANCES:
+        raise ProfileFull(
+            f"'{profile.name}' would have {n} recordings, at most {_MAX_UTTERANCES} are kept; delete some first"
+        )
 
 
 def _extent(connection: sa.Connection, profile: int) -> tuple[int, int]:
     """How many utterances, and bytes of recordings and embeddings, a profile has."""
-    ours = _utterances.c.profile == profile
-    size = sa.func.coalesce(sa.func.sum(sa.func.length(_utterances.c.flac)), 0)
+    ours = UTTERANCES.c.profile == profile
+    size = sa.func.coalesce(sa.func.sum(sa.func.length(UTTERANCES.c.flac)), 0)
     n_utterances, n_bytes = connection.execute(sa.select(sa.func.count(), size).where(ours)).one()
-    size = sa.func.coalesce(sa.func.sum(sa.func.length(_embeddings.c.vectors)), 0)
-    return n_utterances, n_bytes + connection.scalar(sa.select(size).join_from(_embeddings, _utterances).where(ours))
+    size = sa.func.coalesce(sa.func.sum(sa.func.length(EMBEDDINGS.c.vectors)), 0)
+    return n_utterances, n_bytes + connection.scalar(sa.select(size).join_from(EMBEDDINGS, UTTERANCES).where(ours))
 
 
 def _recordings(connection: sa.Connection, utterances: Sequence[int]) -> dict[int, bytes]:
-    query = sa.select(_utterances.c.id, _utterances.c.flac).where(_utterances.c.id.in_(utterances))
+    query = sa.select(UTTERANCES.c.id, UTTERANCES.c.flac).where(UTTERANCES.c.id.in_(utterances))
     return dict(connection.execute(query).all())
 
 
 def _known_embeddings(connection: sa.Connection, rows: Sequence[sa.Row], fingerprint: str) -> dict[int, np.ndarray]:
-    ours = _embeddings.c.utterance.in_([row.id for row in rows]) & (_embeddings.c.fingerprint == fingerprint)
+    ours = EMBEDDINGS.c.utterance.in_([row.id for row in rows]) & (EMBEDDINGS.c.fingerprint == fingerprint)
     return {
         row.utterance: np.frombuffer(row.vectors, "<f4").reshape(row.n_layers, row.width)
-        for row in connection.execute(sa.select(_embeddings).where(ours))
+        for row in connection.execute(sa.select(EMBEDDINGS).where(ours))
     }
 
 
 def _insert_embeddings(connection: sa.Connection, fingerprint: str, vectors: dict[int, np.ndarray]) -> None:
     """Keep what was computed, but for utterances removed meanwhile: what is erased must not come back."""
-    there = connection.scalars(sa.select(_utterances.c.id).where(_utterances.c.id.in_(vectors))).all()
+    there = connection.scalars(sa.select(UTTERANCES.c.id).where(UTTERANCES.c.id.in_(vectors))).all()
     for utterance in there:
         n_layers, width = vectors[utterance].shape
         row = {"utterance": utterance, "fingerprint": fingerprint, "n_layers": n_layers, "width": width}
         row["vectors"] = vectors[utterance].tobytes()
-        connection.execute(insert(_embeddings).on_conflict_do_nothing(), row)
+        connection.execute(insert(EMBEDDINGS).on_conflict_do_nothing(), row)
 
 
 def _new_utterance(emotion: str, waveform: np.ndarray, quality: dict | None) -> dict:

@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -31,6 +32,12 @@ class Enrolment:
     utterances: tuple[str, ...]
     emotions: tuple[str, ...]
     features: np.ndarray
+
+    def without(self, utterance: str) -> "Enrolment":
+        """All but one."""
+        kept = [k for k, name in enumerate(self.utterances) if name != utterance]
+        names, emotions = (tuple(values[k] for k in kept) for values in (self.utterances, self.emotions))
+        return Enrolment(names, emotions, self.features[kept])
 
 
 @dataclass(frozen=True)
@@ -131,10 +138,30 @@ class Recogniser:
         Raises:
             UnknownModel: no such personaliser.
         """
-        name = self.info.personaliser(personaliser)
         clock: dict[str, float] = {"decode": decode_ms}
         with _timed(clock, "encode"):
             features = self.embed([recording.waveform])
+        return self.answer(features, enrolment, personaliser, clock)
+
+    def answer(
+        self,
+        features: np.ndarray,
+        enrolment: Enrolment | None = None,
+        personaliser: str | None = None,
+        clock: Mapping[str, float] = MappingProxyType({}),
+    ) -> Prediction:
+        """Answer twice about one utterance that is embedded already.
+
+        Args:
+            features: as `embed` gives them, (1, L, 2 D).
+            enrolment: as for `recognise`.
+            personaliser: as for `recognise`.
+            clock: milliseconds that the steps before took.
+
+        Raises:
+            UnknownModel: no such personaliser.
+        """
+        name, clock = self.info.personaliser(personaliser), dict(clock)
         with _timed(clock, "personalise"):
             batch = self._batch(features, enrolment)
             baseline = self._answer(self.baseline, batch)[0]

@@ -78,7 +78,7 @@ def test_predict_answers_in_the_stable_form(attune, clips, tiny_model):
 
 
 def test_enrolling_by_profile_and_for_one_call_give_the_same_answers(attune, clips, tiny_model):
-    code, out, _ = attune("enrol", "me", *_clip_arguments(clips), "--json")
+    code, out, _ = attune("enrol", "me", "--agree", *_clip_arguments(clips), "--json")
     assert code == 0 and json.loads(out)["emotions"] == list(APP_EMOTIONS)
     _, stored, _ = attune("predict", clips["fear"], "--profile", "me", "--model", tiny_model, "--json")
     _, once, _ = attune("predict", clips["fear"], *_clip_arguments(clips, "--enrol"), "--model", tiny_model, "--json")
@@ -126,20 +126,20 @@ def test_predict_speaks_to_people_too(attune, clips, tiny_model):
 
 
 def test_profiles_are_listed_shown_exported_erased_and_imported(attune, clips, tiny_model, tmp_path):
-    attune("enrol", "me", *_clip_arguments(clips))
+    attune("enrol", "me", "--agree", *_clip_arguments(clips))
     assert "me: 7 recordings" in attune("profiles", "list")[1]
     assert attune("profiles", "show", "me")[1].count(" s ") == 7
     before = attune("predict", clips["fear"], "--profile", "me", "--model", tiny_model, "--json")[1]
     assert attune("profiles", "export", "me", tmp_path / "me.zip")[0] == 0
-    assert "erased me: 7 recordings" in attune("profiles", "delete", "me")[1]
+    assert "erased me: 7 recordings" in attune("profiles", "delete", "me", "--yes")[1]
     assert attune("predict", clips["fear"], "--profile", "me", "--model", tiny_model)[0] == 2
-    assert attune("profiles", "import", tmp_path / "me.zip")[0] == 0
+    assert attune("profiles", "import", "--agree", tmp_path / "me.zip")[0] == 0
     after = attune("predict", clips["fear"], "--profile", "me", "--model", tiny_model, "--json")[1]
     assert json.loads(before)[0]["personalised"] == json.loads(after)[0]["personalised"]
 
 
 def test_the_workspace_may_stand_before_or_after_the_action(attune, clips, workspace):
-    attune("enrol", "me", *_clip_arguments(clips))
+    attune("enrol", "me", "--agree", *_clip_arguments(clips))
     assert "me: 7" in attune("profiles", "--workspace", workspace, "list")[1]
     assert "me: 7" in attune("profiles", "list", "--workspace", workspace)[1]
 
@@ -168,7 +168,7 @@ def test_enrolling_with_the_microphone_stores_each_take_and_asks_again(attune, m
     answers = iter(["", "", "s", "s", "", "s", "s", "s"])  # neutral is silent at first, then good; anger; no more
     monkeypatch.setattr(enrol, "record_with_meter", lambda seconds, device: next(takes))
     monkeypatch.setattr("builtins.input", lambda: next(answers))
-    code, out, err = attune("enrol", "me", "--record", "--json")
+    code, out, err = attune("enrol", "me", "--agree", "--record", "--json")
     assert code == 0 and json.loads(out)["emotions"] == ["neutral", "anger"]
     assert "silent" in err and "You will not believe" in err
 
@@ -187,8 +187,8 @@ def test_an_enrolment_that_is_broken_off_keeps_what_was_said_and_an_empty_one_no
 
     monkeypatch.setattr(enrol, "record_with_meter", lambda seconds, device: voice)
     monkeypatch.setattr("builtins.input", answer)
-    assert attune("enrol", "me", "--record")[0] == 2
-    assert attune("enrol", "you", "--record")[0] == 2
+    assert attune("enrol", "me", "--agree", "--record")[0] == 2
+    assert attune("enrol", "you", "--agree", "--record")[0] == 2
     stored = json.loads(attune("profiles", "list", "--json")[1])
     assert [(profile["name"], len(profile["utterances"])) for profile in stored] == [("me", 1)]
 
@@ -211,22 +211,22 @@ def _bad_input(folder: Path) -> dict[str, tuple[list[object], str]]:
     (folder / "half").mkdir()
     (folder / "hollow.csv").write_text("path,speaker\nempty.wav,a\ntext.wav,b\n")
     return {
-        "empty file": (["enrol", "me", "--clip", f"anger={folder / 'empty.wav'}"], "empty"),
-        "text renamed .wav": (["enrol", "me", "--clip", f"anger={folder / 'text.wav'}"], "not audio"),
-        "not numbers": (["enrol", "me", "--clip", f"anger={folder / 'nan.wav'}"], "not numbers"),
-        "too short": (["enrol", "me", "--clip", f"anger={folder / 'short.wav'}"], "0.10 s"),
-        "clipped": (["enrol", "me", "--clip", f"anger={folder / 'clipped.wav'}"], "clipped"),
-        "silent": (["enrol", "me", "--clip", f"anger={_silence(folder / 'silent.wav')}"], "silent"),
+        "empty file": (["enrol", "me", "--agree", "--clip", f"anger={folder / 'empty.wav'}"], "empty"),
+        "text renamed .wav": (["enrol", "me", "--agree", "--clip", f"anger={folder / 'text.wav'}"], "not audio"),
+        "not numbers": (["enrol", "me", "--agree", "--clip", f"anger={folder / 'nan.wav'}"], "not numbers"),
+        "too short": (["enrol", "me", "--agree", "--clip", f"anger={folder / 'short.wav'}"], "0.10 s"),
+        "clipped": (["enrol", "me", "--agree", "--clip", f"anger={folder / 'clipped.wav'}"], "clipped"),
+        "silent": (["enrol", "me", "--agree", "--clip", f"anger={_silence(folder / 'silent.wav')}"], "silent"),
         "one bad of two": (
-            ["enrol", "me", "--clip", f"fear={good}", "--clip", f"anger={folder / 'text.wav'}"],
+            ["enrol", "me", "--agree", "--clip", f"fear={good}", "--clip", f"anger={folder / 'text.wav'}"],
             "not audio",
         ),
-        "no such emotion": (["enrol", "me", "--clip", f"envy={good}"], "'envy'"),
-        "a corpus' emotion": (["enrol", "me", "--clip", f"boredom={good}"], "boredom"),
-        "no equals sign": (["enrol", "me", "--clip", str(good)], "EMOTION=FILE"),
+        "no such emotion": (["enrol", "me", "--agree", "--clip", f"envy={good}"], "'envy'"),
+        "a corpus' emotion": (["enrol", "me", "--agree", "--clip", f"boredom={good}"], "boredom"),
+        "no equals sign": (["enrol", "me", "--agree", "--clip", str(good)], "EMOTION=FILE"),
         "no clip at all": (["enrol", "me"], "--clip"),
-        "no such file": (["enrol", "me", "--clip", f"anger={folder / 'nowhere.wav'}"], "no file"),
-        "a bad name": (["enrol", "../me", "--clip", f"anger={good}"], "name"),
+        "no such file": (["enrol", "me", "--agree", "--clip", f"anger={folder / 'nowhere.wav'}"], "no file"),
+        "a bad name": (["enrol", "../me", "--agree", "--clip", f"anger={good}"], "name"),
         "no such profile": (["predict", good, "--profile", "nobody"], "nobody"),
         "no such model": (["predict", good, "--model", "enormous"], "enormous"),
         "no such corpus": (["corpora", "check", f"ravdess={folder / 'nowhere'}"], "nowhere"),
@@ -388,3 +388,21 @@ def test_started_as_a_module_machines_get_json_alone_on_standard_output(clips, t
         command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
     )
     assert done.returncode == 0 and isinstance(json.loads(done.stdout), list), done.stderr
+
+
+def test_the_terminal_asks_before_it_keeps_a_voice_and_before_it_erases_one(attune, clips, monkeypatch):
+    answers = iter(["n", "y", "n", "y"])
+    monkeypatch.setattr("builtins.input", lambda: next(answers))
+    code, _, err = attune("enrol", "Ann", *_clip_arguments(clips))
+    assert code == 2 and "prohibited in the EU" in err and "nothing was stored" in err
+    assert json.loads(attune("profiles", "list", "--json")[1]) == []
+    assert attune("enrol", "Ann", *_clip_arguments(clips))[0] == 0
+    consent = json.loads(attune("profiles", "show", "Ann", "--json")[1])["consent"]
+    assert consent["version"] and consent["agreed"].startswith("20")
+    code, _, err = attune("enrol", "ann", *_clip_arguments(clips))  # agreed before: not asked again
+    assert code == 0 and "adding to Ann, who has 7 recordings" in err
+    code, _, err = attune("profiles", "delete", "Ann")
+    assert code == 2 and "Erase Ann and 7 recordings for ever?" in err
+    assert attune("profiles", "rename", "Ann", "Anna")[0] == 0
+    assert attune("profiles", "delete", "anna")[0] == 0
+    assert json.loads(attune("profiles", "list", "--json")[1]) == []

@@ -25,13 +25,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ser_core.data.audio import SAMPLE_RATE, AudioRejected
-from ser_core.inference import archives, profiles
+from ser_core.inference import archives, database, profiles
+from ser_core.inference.consent import Consent, ConsentMissing, consent_now
+from ser_core.inference.judgements import Judgement, tally, to_csv
 from ser_core.inference.profiles import (
     BadArchive,
     BadProfileName,
     EnrolledUtterance,
     ProfileError,
     ProfileExists,
+    ProfileFull,
     ProfileStore,
     StoreUnusable,
     UnknownProfile,
@@ -40,6 +43,7 @@ from ser_core.inference.profiles import (
 from ser_core.labels import APP_EMOTIONS, EMOTIONS, UnknownEmotion
 
 REPOSITORY = Path(profiles.__file__).parents[2]
+AGREED = consent_now()
 
 
 def tone(seed: int = 0, seconds: float = 0.7) -> np.ndarray:
@@ -107,7 +111,7 @@ def store(tmp_path: Path) -> ProfileStore:
 @pytest.fixture
 def ann(store: ProfileStore) -> ProfileStore:
     """A store where Ann has enrolled two emotions."""
-    store.add_many("Ann", [("anger", tone(1), {"fit": True}), ("neutral", tone(2), {})], create=True)
+    store.add_many("Ann", [("anger", tone(1), {"fit": True}), ("neutral", tone(2), {})], create=AGREED)
     return store
 
 
@@ -122,7 +126,7 @@ def test_nothing_is_made_before_the_first_use(tmp_path):
 
 
 def test_a_new_profile_is_empty_and_can_be_found_in_any_case(store):
-    made = store.create("  Zoë Müller ")
+    made = store.create("  Zoë Müller ", AGREED)
     assert (made.name, made.utterances, made.emotions) == ("Zoë Müller", (), ())
     assert store.get("ZOË MÜLLER") == store.get("Zoe\u0308 Müller") == made
     assert query(store, "SELECT name, created FROM profiles") == [(made.name, made.created)]
@@ -133,7 +137,7 @@ def test_a_new_profile_is_empty_and_can_be_found_in_any_case(store):
 )
 def test_a_name_that_cannot_be_one_is_refused(store, name):
     with pytest.raises(BadProfileName, match="name"):
-        store.create(name)
+        store.create(name, AGREED)
     with pytest.raises(UnknownProfile):
         store.get(name)
 
@@ -141,9 +145,9 @@ def test_a_name_that_cannot_be_one_is_refused(store, name):
 @pytest.mark.parametrize("taken", ["Ann", "ann", " ANN "])
 def test_a_name_that_is_taken_is_refused_in_any_case(ann, taken):
     with pytest.raises(ProfileExists, match="already"):
-        ann.create(taken)
+        ann.create(taken, AGREED)
     with pytest.raises(ProfileExists):
-        ann.add_many(taken, [("fear", tone(3), {})], create=True)
+        ann.add_many(taken, [("fear", tone(3), {})], create=AGREED)
     assert ann.get("Ann").emotions == ("neutral", "anger")
 
 
@@ -153,21 +157,21 @@ def test_any_text_either_is_a_name_or_is_refused_in_words(name):
     with tempfile.TemporaryDirectory() as folder:
         store = ProfileStore(Path(folder) / "profiles.sqlite3")
         try:
-            made = store.create(name)
+            made = store.create(name, AGREED)
         except BadProfileName:
             assert store.list() == []
             return
         assert made.name == unicodedata.normalize("NFC", name.strip())
         assert store.get(f" {name.casefold()} ") == made
         with pytest.raises(ProfileExists):
-            store.create(name)
+            store.create(name, AGREED)
 
 
 def test_an_unknown_profile_is_answered_with_up_to_five_that_exist(store):
     with pytest.raises(UnknownProfile, match="none yet"):
         store.get("Ann")
     for name in "gfedcba":
-        store.create(name)
+        store.create(name, AGREED)
     with pytest.raises(UnknownProfile, match=r"'Ann'; there is a, b, c, d, e and 2 more$"):
         store.get("Ann")
 
@@ -194,7 +198,7 @@ def test_a_renamed_profile_keeps_what_it_has_and_leaves_its_old_name(ann):
     assert ann.rename("ann", "ANN").name == "ANN"  # only the case: no other profile is in the way
     assert ann.rename("Ann", "Berta Behringer").utterances == utterances
     assert b"ANN" not in bytes_on_disk(ann)
-    ann.create("Cleo")
+    ann.create("Cleo", AGREED)
     with pytest.raises(ProfileExists):
         ann.rename("Cleo", "berta behringer")
     with pytest.raises(BadProfileName):
@@ -222,10 +226,10 @@ def test_what_is_added_comes_back_as_16_bits_hold_it(ann):
 
 
 def test_utterances_stand_in_the_order_of_the_emotions_and_then_of_time(store):
-    store.create("Ann")
+    store.create("Ann", AGREED)
     added = {}
     for seed, emotion in enumerate([*reversed(EMOTIONS), "anger"]):
-        added[seed] = store.add("Ann", emotion, tone(seed), replace=False)
+        added[seed] = store.add("Ann", emotion, tone(seed), replaces=())
     profile = store.get("Ann")
     assert profile.emotions == EMOTIONS
     assert [utterance.emotion for utterance in profile.utterances].count("anger") == 2
@@ -273,7 +277,7 @@ def test_several_utterances_are_added_all_or_none(ann):
         with pytest.raises((UnknownEmotion, AudioRejected, TypeError)):
             ann.add_many("Ann", [("anger", tone(3), {}), spoilt])
         with pytest.raises((UnknownEmotion, AudioRejected, TypeError)):
-            ann.add_many("New", [("anger", tone(3), {}), spoilt], create=True)
+            ann.add_many("New", [("anger", tone(3), {}), spoilt], create=AGREED)
     assert ann.list() == before
     after = ann.add_many("Ann", [("anger", tone(3), {}), ("fear", tone(4), {}), ("fear", tone(5), {})])
     assert [each.emotion for each in after.utterances] == ["neutral", "anger", "fear", "fear"]
@@ -297,7 +301,7 @@ def test_a_removed_utterance_is_erased_and_can_be_put_back_as_it_was(ann):
 
 
 def test_an_utterance_of_somebody_else_is_unknown(ann):
-    ann.create("Bo")
+    ann.create("Bo", AGREED)
     theirs = ann.get("Ann").utterances[0].utterance_id
     for call in (ann.remove, ann.audio):
         with pytest.raises(UnknownUtterance, match="'Bo' has no utterance"):
@@ -335,7 +339,7 @@ def test_an_utterance_is_embedded_once_per_fingerprint(ann):
 
 
 def test_an_empty_profile_has_no_embeddings_and_embeds_nothing(store):
-    store.create("Ann")
+    store.create("Ann", AGREED)
     assert store.embeddings("Ann", "f", None).shape == (0, 0, 0)
 
 
@@ -360,7 +364,7 @@ def test_what_is_deleted_while_it_is_embedded_does_not_come_back(ann):
 
 
 def test_a_deleted_profile_leaves_no_byte_though_another_program_has_the_file_open(ann):
-    ann.add_many("Bo", [(emotion, tone(20 + n), {}) for n, emotion in enumerate(APP_EMOTIONS)], create=True)
+    ann.add_many("Bo", [(emotion, tone(20 + n), {}) for n, emotion in enumerate(APP_EMOTIONS)], create=AGREED)
     with closing(sqlite3.connect(ann.path)) as other:  # keeps the log from vanishing with the last connection
         other.execute("SELECT count(*) FROM profiles").fetchall()
         ann.add("Ann", "fear", tone(3), {"remark": "Ann's own words"})
@@ -394,8 +398,8 @@ def test_a_deleted_profile_leaves_no_byte_though_another_program_has_the_file_op
 
 
 def test_a_deletion_that_a_reader_keeps_from_being_complete_is_not_called_complete(ann, monkeypatch):
-    monkeypatch.setattr(profiles, "_PATIENCE_S", 0.1)
-    monkeypatch.setattr(profiles, "_PRAGMAS", ("busy_timeout=100", *profiles._PRAGMAS[1:]))
+    monkeypatch.setattr(database, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout=100", *database._PRAGMAS[1:]))
     [(flac,)] = query(ann, "SELECT flac FROM utterances WHERE emotion = 'anger'")
     with closing(sqlite3.connect(ann.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
@@ -416,7 +420,7 @@ def test_a_profile_that_is_exported_deleted_and_imported_is_the_same_to_the_byte
     assert (document["name"], document["created"], document["version"]) == ("Ann", before.created, 1)
     assert sorted(unpacked(content)) == ["01_neutral.flac", "02_anger.flac", "profile.json"]
     ann.delete("Ann")
-    after = ann.import_archive(content)
+    after = ann.import_archive(content, AGREED)
     assert query(ann, "SELECT flac FROM utterances ORDER BY emotion") == flacs
     assert (after.name, after.created) == (before.name, before.created)
     for old, new in zip(before.utterances, after.utterances, strict=True):
@@ -428,10 +432,10 @@ def test_a_profile_that_is_exported_deleted_and_imported_is_the_same_to_the_byte
 def test_an_archive_can_be_imported_beside_its_origin_under_another_name(ann):
     content = ann.export("Ann")
     with pytest.raises(ProfileExists, match="give another name"):
-        ann.import_archive(content)
+        ann.import_archive(content, AGREED)
     with pytest.raises(BadProfileName):
-        ann.import_archive(content, name="a/b")
-    assert ann.import_archive(content, name=" Ann two ").name == "Ann two"
+        ann.import_archive(content, AGREED, name="a/b")
+    assert ann.import_archive(content, AGREED, name=" Ann two ").name == "Ann two"
     assert len(ann.list()) == 2
 
 
@@ -439,7 +443,7 @@ def test_an_archive_with_another_rate_is_converted(ann):
     stream = io.BytesIO()
     soundfile.write(stream, np.repeat(tone(3, 1.0), 3)[:, None] * [1, 0.9], 48_000, format="WAV")
     files = unpacked(ann.export("Ann"))
-    made = ann.import_archive(archive({**files, "02_anger.flac": stream.getvalue()}), "New")
+    made = ann.import_archive(archive({**files, "02_anger.flac": stream.getvalue()}), AGREED, "New")
     assert len(ann.audio("New", made.utterances[1].utterance_id)) == SAMPLE_RATE
 
 
@@ -485,7 +489,7 @@ def test_what_is_no_exported_profile_is_refused_in_words_and_leaves_nothing(ann)
     ann.delete("Ann")
     for kind, (content, words) in bad_archives(good).items():
         with pytest.raises(BadArchive) as refused:
-            ann.import_archive(content)
+            ann.import_archive(content, AGREED)
         assert words in str(refused.value), kind
         assert str(ann.path.parent) not in str(refused.value), kind
     assert ann.list() == []
@@ -500,18 +504,18 @@ def test_a_zip_bomb_is_refused_by_its_header(ann):
             file.write(bytes(10**6))
     assert len(stream.getvalue()) < 10**6
     with pytest.raises(BadArchive, match="more than 200 MB"):
-        ann.import_archive(stream.getvalue())
+        ann.import_archive(stream.getvalue(), AGREED)
 
 
 def test_a_zip_bomb_whose_header_lies_is_refused_while_it_is_read(ann, monkeypatch):
     content = archive({"bomb": bytes(5 * 10**6)})
     lying = content.replace((5 * 10**6).to_bytes(4, "little"), (100).to_bytes(4, "little"))
     with pytest.raises(BadArchive):
-        ann.import_archive(lying)
+        ann.import_archive(lying, AGREED)
     monkeypatch.setattr(archives, "_check_entries", lambda entries: None)  # the second guard alone
     monkeypatch.setattr(archives, "_MAX_UNPACKED", 10**6)
     with pytest.raises(BadArchive, match="more than 1 MB"):
-        ann.import_archive(content)
+        ann.import_archive(content, AGREED)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -522,7 +526,7 @@ def test_an_archive_with_any_bytes_changed_is_imported_or_refused_in_words(ann, 
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(ends)] = data.draw(st.integers(0, 255))
     try:
-        ann.import_archive(bytes(content), "New")
+        ann.import_archive(bytes(content), AGREED, "New")
     except ProfileError:
         assert [profile.name for profile in ann.list()] == ["Ann"]
     else:
@@ -535,28 +539,28 @@ def test_an_archive_with_any_bytes_changed_is_imported_or_refused_in_words(ann, 
 def test_the_file_is_private_and_carries_its_version(ann):
     assert ann.path.stat().st_mode & 0o777 == 0o600
     assert query(ann, "PRAGMA journal_mode") == [("wal",)]
-    assert query(ann, "PRAGMA user_version") == [(1,)]
+    assert query(ann, "PRAGMA user_version") == [(2,)]
     ann.path.chmod(0o644)
     fresh = ProfileStore(ann.path)
     fresh.list()
     assert ann.path.stat().st_mode & 0o777 == 0o600
     with closing(sqlite3.connect(ann.path)) as other:
         other.execute("SELECT count(*) FROM profiles").fetchall()
-        fresh.create("Bo")
+        fresh.create("Bo", AGREED)
         assert {path.stat().st_mode & 0o777 for path in ann.path.parent.iterdir()} == {0o600}
 
 
 def test_the_settings_that_keep_and_erase_data_hold_on_every_connection(ann):
     wanted = {"synchronous": 2, "busy_timeout": 5000, "foreign_keys": 1, "secure_delete": 1}
-    with ann._transaction(ann._writing) as connection:
+    with ann._database.writing() as connection:
         got = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in wanted}
     assert got == wanted
 
 
 def test_a_newer_schema_is_refused_and_left_alone(ann):
-    query(ann, "PRAGMA user_version=2")
+    query(ann, "PRAGMA user_version=3")
     before = ann.path.read_bytes()
-    with pytest.raises(StoreUnusable, match="version 2, this program knows version 1; update"):
+    with pytest.raises(StoreUnusable, match="version 3, this program knows version 2; update"):
         ProfileStore(ann.path).list()
     assert ann.path.read_bytes() == before
 
@@ -572,7 +576,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(store):
     text = b"I was a text file all along.\n" * 200
     store.path.write_bytes(text)
     with pytest.raises(StoreUnusable, match="'profiles.sqlite3' is not a database; move") as refused:
-        store.create("Ann")
+        store.create("Ann", AGREED)
     assert str(store.path.parent) not in str(refused.value)
     assert store.path.read_bytes() == text
 
@@ -636,25 +640,25 @@ def nobody():
 def test_a_database_that_may_not_be_written_is_told_in_words():
     with tempfile.TemporaryDirectory() as folder:
         store = ProfileStore(Path(folder) / "profiles.sqlite3")
-        store.create("Ann")
+        store.create("Ann", AGREED)
         store.path.chmod(0o444)
         store.path.parent.chmod(0o555)
         try:
             with nobody(), pytest.raises(StoreUnusable, match="may be read but not written|cannot be"):
-                ProfileStore(store.path).create("Bo")
+                ProfileStore(store.path).create("Bo", AGREED)
         finally:
             store.path.parent.chmod(0o755)
         assert [profile.name for profile in store.list()] == ["Ann"]
 
 
 def test_a_database_that_is_locked_is_told_in_words(ann, monkeypatch):
-    monkeypatch.setattr(profiles, "_PRAGMAS", ("busy_timeout=50", *profiles._PRAGMAS[1:]))
+    monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout=50", *database._PRAGMAS[1:]))
     with closing(sqlite3.connect(ann.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnusable, match="in use by another program"):
-            ann.create("Bo")
+            ann.create("Bo", AGREED)
         assert len(ann.get("Ann").utterances) == 2  # reading goes on
-    ann.create("Bo")
+    ann.create("Bo", AGREED)
 
 
 def test_a_file_deleted_under_the_store_is_made_again(ann):
@@ -662,7 +666,7 @@ def test_a_file_deleted_under_the_store_is_made_again(ann):
     assert ann.list() == []
     assert ann.path.stat().st_mode & 0o777 == 0o600
     ann.close()
-    assert ann.create("Ann").utterances == ()  # a closed store opens again
+    assert ann.create("Ann", AGREED).utterances == ()  # a closed store opens again
 
 
 # ---- several at once -------------------------------------------------------------------------------------------------
@@ -685,7 +689,7 @@ def test_of_several_threads_that_create_one_name_one_wins(tmp_path):
         def create(store, n=n, barrier=barrier):
             barrier.wait()
             try:
-                return store.create(f"Ann {n}").name
+                return store.create(f"Ann {n}", AGREED).name
             except ProfileExists:
                 return "exists"
 
@@ -695,11 +699,11 @@ def test_of_several_threads_that_create_one_name_one_wins(tmp_path):
 
 
 def test_threads_that_enrol_at_once_lose_nothing(store):
-    store.create("Ann")
+    store.create("Ann", AGREED)
 
     def enrol(n):
-        store.create(f"Bo {n}")
-        added = store.add("Ann", "anger", tone(n), replace=False)
+        store.create(f"Bo {n}", AGREED)
+        added = store.add("Ann", "anger", tone(n), replaces=())
         store.embeddings("Ann", "f", embed)
         store.delete(f"Bo {n}")
         return added.utterance_id
@@ -714,6 +718,7 @@ KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 import numpy as np
+from ser_core.inference.consent import consent_now
 from ser_core.inference.profiles import ProfileStore
 
 def enrol(path, life, progress):
@@ -721,7 +726,7 @@ def enrol(path, life, progress):
     waveform = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
     while True:
         name, n = f"{life} {n}", n + 1
-        made = store.add_many(name, [("anger", waveform, {}), ("fear", waveform, {})], create=True)
+        made = store.add_many(name, [("anger", waveform, {}), ("fear", waveform, {})], create=consent_now())
         os.write(1, "".join(f"{each.utterance_id}\\n" for each in made.utterances).encode())
         os.write(progress, b".")
         if n % 4 == 0:
@@ -759,3 +764,113 @@ def test_what_was_acknowledged_survives_being_killed_at_any_time(store):
     assert acknowledged - doomed <= there
     assert not deleted & there
     assert {len(profile.utterances) for profile in store.list()} == {2}  # all or none
+
+
+VERSION_1 = """
+CREATE TABLE profiles (id INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, key TEXT NOT NULL UNIQUE,
+    created TEXT NOT NULL);
+CREATE TABLE utterances (id INTEGER NOT NULL PRIMARY KEY, utterance_id TEXT NOT NULL UNIQUE,
+    profile INTEGER NOT NULL REFERENCES profiles (id) ON DELETE CASCADE, emotion TEXT NOT NULL,
+    duration_s FLOAT NOT NULL, added TEXT NOT NULL, quality JSON NOT NULL, flac BLOB NOT NULL);
+CREATE INDEX ix_utterances_profile ON utterances (profile);
+CREATE TABLE embeddings (utterance INTEGER NOT NULL REFERENCES utterances (id) ON DELETE CASCADE,
+    fingerprint TEXT NOT NULL, n_layers INTEGER NOT NULL, width INTEGER NOT NULL, vectors BLOB NOT NULL,
+    PRIMARY KEY (utterance, fingerprint));
+PRAGMA application_id = 0x41545455;
+PRAGMA user_version = 1;
+"""
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> ProfileStore:
+    """A database as version 1 of the program left it, with one recording."""
+    path = tmp_path / "old.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1)
+        connection.execute("INSERT INTO profiles VALUES (1, 'Ann', 'ann', '2026-11-20T10:00:00.000+00:00')")
+        values = (1, "abc", 1, "anger", 0.7, "2026-11-20T10:01:00.000+00:00", "{}", archives.as_flac(tone(1)))
+        connection.execute("INSERT INTO utterances VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        connection.commit()
+    return ProfileStore(path)
+
+
+def test_a_database_of_version_1_is_brought_up_to_date_with_all_that_is_in_it(old: ProfileStore):
+    profile = old.get("Ann")
+    assert profile.emotions == ("anger",) and profile.consent is None
+    np.testing.assert_allclose(old.audio("Ann", "abc"), tone(1), atol=2**-15)
+    assert query(old, "PRAGMA user_version") == [(2,)]
+    assert query(old, "PRAGMA integrity_check") == [("ok",)]
+    assert old.judgements("Ann") == []
+
+
+def test_an_upgrade_that_is_cut_short_leaves_version_1(old: ProfileStore, monkeypatch):
+    monkeypatch.setattr(database, "_FROM_VERSION_1", (*database._FROM_VERSION_1, "this is not SQL"))
+    with pytest.raises(StoreUnusable):
+        old.list()
+    assert query(old, "PRAGMA user_version") == [(1,)]
+    assert len(query(old, "PRAGMA table_info(profiles)")) == 4
+    monkeypatch.undo()
+    assert old.get("Ann").emotions == ("anger",)
+
+
+def test_nothing_is_added_to_a_profile_before_its_owner_agreed(old: ProfileStore):
+    with pytest.raises(ConsentMissing, match="Ann"):
+        old.add("Ann", "fear", tone(2))
+    assert old.get("Ann").emotions == ("anger",)
+    assert old.agree("Ann", AGREED).consent == AGREED
+    old.add("Ann", "fear", tone(2))
+    assert ProfileStore(old.path).get("Ann").emotions == ("anger", "fear")
+
+
+def test_consent_is_kept_with_its_time_and_wording_and_can_be_given_anew(ann: ProfileStore):
+    assert ann.get("Ann").consent == AGREED and AGREED.is_current
+    older = Consent("2020-01", "2020-01-02T03:04:05+00:00")
+    assert ann.agree("Ann", older).consent == older and not older.is_current
+    document = json.loads(zipfile.ZipFile(io.BytesIO(ann.export("Ann"))).read("profile.json"))
+    assert document["consent"] == {"version": "2020-01", "agreed": "2020-01-02T03:04:05+00:00"}
+    assert ann.import_archive(ann.export("Ann"), AGREED, "Bo").consent == AGREED  # of whoever brings it in
+
+
+def test_one_of_several_recordings_of_an_emotion_can_be_replaced(ann: ProfileStore):
+    first = next(each for each in ann.get("Ann").utterances if each.emotion == "anger")
+    second = ann.add("Ann", "anger", tone(7), replaces=())
+    third = ann.add("Ann", "anger", tone(8), replaces=(first.utterance_id,))
+    left = [each.utterance_id for each in ann.get("Ann").utterances if each.emotion == "anger"]
+    assert left == [second.utterance_id, third.utterance_id]
+    with pytest.raises(UnknownUtterance):
+        ann.add("Ann", "anger", tone(9), replaces=(first.utterance_id,))
+    assert len(ann.get("Ann").utterances) == 3
+
+
+def test_a_profile_has_an_end(store: ProfileStore, monkeypatch):
+    monkeypatch.setattr(profiles, "_MAX_UTTERANCES", 2)
+    store.create("Ann", AGREED)
+    for seed in range(2):
+        store.add("Ann", "anger", tone(seed), replaces=())
+    with pytest.raises(ProfileFull, match="delete some first"):
+        store.add("Ann", "anger", tone(3), replaces=())
+    assert len(store.get("Ann").utterances) == 2
+    store.add("Ann", "anger", tone(3))
+
+
+def test_judgements_are_kept_until_they_are_forgotten_or_the_profile_goes(ann: ProfileStore):
+    said = [
+        Judgement("2026-11-21T10:00:00+00:00", "compact", "speaker_reference", "fear", "anger", "fear"),
+        Judgement("2026-11-21T10:00:09+00:00", "a-name-to-look-for", None, "other", "anger", None),
+    ]
+    ann.keep_judgements("Ann", said)
+    assert ProfileStore(ann.path).judgements("ann") == said
+    assert tally(said).personalised_right == 1
+    assert b"a-name-to-look-for" in bytes_on_disk(ann)
+    assert ann.forget_judgements("Ann") == 2 and ann.judgements("Ann") == []
+    assert b"a-name-to-look-for" not in bytes_on_disk(ann)
+    ann.keep_judgements("Ann", said)
+    ann.delete("Ann")
+    assert b"a-name-to-look-for" not in bytes_on_disk(ann)
+
+
+def test_judgements_as_a_table_hold_no_formulas():
+    said = Judgement("now", "=cmd()", None, "fear", "@fear", "-1")
+    header, row = to_csv([said]).splitlines()
+    assert header == "at,model,personaliser,meant,baseline,personalised"
+    assert row == "now,'=cmd(),,fear,'@fear,'-1"

@@ -8,6 +8,7 @@ from ser_core.data.audio import Recording, read_recording
 from ser_core.data.corpora.synthetic import buzz
 from ser_core.encoders.base import EncoderUnavailable
 from ser_core.inference import models
+from ser_core.inference.consent import consent_now
 from ser_core.inference.enrolment import enrolment_of
 from ser_core.inference.models import UnknownModel, choose_model, fetch, read_model
 from ser_core.inference.profiles import ProfileStore
@@ -136,13 +137,15 @@ def test_loudness_and_silence_around_the_utterance_change_little(recogniser):
 
 def test_a_profile_is_embedded_once_and_gives_what_its_clips_give(recogniser, workspace, monkeypatch):
     store = ProfileStore(workspace.profiles)
-    store.add_many("me", [(emotion, _voice(place), {}) for place, emotion in enumerate(APP_EMOTIONS)], create=True)
+    store.add_many(
+        "me", [(emotion, _voice(place), {}) for place, emotion in enumerate(APP_EMOTIONS)], create=consent_now()
+    )
     first = enrolment_of(store, "me", recogniser)
     monkeypatch.setattr(recogniser, "embed", lambda waveforms: pytest.fail("embedded twice"))
     again = enrolment_of(store, "me", recogniser)
     np.testing.assert_array_equal(first.features, again.features)
     assert first.emotions == APP_EMOTIONS
-    store.create("empty")
+    store.create("empty", consent_now())
     assert enrolment_of(store, "empty", recogniser) is None
 
 
