@@ -11,8 +11,11 @@ class NotConfirmed(ValueError):
 
 
 def add_agree_argument(parser: ArgumentParser) -> None:
-    """--agree, for scripts."""
-    parser.add_argument("--agree", action="store_true", help=f"say beforehand: {QUESTION[0].lower()}{QUESTION[1:]}")
+    """--agree, for scripts; what one agrees to stands below it."""
+    parser.add_argument(
+        "--agree", action="store_true", help=f"do not ask; it means: “{QUESTION}” (the notice stands below)"
+    )
+    parser.epilog = " ".join(f"{title}: {words}" for title, words in NOTICE)
 
 
 def ask_for_consent(agree: bool) -> Consent:
@@ -23,11 +26,13 @@ def ask_for_consent(agree: bool) -> Consent:
     """
     if agree:
         return consent_now()
+    if not sys.stdin.isatty():
+        raise ConsentMissing("nothing was stored: ask whose voice it is, then say so with --agree (see --help)")
     for title, words in NOTICE:
         print(f"{title}: {words}", file=sys.stderr)
-    if _yes(f"{QUESTION}?"):
+    if _yes(f"{QUESTION}."):
         return consent_now()
-    raise ConsentMissing("nothing was stored: answer y if you agree, or give --agree")
+    raise ConsentMissing("nothing was stored, for you did not agree")
 
 
 def confirm(question: str, yes: bool) -> None:
@@ -36,14 +41,14 @@ def confirm(question: str, yes: bool) -> None:
     Raises:
         NotConfirmed: no, or nobody is there to be asked.
     """
-    if not (yes or _yes(question)):
-        raise NotConfirmed("nothing was erased: answer y to erase, or give --yes")
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise NotConfirmed("nothing was erased: give --yes, for nobody is there to be asked")
+    if not _yes(question):
+        raise NotConfirmed("nothing was erased")
 
 
 def _yes(question: str) -> bool:
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    try:
-        return input().strip().lower() in ("y", "yes")
-    except (EOFError, OSError):  # nobody there to be asked
-        print(file=sys.stderr)
-        return False
+    return input().strip().lower() in ("y", "yes")

@@ -3,6 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
 
 from ser_core.commands.agreeing import add_agree_argument, ask_for_consent
 from ser_core.commands.clips import BadClip, add_clip_argument, parse_clips
@@ -36,7 +37,7 @@ def run(arguments: Namespace) -> int:
     store = ProfileStore(open_workspace(arguments.workspace).profiles)
     profile = _record(store, arguments) if arguments.record else _from_files(store, arguments)
     if arguments.json:
-        print(json.dumps({"name": profile.name, "emotions": list(profile.emotions)}))
+        print(json.dumps({"name": profile.name, "emotions": profile.emotions, "consent": asdict(profile.consent)}))
     else:
         enrolled = f"{len(set(profile.emotions))} of {len(APP_EMOTIONS)} emotions enrolled"
         print(f"{profile.name}: {enrolled} ({', '.join(profile.emotions)})")

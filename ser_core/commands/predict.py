@@ -7,8 +7,9 @@ from argparse import ArgumentParser, Namespace
 
 from ser_core.commands.clips import add_clip_argument, parse_clips
 from ser_core.data.audio import AudioRejected, read_recording
+from ser_core.inference.archives import ProfileError
 from ser_core.inference.enrolment import enrolment_of
-from ser_core.inference.profiles import ProfileError, ProfileStore
+from ser_core.inference.profiles import ProfileStore
 from ser_core.inference.recogniser import Enrolment, Recogniser
 from ser_core.workspace import open_workspace
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ser_core.commands.agreeing import add_agree_argument, ask_for_consent, confirm
-from ser_core.inference.profiles import BadArchive, Profile, ProfileStore
+from ser_core.inference.archives import BadArchive
+from ser_core.inference.profiles import Profile, ProfileStore
 from ser_core.workspace import open_workspace
 
 
@@ -44,7 +45,7 @@ def _list(store: ProfileStore, arguments: Namespace) -> int:
         print(json.dumps([asdict(profile) for profile in profiles], ensure_ascii=False))
     else:
         lines = [
-            f"{profile.name}: {len(profile.utterances)} recordings ({', '.join(profile.emotions)})"
+            f"{profile.name}: {_recordings(len(profile.utterances))} ({', '.join(profile.emotions)})"
             for profile in profiles
         ]
         print("\n".join(lines) or "no profile is stored here")
@@ -64,18 +65,26 @@ def _show(store: ProfileStore, arguments: Namespace) -> int:
 
 def _agreed(profile: Profile) -> str:
     consent = profile.consent
-    return f"agreed {consent.agreed} to wording {consent.version}" if consent else "agreed to nothing yet"
+    if consent is None:
+        return "before consent was recorded"
+    if consent.is_nobodys:
+        return "by a speech synthesiser: nobody's voice"
+    return f"agreed {consent.agreed} to wording {consent.version}"
+
+
+def _recordings(n: int) -> str:
+    return f"{n} recording{'' if n == 1 else 's'}"
 
 
 def _delete(store: ProfileStore, arguments: Namespace) -> int:
     profile = store.get(arguments.name)
-    confirm(f"Erase {profile.name} and {len(profile.utterances)} recordings for ever?", arguments.yes)
+    confirm(f"Erase {profile.name} and {_recordings(len(profile.utterances))} for ever?", arguments.yes)
     erased = store.delete(arguments.name)
     if arguments.json:
         print(json.dumps(asdict(erased), ensure_ascii=False))
     else:
         print(
-            f"erased {erased.name}: {erased.n_utterances} recordings, {erased.n_bytes / 1024:.0f} kB with their embeddings"
+            f"erased {erased.name}: {_recordings(erased.n_utterances)}, {erased.n_bytes / 1024:.0f} kB with embeddings"
         )
     return 0
 

@@ -53,6 +53,11 @@ class Consent:
         """Whether it was this wording."""
         return self.version == WORDING_VERSION
 
+    @property
+    def is_nobodys(self) -> bool:
+        """Whether nobody was asked, for the voice is a synthesiser's."""
+        return self.version == _NOBODY
+
 
 def consent_now() -> Consent:
     """Somebody agrees to the wording of today."""

@@ -1,6 +1,7 @@
 """The one SQLite file: its tables, how it is opened, and what its troubles mean.
 
-Deleted content is overwritten (secure_delete) and the write-ahead log emptied: nothing stays to be found.
+Deleted content is overwritten (secure_delete), the file written anew without it and the write-ahead log emptied:
+nothing stays to be found.
 """
 
 import sqlite3
@@ -23,6 +24,7 @@ _PRAGMAS = (
     "synchronous=FULL",  # what was acknowledged survives a power cut
     "foreign_keys=ON",
     "secure_delete=ON",
+    "temp_store=MEMORY",  # while the file is written anew, no voice lies in the system's temporary folder
 )
 _TROUBLES = {
     "SQLITE_FULL": "cannot grow, the disk is full; free some space, then try again",
@@ -123,15 +125,19 @@ class Database:
         """Let go of the file; a later call opens it again."""
         self._ready = False  # no connection outlives its call
 
-    def empty_log(self) -> bool:
-        """Move the log's content into the database and cut it to nothing; whether no reader prevented that."""
-        deadline = time.monotonic() + _PATIENCE_S
+    def forget(self) -> bool:
+        """Leave no trace of what was deleted; whether no other program, and no full disk, prevented that.
+
+        secure_delete overwrites a deleted row where it is, not where it was before SQLite moved it to another page:
+        only a file that is written anew (VACUUM) is free of such copies. Then the log's content goes into the file, and the log is cut to nothing.
+        """
         with _in_words(self.path.name), closing(self._reading.raw_connection()) as connection:
-            while busy := connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(0.02)  # SQLite waits for readers by itself, not for another checkpoint
-        return not busy
+            try:
+                connection.execute("VACUUM")
+                rewritten = True
+            except sqlite3.OperationalError:
+                rewritten = False
+            return _empty_log(connection) and rewritten
 
     @contextmanager
     def _transaction(self, engine: sa.Engine) -> Iterator[sa.Connection]:
@@ -161,6 +167,16 @@ def _upgrade(connection: sa.Connection, version: int) -> None:
     _metadata.create_all(connection)  # those tables that are not there
     connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION_ID}")
     connection.exec_driver_sql(f"PRAGMA user_version={_SCHEMA_VERSION}")
+
+
+def _empty_log(connection: sqlite3.Connection) -> bool:
+    """Whether no reader prevented it."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while busy := connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)  # SQLite waits for readers by itself, not for another checkpoint
+    return not busy
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:

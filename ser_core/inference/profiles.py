@@ -1,7 +1,7 @@
 """People's enrolment: each profile's labelled recordings, kept in one SQLite file that can forget.
 
 Recordings are FLAC bytes inside the database, so that one transaction adds or deletes them with all that belongs to
-them. Deleted content is overwritten (secure_delete) and the write-ahead log emptied: nothing stays to be found.
+them, and leaves nothing to be found.
 """
 
 import json
@@ -22,7 +22,6 @@ from ser_core.data.audio import AudioRejected, read_recording
 from ser_core.inference.archives import (
     ArchivedProfile,
     ArchivedUtterance,
-    BadArchive,  # noqa: F401 (for who catches it: all errors of the store can be imported from here)
     ProfileError,
     as_flac,
     malformed,
@@ -175,8 +174,9 @@ class ProfileStore:
             profile = _find(connection, name)
             for utterance_id in replaces or ():
                 _find_utterance(connection, name, utterance_id)
-            _insert_utterances(connection, profile, [row], replaces)
-        self._database.empty_log()
+            replaced = _insert_utterances(connection, profile, [row], replaces)
+        if replaced:
+            self._database.forget()
         return _enrolled(row)
 
     def add_many(
@@ -194,9 +194,10 @@ class ProfileStore:
         rows = [_new_utterance(*clip) for clip in clips]
         with self._database.writing() as connection:
             row = _insert_profile(connection, name, _now(), create) if create else _find(connection, name)
-            _insert_utterances(connection, row, rows)
+            replaced = _insert_utterances(connection, row, rows)
             profile = _load(connection, row)
-        self._database.empty_log()
+        if replaced:
+            self._database.forget()
         return profile
 
     def remove(self, name: str, utterance_id: str) -> RemovedUtterance:
@@ -204,7 +205,7 @@ class ProfileStore:
         with self._database.writing() as connection:
             row = _find_utterance(connection, name, utterance_id)
             connection.execute(sa.delete(UTTERANCES).where(UTTERANCES.c.id == row.id))
-        self._database.empty_log()
+        self._database.forget()
         return RemovedUtterance(**vars(_enrolled(row._mapping)), flac=row.flac)
 
     def restore(self, name: str, utterance: RemovedUtterance) -> EnrolledUtterance:
@@ -221,24 +222,24 @@ class ProfileStore:
             which = PROFILES.c.id == _find(connection, name).id
             connection.execute(sa.update(PROFILES).where(which).values(name=new_name, key=_key(new_name)))
             renamed = _load(connection, _find(connection, new_name))
-        self._database.empty_log()
+        self._database.forget()
         return renamed
 
     def delete(self, name: str) -> Erased:
-        """Erase a profile: its rows, recordings and embeddings, so that no byte of them is left in the files.
+        """Erase a profile and all that belongs to it, so that no byte of it is left in the files.
 
         Raises:
-            StoreUnusable: also when another program reads just now and so keeps the log from being emptied; the
-                profile is deleted then, and its last traces go when that program is done.
+            StoreUnusable: also when another program uses the file just now, or the disk is full, and so keeps it from
+                being written anew; the profile is deleted then, and its last traces go with the next thing erased.
         """
         with self._database.writing() as connection:
             row = _find(connection, name)
             erased = Erased(row.name, *_extent(connection, row.id))
             connection.execute(sa.delete(PROFILES).where(PROFILES.c.id == row.id))
-        if not self._database.empty_log():
+        if not self._database.forget():
             raise StoreUnusable(
-                f"'{row.name}' is deleted, but another program that reads the profiles keeps a copy in their log; "
-                "close that program and the copy goes"
+                f"'{row.name}' is deleted, but another program that uses the profiles, or a full disk, keeps traces of "
+                "it; close that program or free some space, and they go with the next thing that is erased"
             )
         return erased
 
@@ -332,7 +333,7 @@ class ProfileStore:
         with self._database.writing() as connection:
             ours = JUDGEMENTS.c.profile == _find(connection, name).id
             n = connection.execute(sa.delete(JUDGEMENTS).where(ours)).rowcount
-        self._database.empty_log()
+        self._database.forget()
         return n
 
     def close(self) -> None:
@@ -423,7 +424,8 @@ def _insert_profile(connection: sa.Connection, name: str, created: str, consent:
 
 def _insert_utterances(
     connection: sa.Connection, profile: sa.Row, rows: Sequence[dict], replaces: Collection[str] | None = None
-) -> None:
+) -> bool:
+    """Whether others went for them."""
     if _consent(profile) is None:
         raise ConsentMissing(f"'{profile.name}' has not agreed yet that recordings are kept; ask for that first")
     ours = UTTERANCES.c.profile == profile.id
@@ -431,7 +433,7 @@ def _insert_utterances(
         earlier = UTTERANCES.c.emotion.in_([row["emotion"] for row in rows])
     else:
         earlier = UTTERANCES.c.utterance_id.in_(list(replaces))
-    connection.execute(sa.delete(UTTERANCES).where(ours & earlier))
+    n_replaced = connection.execute(sa.delete(UTTERANCES).where(ours & earlier)).rowcount
     if rows:
         connection.execute(sa.insert(UTTERANCES), [{**row, "profile": profile.id} for row in rows])
     n = connection.scalar(sa.select(sa.func.count()).select_from(UTTERANCES).where(ours))
@@ -439,6 +441,7 @@ def _insert_utterances(
         raise ProfileFull(
             f"'{profile.name}' would have {n} recordings, at most {_MAX_UTTERANCES} are kept; delete some first"
         )
+    return n_replaced > 0
 
 
 def _extent(connection: sa.Connection, profile: int) -> tuple[int, int]:

@@ -209,11 +209,12 @@ class Recogniser:
         """None where nobody is enrolled, or where the personaliser hears nothing of what is (PERS N without neutral)."""
         if not batch.present.any():
             return None, None
-        answer, output = self._answer(self._personaliser(name), batch)
+        answer, output = self._answer(self.method(name), batch)
         heard_nothing = output.attention is not None and not output.attention.any()
         return (None, None) if heard_nothing else (answer, output)
 
-    def _personaliser(self, name: str) -> Method:
+    def method(self, name: str) -> Method:
+        """One of the personalisers, loaded when first asked for."""
         with self._lock:
             if name not in self._personalisers:
                 self._personalisers[name] = self._load(name)

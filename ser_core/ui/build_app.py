@@ -1,15 +1,22 @@
 """The page: its tabs and how it is served."""
 
+from pathlib import Path
+
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 
 from ser_core.data.audio import UTTERANCE
-from ser_core.ui import compare, enrol
+from ser_core.ui import about, compare, enrol
+from ser_core.ui.listening import MAX_PIECE_BYTES, answer
 from ser_core.ui.services import Services
 from ser_core.ui.theme import CSS, HEADER, THEME
 
 _DELETE_UPLOADS = (600, 3600)
 """Every ten minutes, what is older than an hour; all of it when the app ends."""
+
+_SCRIPTS = ("page.js", "enrol.js", "live.js")
 
 
 def build_page(services: Services) -> gr.Blocks:
@@ -19,23 +26,28 @@ def build_page(services: Services) -> gr.Blocks:
         # in the browser, so that a reload finds it again: nothing but the name; the secret hides it from nobody
         remembered = gr.BrowserState(enrol.NOBODY, storage_key="attune-profile", secret="attune")
         gr.HTML(HEADER)
+        enrol.microphone_help()
         with gr.Tabs():
             with gr.Tab("Enrol", id="enrol"):
                 enrol.build(services, chosen, remembered, page)
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(services, chosen, tab, page)
+            with gr.Tab("About", id="about") as tab:
+                about.build(services, tab)
     return page.queue(max_size=16, default_concurrency_limit=2, api_open=False)
 
 
 def build_app(services: Services) -> FastAPI:
     """The page as a web application, closed in every way that gradio leaves open."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    _own_routes(app, services)
     return gr.mount_gradio_app(
         app,
         build_page(services),
         path="/",
         theme=THEME,
         css=CSS,
+        head=_scripts(),
         max_file_size=UTTERANCE.max_bytes,
         run_history=False,
         footer_links=[],
@@ -46,3 +58,29 @@ def build_app(services: Services) -> FastAPI:
         allowed_paths=[],
         pwa=False,
     )
+
+
+def _own_routes(app: FastAPI, services: Services) -> None:
+    """Whether the app is there; and where live sound goes."""
+
+    @app.get("/healthz")
+    def healthz() -> dict:
+        return {"state": services.models.state()}
+
+    @app.post("/live/{token}")
+    async def hear(token: str, piece: int, rate_hz: float, request: Request) -> JSONResponse:
+        content = bytearray()
+        async for part in request.stream():
+            content += part
+            if len(content) > MAX_PIECE_BYTES + 1:
+                break  # it is refused below, whatever else comes
+        status, shown = await run_in_threadpool(
+            answer, services.listeners, token, piece, round(rate_hz), bytes(content)
+        )
+        return JSONResponse(shown, status)
+
+
+def _scripts() -> str:
+    """Our own JavaScript, within the page: nothing is fetched from elsewhere."""
+    folder = Path(__file__).parent
+    return "".join(f"<script>{(folder / name).read_text(encoding='utf-8')}</script>" for name in _SCRIPTS)

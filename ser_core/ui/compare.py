@@ -1,111 +1,111 @@
-"""The tab Compare: one recording, two answers side by side, and why they differ."""
+"""The tab Compare: one recording, two answers side by side, why they differ, and whether they were right."""
 
 import gradio as gr
 
+from ser_core.data.audio import UTTERANCE, AudioRejected
 from ser_core.figures import recognition
-from ser_core.figures.recognition import percent
-from ser_core.inference.profiles import EnrolledUtterance, Profile, UnknownProfile
+from ser_core.inference.consent import WORDING_VERSION
+from ser_core.inference.examples import example_takes
+from ser_core.inference.judgements import to_csv
+from ser_core.inference.profiles import Profile, UnknownProfile
+from ser_core.labels import APP_EMOTIONS
+from ser_core.ui import live, shown
+from ser_core.ui.answers import GAINS_DB, Asked, Comparison, Visit, at_levels, by_every_model, compare, document, read
 from ser_core.ui.enrol import NOBODY, choices, offer
-from ser_core.ui.services import Comparison, Services, for_people, foreseen, sentence
+from ser_core.ui.errors import for_people, foreseen, sentence
+from ser_core.ui.services import Services
 from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
 
-EMPTY = "Record or upload an utterance first"
-_LOW = 0.4
-"""Below this the most probable emotion is called unsure."""
+EMPTY = "Record, choose a file or take an example first"
+OTHER = "other"
+_N_ANSWER = 21
+"""How many components an answer fills."""
 
 
 # what is shown
 
 
-def answer_in_words(kind: str, who: str, probabilities: dict[str, float] | None, instead: str = "") -> str:
-    """One of the two answers in big letters."""
-    if probabilities is None:
-        body = f'<p class="quiet">{instead}</p>'
-    else:
-        emotion = max(probabilities, key=probabilities.get)
-        sure = percent(probabilities[emotion]) + (", not sure" if probabilities[emotion] < _LOW else " sure")
-        body = f'<p class="word">{emotion_name(emotion)}</p><p class="sure">{sure}</p>'
-    return f'<div class="answer {kind}" role="status"><p class="who">{who}</p>{body}</div>'
+def page_of(services: Services, visit: Visit, problem: str = "") -> list:
+    """Everything that depends on which answer is shown."""
+    now, profile = visit.now, _profile(services, visit.now.asked.profile if visit.now else NOBODY)
+    first, second = shown.both_answers(now, profile, EMPTY + ".")
+    said = now.prediction if now else None
+    emotions = [emotion for emotion in EMOTIONS if now and emotion in said.baseline.probabilities]
+    personalised = said.personalised.probabilities if now and said.personalised else None
+    bars = recognition.two_answers(emotions, said.baseline.probabilities, personalised) if now else None
+    saved = services.files.document("attune-answer.json", document([now], visit)) if now else None
+    others = [(said.model, now.others)] if now and now.others else []
+    return [
+        visit,
+        first,
+        second,
+        bars or recognition.empty(EMPTY),
+        shown.numbers(now),
+        shown.change_in_words(now),
+        shown.clips_table(now),
+        shown.others_table(others, said.model, said.personaliser) if now else "",
+        status_of(services, now, profile, problem),
+        gr.DownloadButton(value=saved, interactive=bool(now)),
+        gr.Column(visible=bool(now)),
+        gr.Radio(value=visit.meant.get(visit.shown)),
+        *_score(services, visit, profile),
+        None,  # loudness has to be tried anew
+        *levels_shown(None, 0),
+    ]
 
 
-def why_no_second_answer(profile: Profile | None) -> str:
-    """What to do to get a personalised answer."""
-    if profile is None:
-        return "Nobody is chosen, so there is one answer only. Choose a profile, or enrol your voice."
-    return f"“{safe(profile.name)}” has no recording yet, so there is one answer only. Go to Enrol and record some."
-
-
-def change_in_words(comparison: Comparison) -> str:
-    """How far the enrolment moved the answer."""
-    said = comparison.prediction
-    if said.personalised is None:
-        return ""
-    before, after = said.baseline.probabilities, said.personalised.probabilities
-    emotion = max(before, key=lambda name: abs(after[name] - before[name]))
-    same = said.baseline.emotion == said.personalised.emotion
-    first = "Both answers name the same emotion." if same else "The recordings of this voice changed the answer."
-    moved = (
-        f" The enrolment moved what the model hears by {percent(said.shift)} of its size."
-        if said.shift is not None
-        else ""
-    )
-    return (
-        f"<p>{first} The largest change: {emotion_name(emotion).lower()}, from {percent(before[emotion])} "
-        f"to {percent(after[emotion])}.{moved}</p>"
-    )
-
-
-def clip_name(clip: EnrolledUtterance) -> str:
-    """An enrolled recording's name in the figure."""
-    return f"{emotion_name(clip.emotion)}, {clip.duration_s:.1f} s"
-
-
-def attention_figure(comparison: Comparison | None):
-    """Which enrolled recordings counted; words where there is nothing to draw."""
-    if comparison is None:
-        return recognition.empty("Which enrolled recordings counted", 64)
-    if comparison.prediction.personalised is None:
-        return recognition.empty("No enrolled recording was used", 64)
-    weights = comparison.prediction.attention
-    if weights is None:
-        return recognition.empty("All enrolled recordings count alike,<br>through the reference", 76)
-    clips = [clip for clip in comparison.clips if clip.utterance_id in weights]
-    return recognition.attention(
-        [clip_name(clip) for clip in clips],
-        [clip.emotion for clip in clips],
-        [weights[clip.utterance_id] for clip in clips],
-    )
-
-
-def table_of(comparison: Comparison) -> str:
-    """The bars as a table, for those who do not see them."""
-    said = comparison.prediction
-    columns = [said.baseline.probabilities] + ([said.personalised.probabilities] if said.personalised else [])
-    heads = "".join(
-        f'<th scope="col">{head}</th>' for head in ("Emotion", "Baseline", "Personalised")[: 1 + len(columns)]
-    )
-    rows = "".join(
-        f'<tr><th scope="row">{emotion_name(emotion)}</th>'
-        + "".join(f"<td>{percent(column[emotion])}</td>" for column in columns)
-        + "</tr>"
-        for emotion in EMOTIONS
-        if emotion in said.baseline.probabilities
-    )
-    return (
-        '<details class="numbers"><summary>The numbers as a table</summary>'
-        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></details>"
-    )
-
-
-def status_of(services: Services, comparison: Comparison | None = None, problem: str = "") -> str:
+def status_of(
+    services: Services, comparison: Comparison | None = None, profile: Profile | None = None, problem: str = ""
+) -> str:
     """What was odd, how long it took, which model answered and why that one."""
     lines = [f'<p class="problem" role="alert">{safe(problem)}</p>'] if problem else []
     if comparison is not None:
-        lines += [f'<p class="warning">Note: {safe(words)}.</p>' for words in comparison.warnings]
+        lines += [f'<p class="warning">Note: {safe(words)}.</p>' for words in comparison.recording.warnings]
+        if comparison.is_enrolled:
+            lines.append('<p class="warning">Note: this very recording is enrolled; record another one to test.</p>')
         took = comparison.prediction.milliseconds
         steps = f"reading {took['decode']:.0f}, listening {took['encode']:.0f}, answering {took['personalise']:.0f}"
-        lines += [f"<p>Answered in {took['total']:.0f} ms ({steps}).</p>"]
-    return f'<div class="status" role="status">{"".join(lines)}<p>{safe(services.model_in_words())}</p></div>'
+        lines += [f"<p>Answered in {took['total']:.0f} ms ({steps}) by {safe(comparison.prediction.model)}.</p>"]
+        lines.append(shown.enrolled_so_far(profile))
+    else:
+        lines.append(f"<p>{safe(services.models.in_words())}</p>")
+    return f'<div class="status" role="status">{"".join(lines)}</div>'
+
+
+def _score(services: Services, visit: Visit, profile: Profile | None) -> list:
+    """Tally, what may be done with it, and the visit's history."""
+    kept = services.store.judgements(profile.name) if profile else []
+    judged = visit.judgements()
+    to_keep = visit.judgements(profile.name) if profile else []
+    meant = visit.meant.get(visit.shown)
+    may_add = profile is not None and meant in APP_EMOTIONS and not visit.now.is_enrolled
+    add = f"Add this to {profile.name} as {meant}" if may_add else "Add this to the profile"
+    return [
+        shown.tally_in_words(judged, kept),
+        gr.Button(add, interactive=may_add),
+        gr.Row(visible=bool(to_keep) or bool(kept)),
+        shown.history_table(visit),
+        gr.Dropdown(shown.history_choices(visit), value=visit.shown, visible=len(visit.answers) > 1),
+    ]
+
+
+def levels_shown(levels: list | None, gain_db: float) -> tuple:
+    """The figure of loudness, and what is said about it."""
+    if not levels:
+        return recognition.empty("Press the button to try it", 120), "", ""
+    at_zero = levels[GAINS_DB.index(0)].prediction
+    if at_zero is None:
+        return recognition.empty("Nothing could be heard", 120), "", ""
+    named = {"baseline": at_zero.baseline.emotion}
+    if at_zero.personalised:
+        named["personalised"] = at_zero.personalised.emotion
+    lines = {
+        kind: [getattr(one.prediction, kind).probabilities[emotion] if one.prediction else None for one in levels]
+        for kind, emotion in named.items()
+    }
+    figure = recognition.levels(GAINS_DB, lines, named)
+    figure.add_vline(x=gain_db, line={"color": "#4B5563", "dash": "dot"})
+    return figure, shown.levels_in_words(levels), shown.level_in_words(levels, gain_db)
 
 
 # what happens
@@ -118,72 +118,170 @@ def follow(services: Services, name: str) -> gr.Dropdown:
 
 
 def wait_for_model(services: Services) -> tuple:
-    """When the page has come: the model's personalisers, as soon as it is there; or what to do."""
+    """When the page has come: the models and their personalisers, as soon as they are there; or what to do."""
     try:
-        names = services.personalisers()
+        offered = services.models.offered()
     except ValueError:
-        return gr.Dropdown(interactive=False), status_of(services)
-    offered = [(personaliser_name(name), name) for name in names]
-    return gr.Dropdown(choices=offered, value=names[0], interactive=True), status_of(services)
+        return gr.Dropdown(interactive=False), gr.Dropdown(interactive=False), status_of(services)
+    names = [info.name for info in offered]
+    return gr.Dropdown(names, value=names[0], interactive=True), _personalisers(offered[0]), status_of(services)
 
 
-def compare(
+def other_model(services: Services, name: str, personaliser: str | None, progress=gr.Progress()) -> gr.Dropdown:  # noqa: B008
+    """Another model was chosen: its personalisers; the same one as before where it has that."""
+    if services.models.state(name) == "loading":
+        progress(0.0, desc=f"{name} is being loaded")
+    return _personalisers(services.models.recogniser(name).info, personaliser)
+
+
+def _personalisers(info, wanted: str | None = None) -> gr.Dropdown:
+    offered = [(personaliser_name(name), name) for name in info.personalisers]
+    value = wanted if wanted in info.personalisers else info.personalisers[0]
+    return gr.Dropdown(choices=offered, value=value, interactive=True)
+
+
+def hear(
     services: Services,
     upload: str | None,
+    visit: Visit | None,
     name: str,
+    model: str | None,
     personaliser: str | None,
     progress: gr.Progress = gr.Progress(),  # noqa: B008 - gradio looks for it here
 ) -> list:
-    """Answer twice about the recording; or say what to do, or why it cannot be used."""
+    """A recording was made, chosen or taken away: answer twice, or say what to do, or why it cannot be used."""
+    visit = visit or Visit()
     if upload is None:
-        return nothing(services, name)
-    if services.state == "loading":
-        progress(0.0, desc="The model is being loaded")
+        visit.shown = None
+        return page_of(services, visit)
+    _say_if_loading(services, model, progress)
     try:
-        comparison = services.compare(upload, name, personaliser)
+        recording, decode_ms = read(upload)
+        visit.add(compare(services, recording, Asked(name, model or None, personaliser or None), decode_ms))
     except ValueError as error:
-        if not foreseen(error):
-            raise
-        return nothing(services, name, sentence(error))
-    said = comparison.prediction
-    personalised = said.personalised.probabilities if said.personalised else None
-    emotions = [emotion for emotion in EMOTIONS if emotion in said.baseline.probabilities]
-    return [
-        answer_in_words("baseline", "For everybody (baseline)", said.baseline.probabilities),
-        _second_answer(services, name, personalised),
-        recognition.two_answers(emotions, said.baseline.probabilities, personalised),
-        change_in_words(comparison),
-        table_of(comparison),
-        attention_figure(comparison),
-        status_of(services, comparison),
-        gr.DownloadButton(value=comparison.download, interactive=True),
-    ]
+        return _instead(services, visit, error)
+    return page_of(services, visit)
 
 
-def nothing(services: Services, name: str, problem: str = "") -> list:
-    """The page without an answer."""
-    return [
-        answer_in_words("baseline", "For everybody (baseline)", None, EMPTY + "."),
-        _second_answer(services, name, None),
-        recognition.empty(EMPTY),
-        "",
-        "",
-        attention_figure(None),
-        status_of(services, problem=problem),
-        gr.DownloadButton(value=None, interactive=False),
-    ]
-
-
-def _second_answer(services: Services, name: str, probabilities: dict[str, float] | None) -> str:
+def ask_again(
+    services: Services,
+    visit: Visit | None,
+    name: str,
+    model: str | None,
+    personaliser: str | None,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008
+) -> list:
+    """Something else was chosen: answer anew about the same recording."""
+    visit = visit or Visit()
+    if visit.now is None:
+        return page_of(services, visit)
+    _say_if_loading(services, model, progress)
     try:
-        profile = services.profile(name)
+        visit.replace(compare(services, visit.now.recording, Asked(name, model or None, personaliser or None)))
+    except ValueError as error:
+        return _instead(services, visit, error)
+    return page_of(services, visit)
+
+
+def _say_if_loading(services: Services, model: str | None, progress: gr.Progress) -> None:
+    if services.models.state(model or None) == "loading":
+        progress(0.0, desc="The model is being loaded")
+
+
+def _instead(services: Services, visit: Visit, error: ValueError) -> list:
+    """No answer, but words."""
+    if not foreseen(error):
+        raise error
+    if isinstance(error, AudioRejected):
+        visit.shown = None
+    return page_of(services, visit, sentence(error))
+
+
+def take_example(services: Services, place: int | None) -> str | None:
+    """One of the synthetic takes, into the player."""
+    return None if place is None else str(example_takes()[place].path)
+
+
+def judge(services: Services, visit: Visit, meant: str) -> list:
+    """The person says what was meant."""
+    if visit.shown is not None and meant:
+        visit.meant[visit.shown] = meant
+    profile = _profile(services, visit.now.asked.profile) if visit.now else None
+    return [visit, *_score(services, visit, profile)]
+
+
+def add_to_profile(services: Services, visit: Visit) -> tuple:
+    """The recording, with what was meant, becomes one more enrolled recording."""
+    profile = services.chosen(visit.now.asked.profile if visit.now else NOBODY)
+    agreed = profile.consent is not None and profile.consent.version == WORDING_VERSION
+    meant = visit.meant[visit.shown]
+    services.enrol_waveform(profile.name, meant, visit.now.recording.waveform, agreed)
+    words = f"Added to {safe(profile.name)} as {emotion_name(meant).lower()}. It counts from the next answer on."
+    return f'<p class="pill good" role="status">{words}</p>', gr.Button(interactive=False)
+
+
+def keep(services: Services, visit: Visit) -> list:
+    """This visit's judgements go to the profile they are about."""
+    name = visit.now.asked.profile if visit.now else NOBODY
+    profile = services.chosen(name)
+    known = services.store.judgements(profile.name)
+    services.store.keep_judgements(profile.name, [one for one in visit.judgements(name) if one not in known])
+    return [*_score(services, visit, profile), '<p class="pill good" role="status">Kept with the profile.</p>']
+
+
+def forget(services: Services, visit: Visit) -> list:
+    """What was kept goes."""
+    profile = services.chosen(visit.now.asked.profile if visit.now else NOBODY)
+    n = services.store.forget_judgements(profile.name)
+    words = f'<p class="pill good" role="status">Forgot {n} kept answer{"" if n == 1 else "s"}.</p>'
+    return [*_score(services, visit, profile), words]
+
+
+def show_earlier(services: Services, visit: Visit, place: int | None) -> list:
+    """An earlier answer again, with its recording."""
+    if place is None or place == visit.shown or place >= len(visit.answers):
+        return [gr.skip()] * _N_ANSWER
+    visit.shown = place
+    return page_of(services, visit)
+
+
+def save_visit(services: Services, visit: Visit | None, kind: str) -> str:
+    """All answers of this visit as a file."""
+    visit = visit or Visit()
+    if kind == "csv":
+        return services.files.document("attune-visit.csv", to_csv(visit.judgements()))
+    return services.files.document("attune-visit.json", document(visit.answers, visit))
+
+
+def every_model(services: Services, visit: Visit, progress: gr.Progress = gr.Progress()):  # noqa: B008
+    """The same recording by all models, one after the other."""
+    if visit.now is None:
+        yield ""
+        return
+    said, found = visit.now.prediction, []
+    progress(0.0, desc="The other models are being loaded")
+    for by_model in by_every_model(services, visit.now):
+        found.append(by_model)
+        yield shown.others_table(found, said.model, said.personaliser)
+
+
+def try_levels(services: Services, visit: Visit, gain_db: float) -> tuple:
+    """The same words at other loudnesses."""
+    levels = at_levels(services, visit.now) if visit.now else None
+    return levels, *levels_shown(levels, gain_db)
+
+
+def at_level(services: Services, levels: list | None, gain_db: float) -> tuple:
+    """The slider was moved."""
+    figure, _, words = levels_shown(levels, gain_db)
+    return figure, words
+
+
+def _profile(services: Services, name: str) -> Profile | None:
+    try:
+        return services.profile(name)
     except UnknownProfile:  # erased in another window
-        profile = None
-    who = f"For {safe(profile.name)} (personalised)" if profile else "For you (personalised)"
-    enrolled = profile is not None and bool(profile.utterances)
-    return answer_in_words(
-        "personalised", who, probabilities, EMPTY + "." if enrolled else why_no_second_answer(profile)
-    )
+        return None
 
 
 # where it stands
@@ -198,59 +296,156 @@ def build(services: Services, chosen: gr.State, tab: gr.Tab, page: gr.Blocks) ->
         tab: the tab, which looks again when somebody comes back from Enrol.
         page: the page, which asks for the model when it has come.
     """
+    # a visit begins with its first answer; neither may have a listener: gradio would hash all that is in them
+    visit, levels = gr.State(None), gr.State(None)
+    with gr.Row(equal_height=False):
+        profile = gr.Dropdown([("Nobody", NOBODY)], value=NOBODY, label="Whose voice?", elem_id="compare-profile")
+        personaliser = gr.Dropdown(
+            [], value=None, label="How the enrolment is used", elem_id="compare-personaliser", interactive=False
+        )
+        model = gr.Dropdown([], value=None, label="Model", elem_id="compare-model", interactive=False)
+    with gr.Tabs():
+        with gr.Tab("One utterance", id="utterance"):
+            parts = _utterance(services)
+        with gr.Tab("Live", id="live"):
+            live.build(services, live.Choices(chosen, model, personaliser))
+    _events(services, parts, visit, levels, chosen, profile, model, personaliser, tab, page)
+
+
+def _utterance(services: Services) -> dict[str, gr.components.Component]:
+    """One recording and all about it; the components by name."""
+    parts: dict = {}
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            gr.HTML('<div class="step"><h2>Say something</h2><p>One sentence, up to 30 seconds.</p></div>')
-            audio = gr.Audio(
+            seconds = f"{UTTERANCE.max_s:.0f}"
+            gr.HTML(f'<div class="step"><h2>Say something</h2><p>One sentence, up to {seconds} seconds.</p></div>')
+            parts["audio"] = gr.Audio(
                 sources=["microphone", "upload"], type="filepath", format=None, editable=False, buttons=[],
                 waveform_options=gr.WaveformOptions(sample_rate=16000), label="Your recording", show_label=False,
                 elem_id="compare-audio",
             )  # fmt: skip
-            status = gr.HTML(status_of(services), elem_id="compare-status")
-            profile = gr.Dropdown([("Nobody", NOBODY)], value=NOBODY, label="Whose voice?", elem_id="compare-profile")
-            personaliser = gr.Dropdown(
-                [], value=None, label="How the enrolment is used", elem_id="compare-personaliser", interactive=False
-            )
+            examples = [(take.title, place) for place, take in enumerate(example_takes())]
+            parts["example"] = gr.Dropdown(
+                examples, value=None, label="No microphone? Take an example (a synthetic voice)",
+                elem_id="compare-example",
+            )  # fmt: skip
+            parts["status"] = gr.HTML(status_of(services), elem_id="compare-status")
         with gr.Column(scale=3, min_width=300):
+            first, second = shown.both_answers(None, None, EMPTY + ".")
             with gr.Row(equal_height=True):
                 with gr.Column(min_width=220):
-                    first = gr.HTML(
-                        answer_in_words("baseline", "For everybody (baseline)", None, EMPTY + "."),
-                        elem_id="compare-baseline",
-                    )
+                    parts["first"] = gr.HTML(first, elem_id="compare-baseline")
                 with gr.Column(min_width=220):
-                    second = gr.HTML(
-                        answer_in_words("personalised", "For you (personalised)", None, why_no_second_answer(None)),
-                        elem_id="compare-personalised",
-                    )
-            bars = gr.Plot(
-                recognition.empty(EMPTY),
-                show_label=False,
-                elem_id="compare-bars",
-                elem_classes="figure",
+                    parts["second"] = gr.HTML(second, elem_id="compare-personalised")
+            parts["bars"] = gr.Plot(
+                recognition.empty(EMPTY), show_label=False, elem_id="compare-bars", elem_classes="figure",
                 container=False,
+            )  # fmt: skip
+            parts["numbers"] = gr.HTML(elem_id="compare-table")
+    with gr.Column(visible=False, elem_id="compare-more") as parts["more"]:
+        _right_or_wrong(parts)
+        gr.HTML('<div class="step"><h2>Why they differ</h2></div>')
+        parts["change"] = gr.HTML(elem_id="compare-change", elem_classes="explained")
+        parts["clips"] = gr.HTML(elem_id="compare-clips")
+        with gr.Accordion("Other ways to use the enrolment, other models", open=False, elem_id="compare-others"):
+            parts["others"] = gr.HTML(elem_id="compare-others-table")
+            parts["every_model"] = gr.Button(
+                "Ask every model", size="sm", elem_id="compare-every", scale=0, min_width=150
             )
-            numbers = gr.HTML(elem_id="compare-table")
-            with gr.Column(elem_classes="explained"):
-                gr.HTML('<div class="explained"><h3>What the enrolment did</h3></div>')
-                change = gr.HTML(elem_id="compare-change", elem_classes="explained")
-                weights = gr.Plot(
-                    attention_figure(None), show_label=False, elem_id="compare-attention", elem_classes="figure",
-                    container=False,
-                )  # fmt: skip
-            download = gr.DownloadButton(
+        with gr.Accordion("Does it hear anger because it is loud?", open=False, elem_id="compare-loudness"):
+            gr.HTML('<p class="explained">The same words, played to Attune quieter and louder.</p>')
+            parts["try"] = gr.Button("Try other loudnesses", size="sm", elem_id="compare-try", scale=0, min_width=170)
+            parts["level_figure"] = gr.Plot(
+                levels_shown(None, 0)[0], show_label=False, elem_id="compare-levels", elem_classes="figure",
+                container=False,
+            )  # fmt: skip
+            parts["levels_said"] = gr.HTML(elem_id="compare-levels-said", elem_classes="explained")
+            parts["gain"] = gr.Slider(
+                GAINS_DB[0], GAINS_DB[-1], value=0, step=GAINS_DB[1] - GAINS_DB[0], elem_id="compare-gain",
+                label="Louder or quieter than it was recorded (dB)",
+            )  # fmt: skip
+            parts["level_said"] = gr.HTML(elem_id="compare-level-said", elem_classes="explained")
+    with gr.Accordion("This visit", open=False, elem_id="compare-visit"):
+        parts["history"] = gr.HTML(shown.history_table(Visit()), elem_id="compare-history")
+        parts["earlier"] = gr.Dropdown(
+            [], value=None, label="Show an earlier answer", elem_id="compare-earlier", visible=False
+        )
+        with gr.Row(elem_classes="actions"):
+            for kind, words in (("csv", "what you judged (CSV)"), ("json", "all answers (JSON)")):
+                parts[f"visit_{kind}"] = gr.DownloadButton(
+                    f"Save {words}", size="sm", elem_id=f"compare-visit-{kind}", scale=0, min_width=190
+                )
+    return parts
+
+
+def _right_or_wrong(parts: dict) -> None:
+    with gr.Row(equal_height=False, elem_classes="judge"):
+        with gr.Column(scale=3, min_width=300):
+            words = [(emotion_name(emotion), emotion) for emotion in EMOTIONS] + [("Something else", OTHER)]
+            parts["meant"] = gr.Radio(
+                words, value=None, label="Was it right? What did you mean?", elem_id="compare-meant"
+            )
+        with gr.Column(scale=2, min_width=240):
+            parts["tally"] = gr.HTML(shown.tally_in_words((), ()), elem_id="compare-tally")
+            parts["add"] = gr.Button(
+                "Add this to the profile", size="sm", interactive=False, elem_id="compare-add", min_width=150
+            )
+            with gr.Row(visible=False, elem_classes="actions") as parts["keeping"]:
+                parts["keep"] = gr.Button("Keep this tally", size="sm", elem_id="compare-keep", min_width=110)
+                parts["forget"] = gr.Button("Forget kept ones", size="sm", elem_id="compare-forget", min_width=110)
+            parts["kept"] = gr.HTML(elem_id="compare-kept")
+            parts["json"] = gr.DownloadButton(
                 "Save this answer (JSON)", elem_id="compare-json", interactive=False, size="sm"
             )
+
+
+def _events(services, parts, visit, levels, chosen, profile, model, personaliser, tab, page) -> None:
+    def do(handler, *bound):
+        return for_people(handler, services, *bound)
 
     private = {"api_visibility": "private", "show_progress": "hidden"}
     # one after the other, and none left out, so that the answer shown last is about what was chosen last
     asking = {"concurrency_id": "compare", "concurrency_limit": 1, "trigger_mode": "always_last"}
-    answer = [first, second, bars, change, numbers, weights, status, download]
-    ask = {"fn": for_people(compare, services), "inputs": [audio, chosen, personaliser], "outputs": answer, **asking}
-    gr.on([audio.stop_recording, audio.upload], api_name="compare", show_progress_on=first, **ask)
-    gr.on([audio.clear, personaliser.input, tab.select], **ask, **private)
+    score = [parts[name] for name in ("tally", "add", "keeping", "history", "earlier")]
+    level_parts = [parts[name] for name in ("level_figure", "levels_said", "level_said")]
+    answer = [
+        visit,
+        *(parts[name] for name in ("first", "second", "bars", "numbers", "change", "clips", "others", "status")),
+        *(parts[name] for name in ("json", "more", "meant")),
+        *score,
+        levels,
+        *level_parts,
+    ]
+    asked = [visit, chosen, model, personaliser]
+    again = {"fn": do(ask_again), "inputs": asked, "outputs": answer, **asking, **private}
+    audio = parts["audio"]
+    heard = {"fn": do(hear), "inputs": [audio, *asked], "outputs": answer, **asking}
+    gr.on([audio.stop_recording, audio.upload], api_name="compare", show_progress_on=parts["first"], **heard)
+    audio.clear(**heard, **private)
+    parts["example"].input(do(take_example), parts["example"], audio, **private).success(**heard, **private)
+    gr.on([personaliser.input, tab.select], **again)
+    model.input(
+        do(other_model), [model, personaliser], personaliser, api_visibility="private", show_progress_on=personaliser
+    ).success(**again)
     profile.input(lambda name: name, profile, chosen, **private)
-    followed = chosen.change(for_people(follow, services), chosen, profile, trigger_mode="always_last", **private)
-    followed.then(**ask, **private)
-    page.load(for_people(offer, services), None, profile, **private)
-    page.load(for_people(wait_for_model, services), None, [personaliser, status], **private)
+    followed = chosen.change(do(follow), chosen, profile, trigger_mode="always_last", **private)
+    followed.then(**again)
+
+    parts["meant"].input(do(judge), [visit, parts["meant"]], [visit, *score], **private)
+    parts["add"].click(do(add_to_profile), visit, [parts["kept"], parts["add"]], trigger_mode="once", **private)
+    for name, handler in (("keep", keep), ("forget", forget)):
+        parts[name].click(do(handler), visit, [*score, parts["kept"]], trigger_mode="once", **private)
+    parts["earlier"].input(do(show_earlier), [visit, parts["earlier"]], answer, **private)
+    for kind in ("csv", "json"):
+        parts[f"visit_{kind}"].click(do(save_visit), [visit, gr.State(kind)], parts[f"visit_{kind}"], **private)
+    parts["every_model"].click(
+        do(every_model), visit, parts["others"], api_visibility="private", show_progress_on=parts["others"],
+        trigger_mode="once",
+    )  # fmt: skip
+    parts["try"].click(
+        do(try_levels), [visit, parts["gain"]], [levels, *level_parts], api_visibility="private",
+        show_progress_on=parts["level_figure"], trigger_mode="once",
+    )  # fmt: skip
+    parts["gain"].release(do(at_level), [levels, parts["gain"]], [level_parts[0], level_parts[2]], **private)
+    page.load(do(offer), None, profile, **private)
+    page.load(do(wait_for_model), None, [model, personaliser, parts["status"]], **private)

@@ -1,43 +1,45 @@
-"""The tab Enrol: agree, say whose voice it is, and record one sentence per emotion."""
+"""The tab Enrol: agree, say whose voice it is, and record one sentence per emotion, by cards or guided."""
 
 from dataclasses import dataclass, fields
 
 import gradio as gr
 
 from ser_core.data.audio import AudioRejected
-from ser_core.inference.profiles import EnrolledUtterance, Erased, Profile, RemovedUtterance, UnknownProfile
-from ser_core.ui.services import NoProfileChosen, Services, for_people, sentence
+from ser_core.inference.archives import BadArchive
+from ser_core.inference.consent import NOTICE, QUESTION, ConsentMissing
+from ser_core.inference.examples import EXAMPLE_NAME
+from ser_core.inference.profiles import (
+    BadProfileName,
+    EnrolledUtterance,
+    Erased,
+    Profile,
+    ProfileExists,
+    RemovedUtterance,
+    UnknownProfile,
+    UnknownUtterance,
+)
+from ser_core.ui import guided
+from ser_core.ui.errors import for_people, sentence
+from ser_core.ui.services import NoProfileChosen, Services
 from ser_core.ui.theme import EMOTIONS, emotion_name, prompt, safe
 
 NOBODY = ""
 """The choice of no profile, in both tabs."""
 
-NOTICE = """
-<div class="step"><h2>1. Before you start</h2></div>
-<div class="notice">
-<ul>
-<li><b>What is kept:</b> the name you give and the recordings you make on this page, in one database file in Attune's
-folder on this computer, until you erase them.</li>
-<li><b>Nothing is sent anywhere.</b> Attune works without a network.</li>
-<li><b>How to erase:</b> “Delete” on a card removes one recording, “Erase this profile” removes everything at once.</li>
-<li><b>The law:</b> inferring emotions at work or in education is prohibited in the EU (AI Act, Article 5(1)(f)).</li>
-</ul>
-</div>
-"""
-
 TIPS = """
-<h3>For a good recording</h3>
+<details class="tips"><summary>For a good recording, and if there is no microphone</summary>
 <ul>
 <li>A quiet room, and the microphone a hand's width away.</li>
 <li>Press Record, speak right away, press Stop. Three seconds are plenty.</li>
 <li>Play it back. If it does not sound like the emotion to you, record it again.</li>
-<li><b>No microphone?</b> The arrow under Record takes a file: WAV, FLAC, OGG or MP3, half a second to 30 seconds.</li>
+<li><b>No microphone?</b> The arrow under Record takes a file: WAV, FLAC, OGG or MP3, half a second to 30 seconds. Or
+try the example voice of step 2.</li>
 <li><b>“No microphone found”?</b> Plug one in, or allow this page to use it (the sign to the left of the address), then
 reload the page.</li>
+<li><b>Keyboard:</b> Alt+R records and stops.</li>
 </ul>
+</details>
 """
-
-CONSENT = "I have read this, and the voice I record is mine or its owner agrees"
 
 _ENCOURAGED = {
     0: "Start with any card.",
@@ -47,6 +49,30 @@ _ENCOURAGED = {
 
 
 # what is shown
+
+
+def notice() -> str:
+    """What a person is told before anything is kept."""
+    points = "".join(f"<li><b>{title}:</b> {words}</li>" for title, words in NOTICE)
+    return f'{step("1. Before you start")}<div class="notice"><ul>{points}</ul></div>'
+
+
+def microphone_help() -> gr.HTML:
+    """Where the page says why the microphone cannot be used, and what to do; empty until then."""
+    return gr.HTML('<div id="microphone-help" role="alert" hidden></div>')
+
+
+def agreed_in_words(profile: Profile | None) -> str:
+    """What the profile's owner agreed to, and when."""
+    if profile is None:
+        return ""
+    if profile.name == EXAMPLE_NAME:
+        return '<p class="quiet">A synthetic voice that is nobody\'s: it shows how Attune works, not how well.</p>'
+    if profile.consent is None:
+        return '<p class="quiet">Made before consent was recorded: tick the box in step 1 to record more.</p>'
+    day = profile.consent.agreed[:10]
+    older = "" if profile.consent.is_current else " The wording has changed since: tick the box to record more."
+    return f'<p class="quiet">Agreed on {day} to wording {safe(profile.consent.version)}.{older}</p>'
 
 
 def step(title: str, words: str = "") -> str:
@@ -66,18 +92,25 @@ def words_of(emotion: str) -> str:
     return f'<div class="words">{heading}<blockquote>“{text}”</blockquote><p class="hint">{hint}</p></div>'
 
 
-def state_of(clip: EnrolledUtterance | None, problem: str = "") -> str:
-    """A card's pill, and what to do, in words."""
-    if problem:
-        return f'<div role="alert"><span class="pill poor">problem: {safe(problem)}</span></div>'
+def state_of(clip: EnrolledUtterance | None, problem: str = "", hints: tuple[str, ...] = (), n: int = 1) -> str:
+    """A card's pill, and what to do, in words.
+
+    Args:
+        clip: the recording that is shown; None if there is none.
+        problem: why the last one was refused.
+        hints: what is odd about it.
+        n: how many recordings of this emotion there are.
+    """
+    refused = f'<div role="alert"><span class="pill poor">problem: {safe(problem)}</span></div>' if problem else ""
     if clip is None:
-        return '<span class="pill">missing</span>'
+        return refused or '<span class="pill">missing</span>'
     verdict = clip.quality.get("verdict", "")
     colour = "poor" if verdict == "poor" else "good"
     said = {"good": "good quality", "usable": "usable", "poor": "better record again"}.get(verdict, "")
-    advice = "".join(f'<p class="advice">{safe(words)}</p>' for words in clip.quality.get("advice", ()))
-    pill = f'<span class="pill {colour}">recorded {clip.duration_s:.1f} s{f" · {said}" if said else ""}</span>'
-    return f'<div role="status">{pill}{advice}</div>'
+    advice = "".join(f'<p class="advice">{safe(words)}</p>' for words in (*clip.quality.get("advice", ()), *hints))
+    more = f"{n} recordings, this one " if n > 1 else "recorded "
+    pill = f'<span class="pill {colour}">{more}{clip.duration_s:.1f} s{f" · {said}" if said else ""}</span>'
+    return f'{refused}<div role="status">{pill}{advice}</div>'
 
 
 def progress_of(profile: Profile | None, agreed: bool) -> str:
@@ -113,50 +146,65 @@ class Card:
 
     audio: object
     state: object
+    which: object
     again: object
+    another: object
     keep: object
     delete: object
     undo: object
     removed: object
+    mode: object
 
     def parts(self) -> list:
         """In the order handlers give them back."""
         return [getattr(self, part.name) for part in fields(self)]
 
 
-def card_of(
-    services: Services,
-    profile: Profile | None,
-    emotion: str,
-    agreed: bool,
-    problem: str = "",
-    again: bool = False,
-    removed: list[RemovedUtterance] | None = None,
-) -> list:
+@dataclass(frozen=True)
+class Shown:
+    """What a card shows beside what is stored.
+
+    Attributes:
+        problem: why the last recording was refused.
+        mode: 'again' while the shown recording is to be replaced, 'another' while one is to be added, else nothing.
+        which: id of the recording that is shown; the newest if None.
+        removed: what “Undo” would bring back.
+    """
+
+    problem: str = ""
+    mode: str = ""
+    which: str | None = None
+    removed: tuple[RemovedUtterance, ...] = ()
+
+
+def card_of(services: Services, profile: Profile | None, emotion: str, agreed: bool, shown: Shown, hints: dict) -> list:
     """A card's parts as they should be now.
 
     Args:
-        services: where its recording is.
+        services: where its recordings are.
         profile: whose card; None for nobody's.
         emotion: which card.
         agreed: whether one may record.
-        problem: why the last recording was refused.
-        again: whether the person wants to replace the recording.
-        removed: what “Undo” would bring back.
+        shown: what else it shows.
+        hints: what is odd about recordings, by id.
     """
     clips = [clip for clip in profile.utterances if clip.emotion == emotion] if profile else []
-    clip = clips[-1] if clips else None
-    records = bool(profile and agreed and (clip is None or again))
-    plays = clip is not None and not again
+    clip = next((clip for clip in clips if clip.utterance_id == shown.which), clips[-1] if clips else None)
+    records = bool(profile and agreed and (clip is None or shown.mode))
+    plays = clip is not None and not shown.mode
     value = services.playback(profile.name, clip.utterance_id) if plays else None
+    several = [(f"{place}: {each.duration_s:.1f} s", each.utterance_id) for place, each in enumerate(clips, 1)]
     return Card(
         audio=gr.Audio(value=value, interactive=records, visible=records or plays),
-        state=state_of(clip, problem),
+        state=state_of(clip, shown.problem, hints.get(clip.utterance_id, ()) if clip else (), len(clips)),
+        which=gr.Radio(several, value=clip.utterance_id if clip else None, visible=plays and len(clips) > 1),
         again=gr.Button(visible=plays and agreed),
-        keep=gr.Button(visible=clip is not None and again),
+        another=gr.Button(visible=plays and agreed),
+        keep=gr.Button(visible=clip is not None and bool(shown.mode)),
         delete=gr.Button(visible=plays),
-        undo=gr.Button(visible=bool(removed) and clip is None),
-        removed=removed,
+        undo=gr.Button(visible=bool(shown.removed) and not shown.mode),
+        removed=shown.removed,
+        mode=shown.mode,
     ).parts()
 
 
@@ -169,21 +217,23 @@ def show(services: Services, name: str, agreed: bool, shown: tuple[str, bool] | 
     What is shown already is left alone: somebody may be recording.
     """
     if shown == (name, agreed):
-        return [gr.skip()] * (7 + len(EMOTIONS) * len(fields(Card)))
+        return [gr.skip()] * (9 + len(EMOTIONS) * len(fields(Card)))
     try:
         profile = services.profile(name)
     except UnknownProfile:  # erased in another window
         profile, name = None, NOBODY
-    cards = [part for emotion in EMOTIONS for part in card_of(services, profile, emotion, agreed)]
+    there = profile is not None
     return [
         (name, agreed),
         name,
         gr.Dropdown(choices=choices(services), value=name or NOBODY),
         progress_of(profile, agreed),
-        gr.Column(visible=profile is not None),
-        gr.Button(visible=profile is not None),
+        gr.Column(visible=there),
+        gr.Row(visible=there),
         gr.Column(visible=False),
-        *cards,
+        agreed_in_words(profile),
+        gr.Button(visible=there and agreed),
+        *_all_cards(services, profile, agreed),
     ]
 
 
@@ -199,8 +249,43 @@ def restore_choice(services: Services, remembered: str, name: str) -> str:
 
 def create(services: Services, name: str, agreed: bool) -> tuple:
     """Make a profile and choose it."""
-    profile = services.create(name, agreed)
+    if not name.strip():
+        return gr.skip(), gr.skip(), told("Type a name first.", "poor")
+    try:
+        profile = services.create(name, agreed)
+    except (ConsentMissing, BadProfileName, ProfileExists) as error:
+        return gr.skip(), gr.skip(), told(safe(sentence(error)), "poor")
     return profile.name, "", told(f"Profile “{safe(profile.name)}” is ready.")
+
+
+def rename(services: Services, name: str, new_name: str) -> tuple:
+    """Give the chosen profile the name in the box."""
+    if not new_name.strip():
+        return gr.skip(), gr.skip(), told("Type the new name into the box first.", "poor")
+    try:
+        profile = services.store.rename(services.chosen(name).name, new_name)
+    except (BadProfileName, ProfileExists) as error:
+        return gr.skip(), gr.skip(), told(safe(sentence(error)), "poor")
+    return profile.name, "", told(f"“{safe(name)}” is now called “{safe(profile.name)}”.")
+
+
+def bring_in(services: Services, upload: str | None, new_name: str, agreed: bool) -> tuple:
+    """A profile from a file that was saved here or elsewhere."""
+    if upload is None:
+        return gr.skip(), gr.skip(), gr.skip()
+    try:
+        profile = services.import_profile(upload, new_name, agreed)
+    except (ConsentMissing, BadArchive, BadProfileName, ProfileExists) as error:
+        return gr.skip(), gr.skip(), told(safe(sentence(error)), "poor")
+    n = len(profile.utterances)
+    words = f"“{safe(profile.name)}” was brought in with {n} recording{'' if n == 1 else 's'}."
+    return profile.name, "", told(words)
+
+
+def take_example(services: Services) -> tuple:
+    """Choose the example voice."""
+    profile = services.add_example()
+    return profile.name, told("This voice is synthetic. Go to Compare and take one of its examples there.")
 
 
 def ask_before_erasing(services: Services, name: str) -> tuple:
@@ -218,38 +303,62 @@ def erase(services: Services, name: str) -> tuple:
     return NOBODY, gr.Column(visible=False), told(erased_in_words(services.erase(name)))
 
 
-def save(services: Services, emotion: str, upload: str | None, name: str, agreed: bool) -> list:
+def save(
+    services: Services, emotion: str, upload: str | None, name: str, agreed: bool, mode: str, which: str | None
+) -> list:
     """A recording was made or a file chosen: store it, or say why not."""
     if upload is None:
         return [gr.skip()] * (len(fields(Card)) + 1)
-    problem = ""
     try:
-        services.enrol(name, emotion, upload, agreed)
+        stored = services.enrol(name, emotion, upload, agreed, which if mode == "again" else None)
     except AudioRejected as error:
-        problem = sentence(error)
-    return _one_card(services, emotion, name, agreed, problem=problem, again=bool(problem))
+        return _one_card(services, emotion, name, agreed, Shown(sentence(error), mode, which))
+    except UnknownUtterance:
+        gone = "The recording to replace is gone: it was changed in another window. Nothing was stored."
+        return _one_card(services, emotion, name, agreed, Shown(gone))
+    return _one_card(services, emotion, name, agreed, Shown(which=stored.utterance_id))
 
 
-def delete(services: Services, emotion: str, name: str, agreed: bool) -> list:
+def delete(services: Services, emotion: str, name: str, agreed: bool, which: str | None) -> list:
     """Delete one recording; “Undo” appears."""
-    removed = services.remove(name, emotion)
-    return _one_card(services, emotion, name, agreed, removed=removed)
+    try:
+        removed = (services.remove(name, which),) if which else ()
+    except UnknownUtterance:
+        removed = ()  # gone already
+    return _one_card(services, emotion, name, agreed, Shown(removed=removed))
 
 
-def undo(services: Services, emotion: str, removed: list[RemovedUtterance] | None, name: str, agreed: bool) -> list:
+def undo(services: Services, emotion: str, removed, name: str, agreed: bool) -> list:
     """Bring it back."""
     services.restore(name, removed or ())
-    return _one_card(services, emotion, name, agreed)
+    return _one_card(services, emotion, name, agreed, Shown(which=removed[0].utterance_id if removed else None))
 
 
-def record_again(services: Services, emotion: str, again: bool, name: str, agreed: bool) -> list:
-    """Show the recorder in place of the player, or the other way round; the stored recording stays meanwhile."""
-    return _one_card(services, emotion, name, agreed, again=again)
+def change_mode(services: Services, emotion: str, mode: str, name: str, agreed: bool, which: str | None) -> list:
+    """Show the recorder in place of the player, or the other way round; what is stored stays meanwhile."""
+    return _one_card(services, emotion, name, agreed, Shown(mode=mode, which=which))
 
 
-def _one_card(services: Services, emotion: str, name: str, agreed: bool, **options) -> list:
+def show_one(services: Services, emotion: str, name: str, agreed: bool, which: str | None) -> list:
+    """Another of several recordings."""
+    return _one_card(services, emotion, name, agreed, Shown(which=which))
+
+
+def _one_card(services: Services, emotion: str, name: str, agreed: bool, shown: Shown) -> list:
     profile = services.profile(name)
-    return [progress_of(profile, agreed), *card_of(services, profile, emotion, agreed, **options)]
+    hints = services.hints(name) if profile else {}
+    return [progress_of(profile, agreed), *card_of(services, profile, emotion, agreed, shown, hints)]
+
+
+def _all_cards(services: Services, profile: Profile | None, agreed: bool) -> list:
+    hints = services.hints(profile.name) if profile else {}
+    return [part for emotion in EMOTIONS for part in card_of(services, profile, emotion, agreed, Shown(), hints)]
+
+
+def after_guiding(services: Services, name: str, agreed: bool) -> list:
+    """What guided recording stored, on the cards."""
+    profile = services.profile(name)
+    return [progress_of(profile, agreed), *_all_cards(services, profile, agreed)]
 
 
 # where it stands
@@ -265,28 +374,39 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, pag
         page: the page, which asks for the choice of the last visit when it has come.
     """
     agreed, shown = gr.State(False), gr.State(None)
-    gr.HTML(NOTICE)
-    consent = gr.Checkbox(label=CONSENT, elem_id="enrol-consent", container=False)
+    gr.HTML(notice())
+    consent = gr.Checkbox(label=QUESTION, elem_id="enrol-consent", container=False)
 
     gr.HTML(step("2. Whose voice?"))
     with gr.Row(equal_height=False, elem_classes="whose"):
         profile = gr.Dropdown([("Nobody", NOBODY)], value=NOBODY, label="Profile in use", elem_id="enrol-profile")
         new_name = gr.Textbox(label="Or a new name", placeholder="Name", elem_id="enrol-name", max_lines=1)
         create_it = gr.Button("Create profile", variant="primary", elem_id="enrol-create", min_width=140, scale=0)
-        erase_it = gr.Button("Erase this profile", elem_id="enrol-erase", visible=False, min_width=160, scale=0)
+    with gr.Row(elem_classes="actions"):
+        example = gr.Button("Try the example voice (synthetic)", size="sm", elem_id="enrol-example", scale=0,
+                            min_width=240)  # fmt: skip
+        import_it = gr.UploadButton("Bring in a profile (zip)", size="sm", elem_id="enrol-import", scale=0,
+                                    min_width=190, type="filepath")  # fmt: skip
+    with gr.Row(visible=False, elem_classes="actions") as of_profile:
+        rename_it = gr.Button("Rename", size="sm", elem_id="enrol-rename", scale=0, min_width=100)
+        export_it = gr.DownloadButton("Take along (zip)", size="sm", elem_id="enrol-export", scale=0, min_width=140)
+        erase_it = gr.Button("Erase this profile", size="sm", elem_id="enrol-erase", scale=0, min_width=150)
     with gr.Column(visible=False, elem_classes="question") as question:
         warning = gr.HTML()
         with gr.Row():
             confirm = gr.Button("Erase for ever", variant="stop", elem_id="enrol-erase-confirm", scale=0, min_width=160)
             cancel = gr.Button("Keep it", elem_id="enrol-erase-cancel", scale=0, min_width=120)
     message = gr.HTML(elem_id="enrol-message", visible=False)
+    consented = gr.HTML(elem_id="enrol-agreed")
 
     gr.HTML(step("3. Say each sentence", "It is saved when you stop. Any sentence in any language will do as well."))
+    gr.HTML(TIPS)
     progress = gr.HTML(progress_of(None, False), elem_id="enrol-progress")
+    guide_me = gr.Button("Guide me through it", variant="primary", elem_id="guided-start", visible=False, scale=0,
+                         min_width=220)  # fmt: skip
+    panel = guided.Panel()
     with gr.Column(visible=False, elem_classes="cards") as all_cards:
         cards = {emotion: _card(emotion) for emotion in EMOTIONS}
-        with gr.Column(elem_classes=["card", "tips"]):
-            gr.HTML(TIPS)
 
     def do(handler, *bound):
         return for_people(handler, services, *bound)
@@ -298,16 +418,10 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, pag
         "concurrency_id": "enrol",
         "concurrency_limit": 1,
     }
+    all_parts = [part for card in cards.values() for part in card.parts()]
     everything = [
-        shown,
-        remembered,
-        profile,
-        progress,
-        all_cards,
-        erase_it,
-        question,
-        *(p for card in cards.values() for p in card.parts()),
-    ]
+        shown, remembered, profile, progress, all_cards, of_profile, question, consented, guide_me, *all_parts,
+    ]  # fmt: skip
     gr.on(
         [chosen.change, agreed.change],
         do(show),
@@ -320,35 +434,45 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, pag
     page.load(do(restore_choice), [remembered, chosen], chosen, **private)
     consent.input(lambda ticked: ticked, consent, agreed, **private)
     profile.input(lambda name: (name, told("")), profile, [chosen, message], **private)
-    gr.on([create_it.click, new_name.submit], do(create), [new_name, agreed], [chosen, new_name, message], **private)
+    named = [chosen, new_name, message]
+    gr.on([create_it.click, new_name.submit], do(create), [new_name, agreed], named, **private)
+    rename_it.click(do(rename), [chosen, new_name], named, **private)
+    import_it.upload(do(bring_in), [import_it, new_name, agreed], named, **private)
+    example.click(do(take_example), None, [chosen, message], trigger_mode="once",
+                  **{**private, "show_progress": "minimal", "show_progress_on": message})  # fmt: skip
+    export_it.click(lambda name: for_people(Services.export, services)(name), chosen, export_it, **private)
     erase_it.click(do(ask_before_erasing), chosen, [message, question, warning], **private)
     cancel.click(lambda: gr.Column(visible=False), None, question, **private)
     confirm.click(do(erase), chosen, [chosen, question, message], **private)
     for emotion, card in cards.items():
-        outputs = [progress, *card.parts()]
+        outputs, who = [progress, *card.parts()], [chosen, agreed]
         new_take = [card.audio.stop_recording, card.audio.upload]
         saving = {**private, "show_progress": "minimal", "show_progress_on": card.state}
-        gr.on(new_take, do(save, emotion), [card.audio, chosen, agreed], outputs, **saving)
-        card.delete.click(do(delete, emotion), [chosen, agreed], outputs, **private)
-        card.undo.click(do(undo, emotion), [card.removed, chosen, agreed], outputs, **private)
-        card.again.click(do(record_again, emotion, True), [chosen, agreed], outputs, **private)
-        card.keep.click(do(record_again, emotion, False), [chosen, agreed], outputs, **private)
+        gr.on(new_take, do(save, emotion), [card.audio, *who, card.mode, card.which], outputs, **saving)
+        card.delete.click(do(delete, emotion), [*who, card.which], outputs, **private)
+        card.undo.click(do(undo, emotion), [card.removed, *who], outputs, **private)
+        card.which.input(do(show_one, emotion), [*who, card.which], outputs, **private)
+        for button, mode in ((card.again, "again"), (card.another, "another"), (card.keep, "")):
+            button.click(do(change_mode, emotion, mode), [*who, card.which], outputs, **private)
+    guided.connect(services, panel, guide_me, all_cards, chosen, agreed, (do(after_guiding), [progress, *all_parts]))
 
 
 def _card(emotion: str) -> Card:
     with gr.Column(elem_classes="card", elem_id=f"enrol-{emotion}"):
         gr.HTML(words_of(emotion))
         state = gr.HTML(state_of(None), elem_id=f"enrol-{emotion}-state")
+        which = gr.Radio([], value=None, label="Which recording", visible=False, elem_id=f"enrol-{emotion}-which")
         audio = gr.Audio(
             sources=["microphone", "upload"], type="filepath", format=None, editable=False, buttons=[],
             waveform_options=gr.WaveformOptions(sample_rate=16000), label=f"{emotion_name(emotion)}: recording",
             show_label=False, elem_id=f"enrol-{emotion}-audio", visible=False,
         )  # fmt: skip
         with gr.Row(elem_classes="actions"):
-            again = gr.Button("Record again", size="sm", visible=False, elem_id=f"enrol-{emotion}-again", min_width=90)
-            keep = gr.Button(
-                "Keep the old one", size="sm", visible=False, elem_id=f"enrol-{emotion}-keep", min_width=90
-            )
-            delete_it = gr.Button("Delete", size="sm", visible=False, elem_id=f"enrol-{emotion}-delete", min_width=90)
-            undo_it = gr.Button("Undo", size="sm", visible=False, elem_id=f"enrol-{emotion}-undo", min_width=90)
-    return Card(audio, state, again, keep, delete_it, undo_it, gr.State(None))
+            names = {
+                "again": "Record again", "another": "Add another", "keep": "Back", "delete": "Delete", "undo": "Undo",
+            }  # fmt: skip
+            buttons = {
+                part: gr.Button(words, size="sm", visible=False, elem_id=f"enrol-{emotion}-{part}", min_width=90)
+                for part, words in names.items()
+            }
+    return Card(audio, state, which, **buttons, removed=gr.State(()), mode=gr.State(""))

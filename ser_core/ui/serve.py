@@ -51,7 +51,7 @@ def serve(workspace: Workspace, model: str | None, device: str, port: str | None
         from ser_core.ui.services import Services
 
         services = Services(workspace, model, device)
-        services.check()
+        services.models.check()
         url = f"http://{HOST}:{listening.getsockname()[1]}"
         server = uvicorn.Server(
             uvicorn.Config(
@@ -65,7 +65,7 @@ def serve(workspace: Workspace, model: str | None, device: str, port: str | None
         # an open page's connection is cut off at the end; that is no news
         logging.getLogger("uvicorn.error").addFilter(lambda _record: not server.should_exit)
         print(f"Attune is at {url} (Ctrl+C ends it)", flush=True)
-        services.start_loading()
+        services.models.start_loading()
         if browser:
             threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
         with suppress(KeyboardInterrupt):

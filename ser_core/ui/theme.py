@@ -72,7 +72,7 @@ CSS = (
 .gradio-container .html-container { padding: 0 !important; }
 .audio-container .icon-button-wrapper:has(~ .component-wrapper .record-button) { display: none; }
 .component-wrapper { --neutral-400: var(--soft-ink); }
-#enrol-consent input { border-color: var(--soft-ink) !important; }
+#enrol-consent input { border-color: var(--soft-ink) !important; border-radius: 4px !important; }
 #enrol-erase-confirm { background: #b42318; color: #fff; }
 .masthead { padding: 1.2rem 0 .2rem; }
 .masthead h1 { font-size: 2rem; font-weight: 700; letter-spacing: -.02em; margin: 0; }
@@ -91,15 +91,12 @@ CSS = (
 .progress .dots i.done { background: var(--good-ink); }
 
 .cards { display: grid !important; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 1rem; }
-.card.tips { grid-column: span 2; }
 @media (max-width: 1020px) {
   .cards { grid-template-columns: repeat(2, minmax(0, 1fr)); }
-  .card.tips { grid-column: auto; }
 }
 @media (max-width: 700px) { .cards { grid-template-columns: minmax(0, 1fr); } }
 .cards > .card { min-width: 0 !important; padding: 1rem !important; gap: .6rem; border-radius: 14px;
   border: 1px solid var(--line); background: var(--block-background-fill); }
-.cards > .card.tips { border-style: dashed; background: none; }
 .card h3 { display: flex; align-items: center; gap: .5rem; font-size: 1.05rem; font-weight: 650; margin: 0 0 .4rem; }
 .card h3 i { width: .8rem; height: .8rem; border-radius: 50%; }
 .card .words { min-height: 7.5rem; }
@@ -136,11 +133,46 @@ CSS = (
 .figure { background: #fff !important; border: 1px solid var(--line) !important; border-radius: 12px !important;
   padding: .6rem !important; }
 
+.numbers .scroll { overflow-x: auto; }
 details.numbers summary { cursor: pointer; color: var(--soft-ink); }
-details.numbers table { border-collapse: collapse; margin-top: .5rem; width: 100%; max-width: 34rem; }
-details.numbers th, details.numbers td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid
+.numbers table { border-collapse: collapse; margin-top: .5rem; width: 100%; max-width: 44rem; border: 0; }
+.numbers th, .numbers td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid
   var(--line); font-variant-numeric: tabular-nums; }
-details.numbers th:first-child { text-align: left; }
+.numbers th:first-child { text-align: left; }
+.numbers .bar { display: inline-block; width: 4.5rem; height: .55rem; border-radius: .3rem; background: var(--soft-paper);
+  vertical-align: baseline; }
+.numbers .bar i { display: block; height: 100%; border-radius: .3rem; background: var(--personalised); }
+details.tips { border: 1px dashed var(--line); border-radius: 12px; padding: .6rem 1rem; line-height: 1.5; }
+details.tips summary { cursor: pointer; }
+details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem 0; line-height: 1.55; }
+.quiet { color: var(--soft-ink); font-size: .92rem; margin: .1rem 0; line-height: 1.5; }
+.actions { align-items: center; }
+
+#microphone-help, #gone { border-radius: .8rem; padding: .7rem 1rem; margin: .5rem 0; line-height: 1.5;
+  color: var(--poor-ink); background: var(--poor-paper); }
+#gone { position: fixed; left: 50%; transform: translateX(-50%); bottom: 1rem; z-index: 1000; max-width: 92vw;
+  box-shadow: 0 2px 14px #0003; }
+#microphone-help[hidden], #gone[hidden] { display: none; }
+
+.guided { border: 2px solid var(--baseline); border-radius: 14px; padding: 1rem 1.2rem !important; }
+.guided h3 { display: flex; align-items: center; gap: .6rem; font-size: 1.5rem; font-weight: 700; margin: .2rem 0; }
+.guided h3 i { width: 1rem; height: 1rem; border-radius: 50%; }
+.guided blockquote { border: 0; padding: 0; margin: .2rem 0 !important; font-size: 1.35rem; line-height: 1.4; color: inherit; }
+.guided .hint { color: var(--soft-ink); margin: 0 0 .4rem !important; }
+#guided-step { min-height: 12rem; }
+#guided-count { min-height: 2.6rem; font-size: 1.8rem; font-weight: 700; margin: 0; line-height: 2.6rem; }
+
+.live-answers { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1rem; }
+@media (max-width: 640px) { .live-answers { grid-template-columns: minmax(0, 1fr); gap: .6rem; } }
+.level { display: flex; align-items: center; gap: .7rem; margin: .7rem 0; color: var(--soft-ink); font-size: .92rem; }
+.level meter { width: 14rem; max-width: 60vw; height: 1rem; }
+.timeline { display: block; width: 100%; height: auto; }
+.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.about-model { border: 1px solid var(--line); border-radius: 14px; padding: 1rem !important; }
+.about-model h3 { font-size: 1.15rem; font-weight: 650; }
+.card-text { overflow-x: auto; }
+.card-text h1 { font-size: 1.3rem; } .card-text h2 { font-size: 1.1rem; } .card-text h3 { font-size: 1rem; }
+
 @media (max-width: 640px) { .answer .word { font-size: 1.7rem; } .masthead h1 { font-size: 1.7rem; } }
 """
 )

@@ -1,7 +1,9 @@
 """The command line as people and machines use it: answers, stable JSON, and one clear line for bad input."""
 
+import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,8 @@ import soundfile
 from ser_core.__main__ import main
 from ser_core.commands import COMMANDS
 from ser_core.data.corpora.synthetic import buzz
+from ser_core.inference.consent import QUESTION, Consent, nobodys_voice
+from ser_core.inference.profiles import ProfileStore
 from ser_core.labels import APP_EMOTIONS
 
 RATE = 16_000
@@ -390,9 +394,15 @@ def test_started_as_a_module_machines_get_json_alone_on_standard_output(clips, t
     assert done.returncode == 0 and isinstance(json.loads(done.stdout), list), done.stderr
 
 
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def test_the_terminal_asks_before_it_keeps_a_voice_and_before_it_erases_one(attune, clips, monkeypatch):
-    answers = iter(["n", "y", "n", "y"])
-    monkeypatch.setattr("builtins.input", lambda: next(answers))
+    monkeypatch.setattr(sys, "stdin", Terminal("n\ny\nn\ny\n"))
     code, _, err = attune("enrol", "Ann", *_clip_arguments(clips))
     assert code == 2 and "prohibited in the EU" in err and "nothing was stored" in err
     assert json.loads(attune("profiles", "list", "--json")[1]) == []
@@ -405,4 +415,54 @@ def test_the_terminal_asks_before_it_keeps_a_voice_and_before_it_erases_one(attu
     assert code == 2 and "Erase Ann and 7 recordings for ever?" in err
     assert attune("profiles", "rename", "Ann", "Anna")[0] == 0
     assert attune("profiles", "delete", "anna")[0] == 0
+    assert json.loads(attune("profiles", "list", "--json")[1]) == []
+
+
+def test_whoever_cannot_be_asked_is_refused_in_one_line_and_nothing_changes(attune, clips, tmp_path, monkeypatch):
+    attune("enrol", "Ann", "--agree", "--clip", f"anger={clips['anger']}")
+    attune("profiles", "export", "Ann", tmp_path / "ann.zip")
+    before = attune("profiles", "list", "--json")[1]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n" * 5))  # a pipe: nobody reads the question
+    for arguments, flag in (
+        (["enrol", "Bo", "--clip", f"anger={clips['anger']}"], "--agree"),
+        (["profiles", "import", tmp_path / "ann.zip", "--name", "Bo"], "--agree"),
+        (["profiles", "delete", "Ann"], "--yes"),
+    ):
+        code, out, err = attune(*arguments)
+        assert code == 2 and out == "" and flag in err
+        assert len([line for line in err.splitlines() if not line.startswith("  ")]) == 1
+    assert attune("profiles", "list", "--json")[1] == before
+    assert attune("profiles", "import", tmp_path / "ann.zip", "--name", "Bo", "--agree")[0] == 0
+
+
+def test_who_agreed_to_another_wording_is_asked_again_and_the_answer_is_in_the_json(
+    attune, clips, workspace, monkeypatch
+):
+    store = ProfileStore(Path(workspace) / "profiles.sqlite3")
+    store.create("Ann", Consent("1999", "1999-12-31T00:00:00+00:00"))
+    clip = ["--clip", f"anger={clips['anger']}"]
+    assert "agreed 1999-12-31T00:00:00+00:00 to wording 1999" in attune("profiles", "show", "Ann")[1]
+    monkeypatch.setattr(sys, "stdin", Terminal("no\nyes\n"))
+    code, _, err = attune("enrol", "Ann", *clip)
+    assert code == 2 and QUESTION in err and store.get("Ann").utterances == ()
+    code, out, _ = attune("enrol", "Ann", *clip, "--json")
+    assert code == 0 and json.loads(out)["consent"] == vars(store.get("Ann").consent)
+    assert store.get("Ann").consent.is_current and store.get("Ann").emotions == ("anger",)
+
+
+def test_a_synthetic_voice_is_called_one(attune, workspace):
+    ProfileStore(Path(workspace) / "profiles.sqlite3").create("Example", nobodys_voice())
+    assert "nobody's voice" in attune("profiles", "show", "Example")[1]
+
+
+def test_in_a_real_terminal_a_profile_is_erased_only_after_yes(attune, clips, workspace):
+    attune("enrol", "Ann", "--agree", "--clip", f"anger={clips['anger']}")
+    command = [sys.executable, "-m", "ser_core", "profiles", "delete", "ann", "--workspace", workspace]
+    for answer, code, words in (("\n", 2, "nothing was erased"), ("y\n", 0, "Erase Ann and 1 recording for ever?")):
+        person, terminal = pty.openpty()
+        os.write(person, answer.encode())
+        done = subprocess.run(command, stdin=terminal, capture_output=True, text=True, check=False)
+        os.close(person)
+        os.close(terminal)
+        assert done.returncode == code and words in done.stderr
     assert json.loads(attune("profiles", "list", "--json")[1]) == []

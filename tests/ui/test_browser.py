@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from playwright.sync_api import Locator, Page, expect
 
+from ser_core.inference.consent import consent_now
 from ser_core.inference.profiles import ProfileStore
 from ser_core.labels import APP_EMOTIONS
 
@@ -112,7 +113,7 @@ def test_from_the_first_visit_to_the_erased_profile(page: Page, app, utterance, 
 
 
 def test_profiles_made_elsewhere_are_offered_before_any_consent(page: Page, app):
-    ProfileStore(app.workspace / "profiles.sqlite3").create("Made in the terminal")
+    ProfileStore(app.workspace / "profiles.sqlite3").create("Made in the terminal", consent_now())
     page.reload()
     page.wait_for_timeout(1_000)
     page.locator("#enrol-profile input").click()

@@ -1,0 +1,85 @@
+"""Gentle hints about an enrolled recording: does it sound like its label, and like the person of the others?
+
+A hint never blocks. Thresholds are such that at most 3 in 100 right recordings of the dev speakers get a hint with any
+model that ships, found by benchmarks/plausibility.py on RAVDESS, EmoDB, nEMO and a Korean corpus (results beside it).
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from ser_core.inference.recogniser import Enrolment, Recogniser
+from ser_core.methods.speaker_reference import SpeakerReference
+
+HARDLY_ITS_LABEL = 0.05
+SURELY_ANOTHER = 0.9
+ANOTHER_VOICE = -0.14
+_MIN_OTHERS = 3
+
+
+def hints(recogniser: Recogniser, enrolment: Enrolment) -> dict[str, tuple[str, ...]]:
+    """Words about those recordings that are odd, by their names.
+
+    Args:
+        recogniser: the model.
+        enrolment: a profile's.
+    """
+    found: dict[str, list[str]] = {}
+    voices = voice_scores(recogniser, enrolment)
+    for k, name in enumerate(enrolment.utterances):
+        label = enrolment.emotions[k]
+        said = label_answer(recogniser, enrolment, name)
+        top = max(said, key=said.get)
+        if top != label and said.get(label, 1.0) < HARDLY_ITS_LABEL and said[top] > SURELY_ANOTHER:
+            words = f"To the model this sounds more like {top} than {label}. If it sounds like {label} to you, keep it."
+            found.setdefault(name, []).append(words)
+        if voices is not None and voices[k] < ANOTHER_VOICE:
+            words = "This sounds like another voice than the other recordings. If it is the same person, keep it."
+            found.setdefault(name, []).append(words)
+    return {name: tuple(words) for name, words in found.items()}
+
+
+def label_answer(recogniser: Recogniser, enrolment: Enrolment, name: str) -> dict[str, float]:
+    """What the model says of one recording with all the others enrolled, or with none where it is alone."""
+    place = enrolment.utterances.index(name)
+    said = recogniser.answer(enrolment.features[place : place + 1], enrolment.without(name))
+    return (said.personalised or said.baseline).probabilities
+
+
+def voice_scores(recogniser: Recogniser, enrolment: Enrolment) -> np.ndarray | None:
+    """How much more likely each recording is if the others' speaker said it than if anybody did.
+
+    Two-covariance scoring (Brümmer and de Villiers 2010, "The speaker partitioning problem") with the variances that
+    `SpeakerReference` learned, each dimension by itself, once the emotion's mean is taken away.
+
+    Returns:
+        (K,) mean log-likelihood ratio of a dimension; None where there are too few others, or the model cannot tell.
+    """
+    method = _reference(recogniser)
+    known = [k for k, emotion in enumerate(enrolment.emotions) if emotion in recogniser.info.emotions]
+    if method is None or len(known) < len(enrolment.emotions) or len(known) <= _MIN_OTHERS:
+        return None
+    emotion = torch.tensor([recogniser.info.emotions.index(word) for word in enrolment.emotions])
+    with torch.inference_mode():
+        heard = method.front.standardised(torch.from_numpy(enrolment.features).to(recogniser.device))
+        rest = (heard - method.emotion_mean_[emotion.to(heard.device)]).flatten(1).double().cpu().numpy()
+    ratio = method.within_over_between_.flatten().double().cpu().numpy()
+    return np.array([_score(rest[k], np.delete(rest, k, axis=0), ratio) for k in range(len(rest))])
+
+
+def _score(one: np.ndarray, others: np.ndarray, ratio: np.ndarray) -> float:
+    """Of (W,) given (n, W), where a dimension's variance is one: 1 / (1 + ratio) between speakers, the rest within."""
+    between, within = 1.0 / (1.0 + ratio), ratio / (1.0 + ratio)
+    mean = others.sum(axis=0) / (len(others) + ratio)
+    left = within / (len(others) + ratio)  # what n recordings leave unknown of the speaker
+    return float(np.mean(_log_normal(one, mean, within + left) - _log_normal(one, 0.0, within + between)))
+
+
+def _log_normal(x: np.ndarray, mean: np.ndarray | float, variance: np.ndarray) -> np.ndarray:
+    return -0.5 * (np.log(2 * math.pi * variance) + (x - mean) ** 2 / variance)
+
+
+def _reference(recogniser: Recogniser) -> SpeakerReference | None:
+    methods = (recogniser.method(name) for name in recogniser.info.personalisers)
+    return next((method for method in methods if isinstance(method, SpeakerReference)), None)

@@ -1,0 +1,218 @@
+"""What the tab Compare asks for, without a page: answers about a recording, why they differ, and a visit's history."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ser_core.data.audio import Recording, read_recording
+from ser_core.inference.judgements import Judgement
+from ser_core.inference.profiles import EnrolledUtterance, UnknownProfile
+from ser_core.ui.services import Services
+
+if TYPE_CHECKING:  # these take seconds to import: the page is served first
+    from ser_core.inference.explanation import AnswerAtLevel
+    from ser_core.inference.recogniser import Answer, Enrolment, Prediction, Recogniser
+
+GAINS_DB = tuple(range(-30, 31, 5))
+"""How much louder or quieter a recording is tried."""
+
+_MAX_HISTORY = 50
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the person chose: whose enrolment, which model (None for the default), which of its personalisers."""
+
+    profile: str = ""
+    model: str | None = None
+    personaliser: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two answers about one recording, with what a person needs to understand them.
+
+    Attributes:
+        asked: what was chosen.
+        profile: whose enrolment was used; None for nobody, or for somebody with no recording yet.
+        clips: the profile's recordings, in order.
+        is_enrolled: whether this very recording is one of them: then the answer proves nothing.
+        without: the personalised answer had one of them not been enrolled, by its id.
+        others: answers of the model's other personalisers.
+        recording: what was answered about.
+        at: when, ISO 8601, UTC.
+    """
+
+    asked: Asked
+    prediction: "Prediction"
+    profile: str | None
+    clips: tuple[EnrolledUtterance, ...]
+    is_enrolled: bool
+    without: "dict[str, Answer]"
+    others: "tuple[Prediction, ...]"
+    recording: Recording
+    at: str
+
+    def to_json(self) -> dict:
+        """The form that machines read; as `predict --json`, with why."""
+        document = self.prediction.to_json("recording", self.profile, self.recording.warnings)
+        emotion_of = {clip.utterance_id: clip.emotion for clip in self.clips}
+        without = [
+            {"utterance": name, "emotion": emotion_of.get(name), "answer": answer.emotion, **answer.probabilities}
+            for name, answer in self.without.items()
+        ]
+        return document | {"at": self.at, "without_each": without}
+
+
+@dataclass
+class Visit:
+    """What was answered since the page came, and what the person says was meant; in memory only.
+
+    Attributes:
+        answers: in order; the oldest are forgotten beyond fifty.
+        meant: by the place of an answer.
+        shown: place of the answer that is shown; None for none.
+    """
+
+    answers: list[Comparison] = field(default_factory=list)
+    meant: dict[int, str] = field(default_factory=dict)
+    shown: int | None = None
+
+    @property
+    def now(self) -> Comparison | None:
+        """The answer that is shown."""
+        return None if self.shown is None else self.answers[self.shown]
+
+    def add(self, comparison: Comparison) -> None:
+        """One more, which is shown from now on."""
+        self.answers.append(comparison)
+        if len(self.answers) > _MAX_HISTORY:
+            del self.answers[0]
+            self.meant = {place - 1: emotion for place, emotion in self.meant.items() if place > 0}
+        self.shown = len(self.answers) - 1
+
+    def replace(self, comparison: Comparison) -> None:
+        """The one that is shown was answered anew."""
+        self.answers[self.shown] = comparison
+
+    def judgements(self, profile: str | None = None) -> list[Judgement]:
+        """Answers of which the person said what was meant; of one profile only, if named."""
+        chosen = [(self.answers[place], emotion) for place, emotion in sorted(self.meant.items())]
+        return [_judged(one, emotion) for one, emotion in chosen if profile is None or one.asked.profile == profile]
+
+
+def compare(services: Services, recording: Recording, asked: Asked, decode_ms: float = 0.0) -> Comparison:
+    """Answer twice about a recording, and say why the answers differ.
+
+    Raises:
+        UnknownProfile, UnknownModel: no such profile, model or personaliser.
+        EncoderUnavailable, BadCheckpoint: the model cannot be used.
+    """
+    recogniser = services.models.recogniser(asked.model)
+    enrolment, clips = _enrolment(services, asked.profile, recogniser)
+    prediction = recogniser.recognise(recording, enrolment, asked.personaliser or None, decode_ms)
+    from ser_core.inference.explanation import by_every_personaliser, without_each
+
+    personalised, without, others = prediction.personalised is not None, {}, ()
+    if enrolment:
+        features = recogniser.embed([recording.waveform])
+        others = tuple(by_every_personaliser(recogniser, features, enrolment))
+        without = without_each(recogniser, features, enrolment, prediction.personaliser) if personalised else {}
+    return Comparison(
+        asked=asked,
+        prediction=prediction,
+        profile=asked.profile if personalised else None,
+        clips=clips,
+        is_enrolled=_is_enrolled(services, asked.profile, clips, recording),
+        without=without,
+        others=others,
+        recording=recording,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def read(upload: str) -> tuple[Recording, float]:
+    """An uploaded recording, and the milliseconds it took to read it.
+
+    Raises:
+        AudioRejected: it cannot be used.
+    """
+    start = time.perf_counter()
+    return read_recording(upload), 1000 * (time.perf_counter() - start)
+
+
+def by_every_model(services: Services, comparison: Comparison) -> "Iterator[tuple[str, list[Prediction]]]":
+    """The same recording, by every personaliser of every model that can be used here, model by model."""
+    from ser_core.inference.explanation import by_every_personaliser
+
+    for info in services.models.offered():
+        recogniser = services.models.recogniser(info.name)
+        enrolment, _ = _enrolment(services, comparison.asked.profile, recogniser)
+        features = recogniser.embed([comparison.recording.waveform])
+        yield info.name, by_every_personaliser(recogniser, features, enrolment)
+
+
+def at_levels(services: Services, comparison: Comparison) -> "list[AnswerAtLevel]":
+    """The same words, louder and quieter (`GAINS_DB`)."""
+    from ser_core.inference.explanation import at_levels as answered
+
+    recogniser = services.models.recogniser(comparison.asked.model)
+    enrolment, _ = _enrolment(services, comparison.asked.profile, recogniser)
+    personaliser = comparison.prediction.personaliser or comparison.asked.personaliser or None
+    return answered(recogniser, comparison.recording.waveform, GAINS_DB, enrolment, personaliser)
+
+
+def document(comparisons: Sequence[Comparison], visit: Visit) -> str:
+    """One answer, or a visit's, as JSON, with what was meant."""
+    rows = [
+        {"meant": visit.meant.get(place), **one.to_json()}
+        for place, one in enumerate(visit.answers)
+        if any(one is wanted for wanted in comparisons)
+    ]
+    return json.dumps(rows[0] if len(rows) == 1 else rows, indent=2, ensure_ascii=False)
+
+
+def live_take(services: Services, asked: Asked):
+    """A take to be fed; see `inference.live`."""
+    from ser_core.inference.live import LiveTake
+
+    recogniser = services.models.recogniser(asked.model)
+    enrolment, _ = _enrolment(services, asked.profile, recogniser)
+    return LiveTake(recogniser, enrolment, asked.personaliser or None)
+
+
+def _is_enrolled(services: Services, name: str, clips: Sequence[EnrolledUtterance], recording: Recording) -> bool:
+    """Whether this very recording is one of the enrolled ones, but for rounding to 16 bits."""
+    alike = [clip for clip in clips if abs(clip.duration_s - recording.duration_s) < 1e-4]
+    stored = [services.store.audio(name, clip.utterance_id) for clip in alike]
+    return any(np.abs(one - recording.waveform).max() < 2**-14 for one in stored if len(one) == len(recording.waveform))
+
+
+def _enrolment(
+    services: Services, name: str, recogniser: "Recogniser"
+) -> "tuple[Enrolment | None, tuple[EnrolledUtterance, ...]]":
+    """Nobody's where the profile was erased meanwhile."""
+    from ser_core.inference.enrolment import enrolment_of
+
+    try:
+        profile = services.profile(name)
+        return (enrolment_of(services.store, name, recogniser), profile.utterances) if profile else (None, ())
+    except UnknownProfile:
+        return None, ()
+
+
+def _judged(comparison: Comparison, meant: str) -> Judgement:
+    said = comparison.prediction
+    return Judgement(
+        at=comparison.at,
+        model=said.model,
+        personaliser=said.personaliser,
+        meant=meant,
+        baseline=said.baseline.emotion,
+        personalised=said.personalised.emotion if said.personalised else None,
+    )

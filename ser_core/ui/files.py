@@ -1,0 +1,47 @@
+"""Files that the page hands out or was given: in a private folder that is emptied at the start and at the end."""
+
+import secrets
+import shutil
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from ser_core.data.audio import SAMPLE_RATE
+
+
+class PrivateFiles:
+    """The private folder: recordings to play, documents to save, what was uploaded."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def document(self, name: str, content: str | bytes) -> str:
+        """Write something to be saved by the person; under its own name, where nobody can guess it."""
+        path = self._folder / "documents" / secrets.token_hex(8) / name
+        path.parent.mkdir(mode=0o700, parents=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(path)
+
+    def forget_documents(self) -> None:
+        """Delete all of them, for instance because somebody they speak of was erased."""
+        shutil.rmtree(self._folder / "documents", ignore_errors=True)
+
+    def playback(self, utterance_id: str) -> Path:
+        """Where an enrolled recording is put for the page to play."""
+        return self._folder / "playback" / f"{utterance_id}.wav"
+
+    def write_playback(self, utterance_id: str, waveform: np.ndarray) -> None:
+        """Put it there: (N,) float32, 16 kHz."""
+        path = self.playback(utterance_id)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        soundfile.write(path, waveform, SAMPLE_RATE, subtype="PCM_16")
+
+    def forget_playback(self, utterance_id: str) -> None:
+        """Delete it."""
+        self.playback(utterance_id).unlink(missing_ok=True)
+
+    def forget_upload(self, upload: str) -> None:
+        """Delete what was uploaded; never a file of the person's own."""
+        if self._folder in Path(upload).parents:
+            Path(upload).unlink(missing_ok=True)

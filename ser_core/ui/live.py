@@ -1,0 +1,225 @@
+"""Live, within the tab Compare: listen, see both answers follow the voice, keep the take."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from ser_core.figures.timeline import Heard, in_words, shares, timeline
+from ser_core.ui.answers import Asked, live_take
+from ser_core.ui.errors import for_people
+from ser_core.ui.listening import NotListening
+from ser_core.ui.services import Services
+from ser_core.ui.shown import answer_in_words, table
+from ser_core.ui.theme import EMOTIONS, emotion_name, safe
+
+if TYPE_CHECKING:
+    from ser_core.inference.live import LiveTake, Moment
+
+_SHOWN_S = 60.0
+_ASK_AGAIN_S = 0.5
+_QUIET = "Nothing heard yet."
+_SILENCE = "Silence."
+
+PANEL = """
+<div class="live" id="live-panel">
+  <div class="live-answers" id="live-answers">{answers}</div>
+  <label class="level">Level <meter id="live-level" min="-60" max="0" low="-45" high="-6" optimum="-20" value="-60"></meter></label>
+  <div class="figure" id="live-timeline">{timeline}</div>
+  <p class="unseen" id="live-said" aria-live="polite"></p>
+</div>
+"""
+
+
+# what is shown
+
+
+def stretches(moments: "Sequence[Moment]", hop_s: float) -> list[Heard]:
+    """Moments as stretches of time: each stands for the time since the one before could have been."""
+    heard = []
+    for moment in moments:
+        said = moment.prediction
+        answers = {"baseline": said.baseline.emotion} if said else {}
+        if said and said.personalised:
+            answers["personalised"] = said.personalised.emotion
+        heard.append(Heard(moment.end_s - hop_s, moment.end_s, answers))
+    return heard
+
+
+def answers_now(moment: "Moment | None", whose: str) -> str:
+    """Both answers of a moment, in big letters."""
+    for_whom = f"For {safe(whose)} (personalised)" if whose else "For you (personalised)"
+    said = moment.prediction if moment else None
+    instead = _QUIET if moment is None else _SILENCE
+    first = answer_in_words("baseline", "For everybody (baseline)", said and said.baseline.probabilities, instead)
+    nobody = "Nobody is chosen, or nothing is enrolled: there is one answer only."
+    probabilities = said.personalised.probabilities if said and said.personalised else None
+    second = answer_in_words("personalised", for_whom, probabilities, nobody if said else instead)
+    return first + second
+
+
+def picture(moments: "Sequence[Moment]", hop_s: float, to_s: float) -> str:
+    """The last minute."""
+    to_s = max(to_s, _SHOWN_S)
+    return timeline(stretches(moments, hop_s), EMOTIONS, to_s - _SHOWN_S, to_s, "live")
+
+
+def shown_now(take: "LiveTake", whose: str) -> dict:
+    """What the page puts where, after each new moment."""
+    from ser_core.inference.live import HOP_S
+
+    newest = take.moments[-1]
+    latest = take.moments[-round(_SHOWN_S / HOP_S) - 1 :]
+    return {
+        "answers": answers_now(newest, whose),
+        "timeline": picture(latest, HOP_S, newest.end_s),
+        "said": in_words(stretches([newest], HOP_S)),
+        "end_s": newest.end_s,
+        "milliseconds": newest.milliseconds,
+    }
+
+
+def empty_panel() -> str:
+    """Before anything is heard."""
+    return PANEL.format(answers=answers_now(None, ""), timeline=timeline([], EMOTIONS, 0.0, _SHOWN_S, "live"))
+
+
+def summary(heard: Sequence[Heard]) -> str:
+    """Seconds of each emotion in both answers, as a table."""
+    first, second = (shares(heard, answer) for answer in ("baseline", "personalised"))
+    heads = ["Emotion", "Baseline", *(["Personalised"] if second else [])]
+    columns = [first, *([second] if second else [])]
+    rows = [
+        [emotion_name(emotion), *(f"{column.get(emotion, 0.0):.1f}&nbsp;s" for column in columns)]
+        for emotion in EMOTIONS
+        if any(emotion in column for column in columns)
+    ]
+    if not rows:
+        return '<p class="quiet">No speech was found in this take.</p>'
+    return f'<div class="numbers">{table(heads, rows)}</div>'
+
+
+def told(words: str, kind: str = "") -> str:
+    """The line under the buttons."""
+    return f'<div class="status" role="status"><p class="{kind}">{words}</p></div>'
+
+
+# what happens
+
+
+def begin(services: Services, name: str, model: str | None, personaliser: str | None, ticket: str):
+    """Wait for the model and for room, then open a take: (token, ticket, status) as they come."""
+    ticket = ticket or secrets.token_hex(8)
+    if services.models.state(model or None) == "loading":
+        yield "", ticket, told("The model is being loaded. This takes a few seconds …")
+    asked = Asked(name, model or None, personaliser or None)
+    take = live_take(services, asked)
+    while place := services.listeners.place_in_row(ticket):
+        yield (
+            "",
+            ticket,
+            told(f"Others are listening just now. You are number {place} in the row; it goes on by itself."),
+        )
+        time.sleep(_ASK_AGAIN_S)
+    token = services.listeners.open(ticket, take, name, lambda grown: shown_now(grown, name))
+    yield token, ticket, told("Waiting for the microphone …")
+
+
+def began(services: Services, heard: str) -> tuple:
+    """The page listens, or why it cannot: the buttons follow."""
+    listens = bool(heard) and not heard.startswith("!")
+    words = "Listening. Speak; press Stop when you are done." if listens else "The microphone could not be used."
+    return gr.Button(visible=not listens), gr.Button(visible=listens), told(words, "" if listens else "problem")
+
+
+def finish(services: Services, token: str) -> list:
+    """The whole take, to play back and to save."""
+    from ser_core.inference.live import HOP_S, as_json, as_table
+
+    buttons = [gr.Button(visible=True), gr.Button(visible=False), ""]
+    try:
+        take = services.listeners.close(token)
+    except NotListening as error:
+        return [*buttons, told(str(error)), gr.Column(visible=False), *[gr.skip()] * 6]
+    if not take.moments:
+        return [*buttons, told("Too little was heard to keep."), gr.Column(visible=False), *[gr.skip()] * 6]
+    heard = stretches(take.moments, HOP_S)
+    drawn = timeline(heard, EMOTIONS, 0.0, max(take.duration_s, 5.0), "take")
+    keep = services.files.document
+    return [
+        *buttons,
+        told(f"{take.duration_s:.1f} s heard, {len(take.moments)} answers."),
+        gr.Column(visible=True),
+        keep("attune-take.wav", take.wav()),
+        f'<div class="figure">{drawn}</div>',
+        summary(heard),
+        gr.DownloadButton(value=keep("attune-take.csv", as_table(take.moments).to_csv(index=False))),
+        gr.DownloadButton(value=keep("attune-take.json", as_json(take.moments))),
+        gr.DownloadButton(value=keep("attune-take.svg", drawn)),
+    ]
+
+
+# where it stands
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The components that say what is asked for, above both ways to ask."""
+
+    chosen: gr.State
+    model: gr.Dropdown
+    personaliser: gr.Dropdown
+
+
+def build(services: Services, choices: Choices) -> None:
+    """Lay it out.
+
+    Args:
+        services: what it calls.
+        choices: whose enrolment, which model, how it is used.
+    """
+    # tokens are handed to the page's own script, so they cannot be gr.State
+    token, ticket = gr.Textbox(visible="hidden", elem_id="live-token"), gr.State("")
+    gr.HTML('<div class="step"><h2>Just talk</h2><p>Both answers follow your voice, over the last three seconds. '
+            "Up to ten minutes; nothing is stored unless you save it.</p></div>")  # fmt: skip
+    with gr.Row(elem_classes="actions"):
+        start = gr.Button("Listen", variant="primary", elem_id="live-start", scale=0, min_width=140)
+        stop = gr.Button("Stop", variant="stop", elem_id="live-stop", visible=False, scale=0, min_width=140)
+    status = gr.HTML(told(""), elem_id="live-status")
+    gr.HTML(empty_panel(), elem_id="live")
+    with gr.Column(visible=False, elem_id="live-take") as whole:
+        gr.HTML('<div class="step"><h2>Your take</h2></div>')
+        sound = gr.Audio(
+            type="filepath", format=None, interactive=False, buttons=["download"], label="The take", show_label=False,
+            elem_id="live-sound",
+        )  # fmt: skip
+        drawn = gr.HTML(elem_id="live-drawn")
+        table = gr.HTML(elem_id="live-summary")
+        with gr.Row(elem_classes="actions"):
+            csv, as_json, svg = (
+                gr.DownloadButton(f"Save the {words}", size="sm", elem_id=f"live-{kind}", scale=0, min_width=150)
+                for words, kind in (
+                    ("time series (CSV)", "csv"),
+                    ("time series (JSON)", "json"),
+                    ("picture (SVG)", "svg"),
+                )
+            )
+
+    private = {"api_visibility": "private", "show_progress": "hidden"}
+    asked = [choices.chosen, choices.model, choices.personaliser]
+    opened = start.click(
+        for_people(begin, services), [*asked, ticket], [token, ticket, status],
+        trigger_mode="once", concurrency_limit=None, **private,
+    )  # fmt: skip
+    opened.success(
+        for_people(began, services), token, [start, stop, status], js="(token) => window.attune.live.listen(token)",
+        **private,
+    )  # fmt: skip
+    stop.click(
+        for_people(finish, services), token,
+        [start, stop, token, status, whole, sound, drawn, table, csv, as_json, svg],
+        js="(token) => window.attune.live.stop(token)", trigger_mode="once", **private,
+    )  # fmt: skip

@@ -1,0 +1,34 @@
+// What all tabs share: keys, and a word when the app no longer answers.
+window.attune = window.attune || {};
+(() => {
+  const ASK_EVERY_MS = 4000, MISSES = 2;
+  let missed = 0;
+
+  async function ask() {
+    let answers = false;
+    try { answers = (await fetch("healthz", { cache: "no-store" })).ok; } catch { answers = false; }
+    missed = answers ? 0 : missed + 1;
+    const banner = document.getElementById("gone") || document.body.appendChild(Object.assign(document.createElement("div"), { id: "gone" }));
+    if (banner.getAttribute("role") !== "alert") banner.setAttribute("role", "alert");
+    const words = missed >= MISSES ? "Attune does not answer any more. Start it again, then reload this page; what was saved is safe." : "";
+    if (banner.textContent !== words) banner.textContent = words;
+    banner.hidden = !words;
+  }
+  setInterval(() => { if (!document.hidden) ask(); }, ASK_EVERY_MS);
+
+  const visible = (element) => element && element.offsetParent !== null;
+
+  // Alt+R records and stops; the tab Enrol looks after itself
+  document.addEventListener("keydown", (event) => {
+    if (!event.altKey || event.ctrlKey || event.metaKey || event.code !== "KeyR") return;
+    const recorder = document.getElementById("compare-audio");
+    const buttons = [
+      ...["live-stop", "live-start"].map((id) => document.getElementById(id)),
+      recorder?.querySelector(".stop-button"), recorder?.querySelector(".record-button"),
+    ];
+    const button = buttons.find(visible);
+    if (!button) return;
+    event.preventDefault();
+    button.click();
+  });
+})();

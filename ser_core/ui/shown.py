@@ -1,0 +1,272 @@
+"""What answers look like: the pieces of HTML that the tab Compare and live mode put on the page."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ser_core.figures.recognition import percent
+from ser_core.inference.judgements import Judgement, tally
+from ser_core.inference.profiles import EnrolledUtterance, Profile
+from ser_core.ui.answers import GAINS_DB, Comparison, Visit
+from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
+
+if TYPE_CHECKING:
+    from ser_core.inference.explanation import AnswerAtLevel
+    from ser_core.inference.recogniser import Answer, Prediction
+
+LOW = 0.4
+"""Below this the most probable emotion is called unsure."""
+
+_MOVED = ((0.1, "hardly"), (0.3, "a little"), (0.6, "clearly"), (float("inf"), "strongly"))
+"""How far the enrolment moved the utterance's embedding, relative to its length, in words."""
+
+
+def answer_in_words(kind: str, who: str, probabilities: dict[str, float] | None, instead: str = "") -> str:
+    """One of the two answers in big letters."""
+    if probabilities is None:
+        body = f'<p class="quiet">{instead}</p>'
+    else:
+        emotion = max(probabilities, key=probabilities.get)
+        body = f'<p class="word">{emotion_name(emotion)}</p><p class="sure">{_sure(probabilities[emotion])}</p>'
+    return f'<div class="answer {kind}"><p class="who">{who}</p>{body}</div>'
+
+
+def both_answers(comparison: Comparison | None, profile: Profile | None, instead: str) -> tuple[str, str]:
+    """Baseline and personalised; where one is missing, what to do."""
+    said = comparison.prediction if comparison else None
+    for_whom = f"For {safe(profile.name)} (personalised)" if profile else "For you (personalised)"
+    enrolled = profile is not None and bool(profile.utterances)
+    return (
+        answer_in_words("baseline", "For everybody (baseline)", said and said.baseline.probabilities, instead),
+        answer_in_words(
+            "personalised",
+            for_whom,
+            said.personalised.probabilities if said and said.personalised else None,
+            _why_no_second(profile, comparison) if comparison or not enrolled else instead,
+        ),
+    )
+
+
+def _why_no_second(profile: Profile | None, comparison: Comparison | None) -> str:
+    if profile is None:
+        return "Nobody is chosen, so there is one answer only. Choose a profile, or enrol your voice."
+    if profile.utterances and comparison is not None:
+        how = personaliser_name(comparison.asked.personaliser or "")
+        return f"“{how}” uses no recording that “{safe(profile.name)}” has, so there is one answer only."
+    return f"“{safe(profile.name)}” has no recording yet, so there is one answer only. Go to Enrol and record some."
+
+
+def enrolled_so_far(profile: Profile | None) -> str:
+    """Whether the profile is complete."""
+    if profile is None or not profile.utterances:
+        return ""
+    missing = [emotion_name(emotion).lower() for emotion in EMOTIONS if emotion not in profile.emotions]
+    if not missing:
+        return ""
+    n = len(EMOTIONS) - len(missing)
+    return (
+        f"<p>{n} of {len(EMOTIONS)} emotions enrolled; without {', '.join(missing)} the answers are less personal.</p>"
+    )
+
+
+def change_in_words(comparison: Comparison | None) -> str:
+    """How far the enrolment moved the answer, and what was heard."""
+    if comparison is None or comparison.prediction.personalised is None:
+        return ""
+    said = comparison.prediction
+    before, after = said.baseline.probabilities, said.personalised.probabilities
+    emotion = max(before, key=lambda name: abs(after[name] - before[name]))
+    same = said.baseline.emotion == said.personalised.emotion
+    first = "Both answers name the same emotion." if same else "The recordings of this voice changed the answer."
+    moved = ""
+    if said.shift is not None:
+        words = next(words for limit, words in _MOVED if said.shift < limit)
+        moved = (
+            f" Your recordings {words} changed what the model hears in this utterance: the place where it puts it "
+            f"moved by {percent(said.shift)} of its distance from the middle."
+        )
+    return (
+        f"<p>{first} The largest change: {emotion_name(emotion).lower()}, from {percent(before[emotion])} "
+        f"to {percent(after[emotion])}.{moved}</p>"
+    )
+
+
+def numbers(comparison: Comparison | None) -> str:
+    """The bars as a table, for those who do not see them; the difference is marked."""
+    if comparison is None:
+        return ""
+    said = comparison.prediction
+    first, second = said.baseline.probabilities, said.personalised and said.personalised.probabilities
+    heads = ["Emotion", "Baseline", *(["Personalised", "Difference"] if second else [])]
+    rows = [
+        [
+            emotion_name(emotion),
+            percent(first[emotion]),
+            *([percent(second[emotion]), signed(second[emotion] - first[emotion])] if second else []),
+        ]
+        for emotion in EMOTIONS
+        if emotion in first
+    ]
+    return _folded("The numbers as a table", table(heads, rows))
+
+
+def clips_table(comparison: Comparison | None) -> str:
+    """What each enrolled recording did: how much it counted, and the answer without it."""
+    if comparison is None or not comparison.without:
+        return ""
+    said, weights = comparison.prediction, comparison.prediction.attention
+    now = said.personalised
+    heads = [
+        "Enrolled recording",
+        *(["Weight"] if weights else []),
+        "Answer without it",
+        f"{emotion_name(now.emotion)}",
+    ]
+    rows = []
+    for clip in comparison.clips:
+        if clip.utterance_id not in comparison.without:
+            continue
+        answer = comparison.without[clip.utterance_id]
+        weight = (weights or {}).get(clip.utterance_id)
+        rows.append(
+            [
+                clip_name(clip),
+                *([bar(weight) if weight is not None else "not used"] if weights else []),
+                _told(answer, differs=answer.emotion != now.emotion),
+                signed(answer.probabilities[now.emotion] - now.probabilities[now.emotion]),
+            ]
+        )
+    note = "" if weights else "<p>This personaliser weighs all recordings alike.</p>"
+    return f'<div class="numbers">{note}{table(heads, rows)}</div>'
+
+
+def others_table(by_model: Sequence[tuple[str, Sequence["Prediction"]]], asked_model: str, asked: str | None) -> str:
+    """Several personalisers, perhaps of several models, in one table; the one that is shown above is marked."""
+    rows = []
+    for model, predictions in by_model:
+        if predictions:
+            rows.append([safe(model), "Baseline (nobody enrolled)", _told(predictions[0].baseline)])
+        for said in predictions:
+            name = said.personaliser
+            chosen = " (shown)" if (model, name) == (asked_model, asked) else ""
+            words = _told(said.personalised) if said.personalised else "uses none of the recordings"
+            rows.append([safe(model), personaliser_name(name) + chosen, words])
+    return f'<div class="numbers">{table(["Model", "How the enrolment is used", "Answer"], rows)}</div>' if rows else ""
+
+
+def levels_in_words(levels: "Sequence[AnswerAtLevel]") -> str:
+    """Whether loudness changes the answers."""
+    said = []
+    for kind in ("baseline", "personalised"):
+        heard = {one.gain_db: answer.emotion for one in levels if (answer := _of(one, kind))}
+        if 0 not in heard:
+            continue
+        changed = {gain: emotion for gain, emotion in heard.items() if emotion != heard[0]}
+        what = "; ".join(f"{gain:+d} dB: {emotion_name(emotion).lower()}" for gain, emotion in changed.items())
+        said.append(f"{kind.capitalize()}: {'changes at ' + what if changed else 'the same answer at every loudness'}.")
+    clipped = [one.gain_db for one in levels if one.clipped_share > 0.001]
+    note = f" From {min(clipped):+d} dB on the recording is too loud for its 16 bits and is cut off." if clipped else ""
+    lost = " Where it is quietest, nothing is left to hear." if any(one.prediction is None for one in levels) else ""
+    return f"<p>{' '.join(said)}{note}{lost} Attune brings every recording to one loudness before it listens.</p>"
+
+
+def level_in_words(levels: "Sequence[AnswerAtLevel] | None", gain_db: float) -> str:
+    """Both answers at one loudness."""
+    if not levels:
+        return ""
+    one = levels[GAINS_DB.index(round(gain_db))]
+    if one.prediction is None:
+        return f"<p>{gain_db:+.0f} dB: nothing is left to hear.</p>"
+    second = f", personalised {_told(one.prediction.personalised)}" if one.prediction.personalised else ""
+    cut = f" {percent(one.clipped_share)} of it is cut off." if one.clipped_share else ""
+    return f"<p>{gain_db:+.0f} dB: baseline {_told(one.prediction.baseline)}{second}.{cut}</p>"
+
+
+def tally_in_words(judgements: Sequence[Judgement], kept: Sequence[Judgement]) -> str:
+    """This visit's score, and what was kept from earlier ones."""
+    lines = []
+    for when, said in (("This visit", judgements), ("Kept with the profile", kept)):
+        score = tally(said)
+        if not score.n:
+            continue
+        second = f", personalised {score.personalised_right} of {score.n_personalised}" if score.n_personalised else ""
+        lines.append(f"<p><b>{when}:</b> baseline right {score.baseline_right} of {score.n}{second}.</p>")
+    return "".join(lines) or '<p class="quiet">Say what you meant, and the answers are counted here.</p>'
+
+
+def history_table(visit: Visit) -> str:
+    """What was answered since the page came, the newest first."""
+    if not visit.answers:
+        return '<p class="quiet">Nothing was answered yet.</p>'
+    rows = []
+    for place, one in reversed(list(enumerate(visit.answers))):
+        said, meant = one.prediction, visit.meant.get(place)
+        second = emotion_name(said.personalised.emotion) if said.personalised else "–"
+        rows.append(
+            [
+                f"{place + 1}{' (shown)' if place == visit.shown else ''}",
+                safe(one.asked.profile) or "Nobody",
+                f"{emotion_name(said.baseline.emotion)}{_tick(said.baseline.emotion, meant)}",
+                f"{second}{_tick(said.personalised.emotion, meant) if said.personalised else ''}",
+                emotion_name(meant) if meant else "–",
+            ]
+        )
+    return f'<div class="numbers">{table(["Answer", "Whose voice", "Baseline", "Personalised", "Meant"], rows)}</div>'
+
+
+def history_choices(visit: Visit) -> list[tuple[str, int]]:
+    """For the list to choose from."""
+    return [
+        (
+            f"{place + 1} · {emotion_name(one.prediction.baseline.emotion)}"
+            + (f" → {emotion_name(one.prediction.personalised.emotion)}" if one.prediction.personalised else ""),
+            place,
+        )
+        for place, one in reversed(list(enumerate(visit.answers)))
+    ]
+
+
+def clip_name(clip: EnrolledUtterance) -> str:
+    """What an enrolled recording is called."""
+    return f"{emotion_name(clip.emotion)}, {clip.duration_s:.1f} s"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column names its rows."""
+    head = "".join(f'<th scope="col">{words}</th>' for words in heads)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
+    )
+    return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def bar(share: float) -> str:
+    """A part of one, as a bar and in words."""
+    return f'<span class="bar"><i style="width: {100 * share:.0f}%"></i></span> {percent(share)}'
+
+
+def signed(difference: float) -> str:
+    """A difference of two probabilities, in points."""
+    points = round(100 * difference)
+    mark = "▲" if points > 0 else "▼" if points < 0 else "="
+    return f"{mark} {abs(points)}"
+
+
+def _sure(probability: float) -> str:
+    return percent(probability) + (", not sure" if probability < LOW else " sure")
+
+
+def _told(answer: "Answer", differs: bool = False) -> str:
+    words = f"{emotion_name(answer.emotion)} {percent(answer.probabilities[answer.emotion])}"
+    return f"<b>{words} (another answer)</b>" if differs else words
+
+
+def _tick(emotion: str, meant: str | None) -> str:
+    return "" if meant is None else " ✓ right" if emotion == meant else " ✗ wrong"
+
+
+def _of(level: "AnswerAtLevel", kind: str) -> "Answer | None":
+    return getattr(level.prediction, kind) if level.prediction else None
+
+
+def _folded(title: str, content: str) -> str:
+    return f'<details class="numbers"><summary>{title}</summary>{content}</details>'
