@@ -299,11 +299,11 @@ def build(services: Services, chosen: gr.State, tab: gr.Tab, page: gr.Blocks) ->
     # a visit begins with its first answer; neither may have a listener: gradio would hash all that is in them
     visit, levels = gr.State(None), gr.State(None)
     with gr.Row(equal_height=False):
-        profile = gr.Dropdown([("Nobody", NOBODY)], value=NOBODY, label="Whose voice?", elem_id="compare-profile")
+        profile = gr.Dropdown([("Nobody", NOBODY)], value=NOBODY, label="Whose voice?", elem_id="compare-profile", min_width=220)
         personaliser = gr.Dropdown(
-            [], value=None, label="How the enrolment is used", elem_id="compare-personaliser", interactive=False
+            [], value=None, label="How the enrolment is used", elem_id="compare-personaliser", interactive=False, min_width=220
         )
-        model = gr.Dropdown([], value=None, label="Model", elem_id="compare-model", interactive=False)
+        model = gr.Dropdown([], value=None, label="Model", elem_id="compare-model", interactive=False, min_width=220)
     with gr.Tabs():
         with gr.Tab("One utterance", id="utterance"):
             parts = _utterance(services)

@@ -175,10 +175,10 @@ def level_in_words(levels: "Sequence[AnswerAtLevel] | None", gain_db: float) -> 
         return ""
     one = levels[GAINS_DB.index(round(gain_db))]
     if one.prediction is None:
-        return f"<p>{gain_db:+.0f} dB: nothing is left to hear.</p>"
+        return f"<p>{_decibels(gain_db)}: nothing is left to hear.</p>"
     second = f", personalised {_told(one.prediction.personalised)}" if one.prediction.personalised else ""
     cut = f" {percent(one.clipped_share)} of it is cut off." if one.clipped_share else ""
-    return f"<p>{gain_db:+.0f} dB: baseline {_told(one.prediction.baseline)}{second}.{cut}</p>"
+    return f"<p>{_decibels(gain_db)}: baseline {_told(one.prediction.baseline)}{second}.{cut}</p>"
 
 
 def tally_in_words(judgements: Sequence[Judgement], kept: Sequence[Judgement]) -> str:
@@ -249,6 +249,10 @@ def signed(difference: float) -> str:
     points = round(100 * difference)
     mark = "▲" if points > 0 else "▼" if points < 0 else "="
     return f"{mark} {abs(points)}"
+
+
+def _decibels(gain_db: float) -> str:
+    return f"{gain_db:+.0f} dB" if gain_db else "As recorded"
 
 
 def _sure(probability: float) -> str:

@@ -133,12 +133,12 @@ CSS = (
 .figure { background: #fff !important; border: 1px solid var(--line) !important; border-radius: 12px !important;
   padding: .6rem !important; }
 
-.numbers .scroll { overflow-x: auto; }
+.numbers .scroll { overflow-x: auto; contain: inline-size; }  /* a wide table scrolls by itself and widens nothing */
 details.numbers summary { cursor: pointer; color: var(--soft-ink); }
 .numbers table { border-collapse: collapse; margin-top: .5rem; width: 100%; max-width: 44rem; border: 0; }
-.numbers th, .numbers td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid
-  var(--line); font-variant-numeric: tabular-nums; }
-.numbers th:first-child { text-align: left; }
+.numbers th, .numbers td { text-align: right !important; padding: .3rem .7rem !important; border: 0 !important;
+  border-bottom: 1px solid var(--line) !important; font-variant-numeric: tabular-nums; }
+.numbers th:first-child { text-align: left !important; font-weight: 500; }
 .numbers .bar { display: inline-block; width: 4.5rem; height: .55rem; border-radius: .3rem; background: var(--soft-paper);
   vertical-align: baseline; }
 .numbers .bar i { display: block; height: 100%; border-radius: .3rem; background: var(--personalised); }
