@@ -33,7 +33,7 @@ def page_of(services: Services, visit: Visit, problem: str = "") -> list:
     emotions = [emotion for emotion in EMOTIONS if now and emotion in said.baseline.probabilities]
     personalised = said.personalised.probabilities if now and said.personalised else None
     bars = recognition.two_answers(emotions, said.baseline.probabilities, personalised) if now else None
-    saved = services.files.document("attune-answer.json", document([now], visit)) if now else None
+    saved = services.files.document("answer.json", document([now], visit)) if now else None
     others = [(said.model, now.others)] if now and now.others else []
     return [
         visit,
@@ -249,8 +249,8 @@ def save_visit(services: Services, visit: Visit | None, kind: str) -> str:
     """All answers of this visit as a file."""
     visit = visit or Visit()
     if kind == "csv":
-        return services.files.document("attune-visit.csv", to_csv(visit.judgements()))
-    return services.files.document("attune-visit.json", document(visit.answers, visit))
+        return services.files.document("visit.csv", to_csv(visit.judgements()))
+    return services.files.document("visit.json", document(visit.answers, visit))
 
 
 def every_model(services: Services, visit: Visit, progress: gr.Progress = gr.Progress()):  # noqa: B008

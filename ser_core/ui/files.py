@@ -1,13 +1,17 @@
-"""Files that the page hands out or was given: in a private folder that is emptied at the start and at the end."""
+"""Files that the page hands out or was given: in a private folder that is emptied at the start and at the end.
+
+gradio copies what it hands out into folders of its own within the private one, so what is forgotten is looked for there.
+"""
 
 import secrets
-import shutil
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from ser_core.data.audio import SAMPLE_RATE
+
+_OURS = "attune-"
 
 
 class PrivateFiles:
@@ -17,15 +21,15 @@ class PrivateFiles:
         self._folder = folder
 
     def document(self, name: str, content: str | bytes) -> str:
-        """Write something to be saved by the person; under its own name, where nobody can guess it."""
-        path = self._folder / "documents" / secrets.token_hex(8) / name
+        """Write something to be saved by the person, as attune-NAME, where nobody can guess it."""
+        path = self._folder / "documents" / secrets.token_hex(8) / f"{_OURS}{name}"
         path.parent.mkdir(mode=0o700, parents=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return str(path)
 
     def forget_documents(self) -> None:
         """Delete all of them, for instance because somebody they speak of was erased."""
-        shutil.rmtree(self._folder / "documents", ignore_errors=True)
+        self._forget(f"{_OURS}*")
 
     def playback(self, utterance_id: str) -> Path:
         """Where an enrolled recording is put for the page to play."""
@@ -39,7 +43,11 @@ class PrivateFiles:
 
     def forget_playback(self, utterance_id: str) -> None:
         """Delete it."""
-        self.playback(utterance_id).unlink(missing_ok=True)
+        self._forget(f"{utterance_id}.wav")
+
+    def _forget(self, pattern: str) -> None:
+        for path in self._folder.rglob(pattern):
+            path.unlink(missing_ok=True)
 
     def forget_upload(self, upload: str) -> None:
         """Delete what was uploaded; never a file of the person's own."""

@@ -153,12 +153,12 @@ def finish(services: Services, token: str) -> list:
         *buttons,
         told(f"{take.duration_s:.1f} s heard, {len(take.moments)} answers."),
         gr.Column(visible=True),
-        keep("attune-take.wav", take.wav()),
+        keep("take.wav", take.wav()),
         f'<div class="figure">{drawn}</div>',
         summary(heard),
-        gr.DownloadButton(value=keep("attune-take.csv", as_table(take.moments).to_csv(index=False))),
-        gr.DownloadButton(value=keep("attune-take.json", as_json(take.moments))),
-        gr.DownloadButton(value=keep("attune-take.svg", drawn)),
+        gr.DownloadButton(value=keep("take.csv", as_table(take.moments).to_csv(index=False))),
+        gr.DownloadButton(value=keep("take.json", as_json(take.moments))),
+        gr.DownloadButton(value=keep("take.svg", drawn)),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
@@ -64,7 +65,7 @@ class Models:
 
     def state(self, name: str | None = None) -> State:
         """How far a model is; the default's is 'loading' even before anybody asked for it."""
-        loaded = self._loaded.get(name)
+        loaded = self._loaded.get(self._key(name))
         if loaded is None or not loaded.done():
             return "loading"
         return "failed" if loaded.exception() else "ready"
@@ -75,10 +76,9 @@ class Models:
         Raises:
             UnknownModel, EncoderUnavailable, BadCheckpoint, ModelFailed: it cannot be; the message says what to do.
         """
-        default = self._loaded.get(None)
-        if name and default and self.state() == "ready" and default.result().info.name == name:
-            return default.result()
-        return self.start_loading(name or None).result()
+        with suppress(ValueError):  # a default that cannot be had does not keep another one away
+            self.start_loading().result()
+        return self.start_loading(self._key(name)).result()
 
     def offered(self) -> "list[ModelInfo]":
         """The default, and all that ship and can be used here."""
@@ -95,6 +95,12 @@ class Models:
         if problem := self._loaded[None].exception():
             return f"No model could be loaded: {sentence(problem)}"
         return f"Model: {self.recogniser().info.name}. {self._why(self.recogniser().info.name)}"
+
+    def _key(self, name: str | None) -> str | None:
+        """None for the default, also where it is called by its name."""
+        default = self._loaded.get(None)
+        there = default is not None and default.done() and not default.exception()
+        return None if there and default.result().info.name == name else name or None
 
     def _why(self, chosen: str) -> str:
         if self._asked is not None:

@@ -150,7 +150,7 @@ class Services:
         """A file of the profile, to take along."""
         profile = self.chosen(name)
         safe = "".join(sign if sign.isalnum() else "-" for sign in profile.name)
-        return self.files.document(f"attune-{safe}.zip", self.store.export(profile.name))
+        return self.files.document(f"{safe}.zip", self.store.export(profile.name))
 
     def import_profile(self, upload: str, name: str, agreed: bool) -> Profile:
         """A profile from such a file; the uploaded copy is deleted.

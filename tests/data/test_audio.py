@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import wavfile
 
-from ser_core.data.audio import SAMPLE_RATE, AudioRejected, Limits, Recording, at_16_khz, level_and_trim, read_recording
+from ser_core.data.audio import (
+    SAMPLE_RATE,
+    AudioRejected,
+    Limits,
+    Recording,
+    StreamResampler,
+    at_16_khz,
+    level_and_trim,
+    read_recording,
+)
 
 RATE = SAMPLE_RATE
 CONTAINERS = {
@@ -356,3 +365,17 @@ def test_one_loud_click_cannot_push_samples_out_of_range():
     waveform = 0.001 * tone(seconds=1.0)
     waveform[100] = 1.0
     assert np.abs(level_and_trim(waveform)).max() <= 1.0
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000])
+def test_a_stream_resampled_piece_by_piece_is_what_it_would_be_in_one_go(rate_hz: int):
+    rng = np.random.default_rng(rate_hz)
+    waveform = rng.normal(0, 0.2, 2 * rate_hz).astype(np.float32)
+    stream, pieces, start = StreamResampler(rate_hz), [], 0
+    while start < len(waveform):
+        end = start + int(rng.integers(1, rate_hz // 3))
+        pieces.append(stream.feed(waveform[start:end]))
+        start = end
+    streamed, whole = np.concatenate(pieces), at_16_khz(waveform, rate_hz)
+    assert 0 < len(whole) - len(streamed) <= 0.05 * SAMPLE_RATE
+    np.testing.assert_allclose(streamed, whole[: len(streamed)], atol=2e-6)

@@ -1,6 +1,6 @@
 import pytest
 
-from ser_core.figures.recognition import ANSWER_COLOURS, ANSWER_PATTERNS, EMOTION_COLOURS, attention, empty, two_answers
+from ser_core.figures.recognition import ANSWER_COLOURS, ANSWER_PATTERNS, EMOTION_COLOURS, empty, levels, two_answers
 from ser_core.labels import APP_EMOTIONS
 
 _FLAT = dict.fromkeys(APP_EMOTIONS, 1 / 7)
@@ -41,10 +41,13 @@ def test_nobody_enrolled_gives_one_set_of_bars():
     assert [bar.name for bar in two_answers(APP_EMOTIONS, _FLAT).data] == ["Baseline"]
 
 
-def test_two_recordings_of_one_name_have_a_bar_each():
-    figure = attention(["Anger, 3.1 s", "Anger, 3.1 s"], ["anger", "anger"], [0.25, 0.75])
-    assert list(figure.data[0].x) == [0.25, 0.75]
-    assert len(set(figure.data[0].y)) == 2
+def test_each_answer_has_a_line_over_loudness_with_gaps_where_nothing_is_heard():
+    figure = levels((-10, 0, 10), {"baseline": [None, 0.5, 0.4], "personalised": [0.1, 0.9, 0.8]},
+                    {"baseline": "fear", "personalised": "anger"})  # fmt: skip
+    assert [line.name for line in figure.data] == ["Baseline: fear", "Personalised: anger"]
+    assert figure.data[0].y[0] is None and list(figure.data[1].y) == [0.1, 0.9, 0.8]
+    assert figure.data[0].line.dash != figure.data[1].line.dash
+    assert figure.data[0].marker.symbol != figure.data[1].marker.symbol
 
 
 def test_an_empty_figure_says_what_to_do():

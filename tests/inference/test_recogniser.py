@@ -101,7 +101,7 @@ def test_a_personaliser_that_hears_nothing_of_the_enrolment_gives_no_second_answ
 ):
     from dataclasses import replace
 
-    method = recogniser._personaliser("enrolment_attention")
+    method = recogniser.method("enrolment_attention")
     method.settings = replace(method.settings, use="neutral")
     enrolment = recogniser.enrol([("clip", "anger", _voice(2))])
     prediction = recogniser.recognise(Recording(_voice(1)), enrolment, "enrolment_attention")

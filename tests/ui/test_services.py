@@ -1,6 +1,8 @@
 """What the tabs call, without a browser."""
 
-import json
+import io
+import secrets
+import zipfile
 from pathlib import Path
 
 import gradio as gr
@@ -8,10 +10,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_core.data.audio import AudioRejected
-from ser_core.inference.profiles import UnknownProfile
-from ser_core.ui import compare, enrol
-from ser_core.ui.services import ConsentMissing, NoProfileChosen, Services, for_people
+from ser_core.data.audio import AudioRejected, read_recording
+from ser_core.inference.archives import BadArchive
+from ser_core.inference.consent import Consent, ConsentMissing
+from ser_core.inference.examples import EXAMPLE_NAME
+from ser_core.inference.profiles import ProfileExists, UnknownUtterance
+from ser_core.ui import compare, enrol, guided
+from ser_core.ui.answers import Asked, Visit
+from ser_core.ui.answers import compare as answered
+from ser_core.ui.errors import for_people
+from ser_core.ui.services import NoProfileChosen, Services
 from ser_core.ui.theme import EMOTIONS
 from ser_core.workspace import open_workspace
 
@@ -26,8 +34,8 @@ def upload(services: Services, speech_file: Path):
     """A copy where the page would have put it."""
 
     def copied(content: bytes | None = None, name: str = "audio.flac") -> str:
-        path = services._workspace.temporary / "1a2b" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = services.workspace.temporary / secrets.token_hex(4) / name
+        path.parent.mkdir(parents=True)
         path.write_bytes(speech_file.read_bytes() if content is None else content)
         return str(path)
 
@@ -41,6 +49,16 @@ def ann(services: Services, upload) -> str:
     for emotion in ("neutral", "anger"):
         services.enrol("Ann", emotion, upload(), True)
     return "Ann"
+
+
+def one_of(services: Services, name: str, emotion: str) -> str:
+    """The id of a profile's recording."""
+    return next(clip.utterance_id for clip in services.profile(name).utterances if clip.emotion == emotion)
+
+
+def text_of(outputs: list) -> str:
+    """All that a handler shows as HTML."""
+    return " ".join(part for part in outputs if isinstance(part, str))
 
 
 def silence(seconds: float) -> np.ndarray:
@@ -61,7 +79,7 @@ def test_a_saved_recording_leaves_no_copy_but_the_database(services: Services, a
     profile = services.profile(ann)
     assert profile.emotions == ("neutral", "anger")
     assert profile.utterances[0].quality["verdict"] in ("good", "usable")
-    assert [path for path in services._workspace.temporary.rglob("*") if path.is_file()] == []
+    assert [path for path in services.workspace.temporary.rglob("*") if path.is_file()] == []
 
 
 def test_a_persons_own_file_is_never_deleted(services: Services, tmp_path: Path, speech_file: Path):
@@ -72,11 +90,104 @@ def test_a_persons_own_file_is_never_deleted(services: Services, tmp_path: Path,
     assert own.exists()
 
 
-def test_a_new_recording_takes_the_place_of_the_earlier_one(services: Services, ann: str, upload):
-    earlier = services.playback(ann, services.profile(ann).utterances[1].utterance_id)
+def test_a_recording_is_added_or_takes_the_place_of_the_one_named(services: Services, ann: str, upload):
+    first = one_of(services, ann, "anger")
+    played = services.playback(ann, first)
+    second = services.enrol(ann, "anger", upload(), True)
+    assert len(services.profile(ann).utterances) == 3
+    third = services.enrol(ann, "anger", upload(), True, replaces=first)
+    left = {clip.utterance_id for clip in services.profile(ann).utterances if clip.emotion == "anger"}
+    assert left == {second.utterance_id, third.utterance_id}
+    assert not Path(played).exists()
+    with pytest.raises(UnknownUtterance):
+        services.enrol(ann, "anger", upload(), True, replaces=first)
+    assert len(services.profile(ann).utterances) == 3
+
+
+def test_what_another_window_deleted_is_not_replaced_silently(services: Services, ann: str, upload):
+    gone = one_of(services, ann, "anger")
+    services.remove(ann, gone)
+    shown = enrol.save(services, "anger", upload(), ann, True, "again", gone)
+    assert "changed in another window" in text_of(shown)
+    assert services.profile(ann).emotions == ("neutral",)
+
+
+def test_consent_is_recorded_and_asked_for_again_when_the_wording_is_older(services: Services, ann: str, upload):
+    assert services.profile(ann).consent.is_current
+    services.store.agree(ann, Consent("2020-01", "2020-01-01T00:00:00+00:00"))
+    assert "The wording has changed" in enrol.agreed_in_words(services.profile(ann))
+    services.enrol(ann, "fear", upload(), True)
+    assert services.profile(ann).consent.is_current
+
+
+def test_a_profile_taken_along_can_be_brought_in_again(services: Services, ann: str, upload):
+    before = services.profile(ann)
+    content = Path(services.export(ann)).read_bytes()
+    names = zipfile.ZipFile(io.BytesIO(content)).namelist()
+    assert "profile.json" in names and sum(name.endswith(".flac") for name in names) == 2
+    heard = read_recording(upload())
+    first = answered(services, heard, Asked(ann)).prediction.personalised
+    with pytest.raises(ProfileExists):
+        services.import_profile(upload(content, "ann.zip"), "", True)
+    services.erase(ann)
+    with pytest.raises(ConsentMissing):
+        services.import_profile(upload(content, "ann.zip"), "", False)
+    with pytest.raises(BadArchive):
+        services.import_profile(upload(b"no zip", "ann.zip"), "", True)
+    assert services.names() == []
+    name, _, _ = enrol.bring_in(services, upload(content, "ann.zip"), "", True)
+    assert name == ann and services.profile(ann).emotions == before.emotions
+    assert answered(services, heard, Asked(ann)).prediction.personalised == first
+
+
+def test_a_profile_gets_another_name_and_an_error_leaves_no_praise_standing(services: Services, ann: str):
+    services.create("Bo", True)
+    for named in ("", "bo", "a/b"):
+        *_, message = enrol.rename(services, ann, named)
+        assert "poor" in message.value and services.profile(ann).name == ann
+    assert enrol.rename(services, ann, "Anna")[0] == "Anna" and services.names() == ["Anna", "Bo"]
+    for named in ("", "anna"):
+        assert "poor" in enrol.create(services, named, True)[-1].value
+
+
+def test_the_example_voice_is_synthetic_and_made_once(services: Services):
+    name, message = enrol.take_example(services)
+    assert name == EXAMPLE_NAME and "synthetic" in message.value
+    profile = services.profile(name)
+    assert profile.emotions == EMOTIONS and not profile.consent.is_current
+    assert services.add_example() == profile
+    assert "nobody" in enrol.agreed_in_words(profile)
+
+
+def test_a_card_with_several_recordings_shows_one_and_lets_choose(services: Services, ann: str, upload):
+    first = one_of(services, ann, "anger")
     services.enrol(ann, "anger", upload(), True)
-    assert len(services.profile(ann).utterances) == 2
-    assert not Path(earlier).exists()
+    card = enrol.Card(*enrol.show_one(services, "anger", ann, True, first)[1:])
+    assert card.which.value == first and len(card.which.choices) == 2 and card.which.visible
+    assert Path(card.audio.value["path"] if isinstance(card.audio.value, dict) else card.audio.value).stem == first
+    assert "2 recordings" in card.state
+
+
+def test_guided_recording_goes_to_the_missing_ones_in_turn(services: Services, ann: str, upload):
+    order, emotion = [], guided.guide(services, "start", ann, "", guided.PAGE)[0]
+    while emotion:
+        order.append(emotion)
+        shown, goes_on = guided.keep(services, upload(), ann, True, emotion, guided.PAGE)
+        assert goes_on and "saved" in shown
+        emotion = guided.go_on(services, goes_on, ann, emotion, guided.PAGE)[0]
+    assert order == ["happiness", "sadness", "fear", "disgust", "surprise"]
+    assert services.profile(ann).emotions == EMOTIONS
+    assert guided.guide(services, "start", ann, "", guided.PAGE)[0] == "neutral"  # all there: once more
+
+
+def test_guided_recording_stays_where_a_recording_cannot_be_used(services: Services, ann: str, upload, tmp_path: Path):
+    soundfile.write(tmp_path / "silent.wav", silence(2), 16_000)
+    silent = upload((tmp_path / "silent.wav").read_bytes(), "silent.wav")
+    shown, goes_on = guided.keep(services, silent, ann, True, "fear", guided.PAGE)
+    assert "silent" in shown and "Repeat" in shown and not goes_on
+    assert services.profile(ann).emotions == ("neutral", "anger")
+    skipped = guided.guide(services, "skip", ann, "happiness", guided.PAGE)
+    assert skipped[0] == "sadness"
 
 
 def test_a_refused_recording_stores_nothing_and_keeps_the_earlier_one(services: Services, ann: str, upload):
@@ -89,23 +200,22 @@ def test_a_refused_recording_stores_nothing_and_keeps_the_earlier_one(services: 
 
 def test_one_recording_can_be_deleted_and_brought_back(services: Services, ann: str):
     before = services.profile(ann)
-    removed = services.remove(ann, "anger")
+    removed = services.remove(ann, one_of(services, ann, "anger"))
     assert services.profile(ann).emotions == ("neutral",)
-    services.restore(ann, removed)
+    services.restore(ann, [removed])
     assert services.profile(ann) == before
 
 
 def test_erasing_says_what_was_erased_and_leaves_no_file(services: Services, ann: str, upload):
     for clip in services.profile(ann).utterances:
         services.playback(ann, clip.utterance_id)
-    services.compare(mine := upload(), ann)
+    compare.hear(services, mine := upload(), None, ann, None, None)
     erased = services.erase(ann)
     assert enrol.erased_in_words(erased).startswith("Erased “Ann”: 2 recordings and all that was computed from them")
     assert services.names() == []
-    left = [path for path in services._workspace.temporary.rglob("*") if path.is_file()]
+    left = [path for path in services.workspace.temporary.rglob("*") if path.is_file()]
     assert left == [Path(mine)]  # the utterance itself belongs to nobody; it goes when the app ends
-    with pytest.raises(UnknownProfile):
-        services.compare(mine, ann)
+    assert answered(services, read_recording(mine), Asked(ann)).prediction.personalised is None
 
 
 def test_without_a_profile_nothing_can_be_enrolled_or_erased(services: Services, upload):
@@ -121,35 +231,6 @@ def test_playing_back_gives_what_was_recorded(services: Services, ann: str, spee
     assert len(played) / rate_hz == pytest.approx(soundfile.info(speech_file).duration, abs=1e-3)
 
 
-def test_nobody_gets_the_baseline_only_and_is_told_so(services: Services, upload):
-    comparison = services.compare(upload())
-    assert comparison.prediction.personalised is None
-    shown = compare.compare(services, upload(), "", None)
-    assert "Nobody is chosen" in shown[1]
-    services.create("Bo", True)
-    assert "has no recording yet" in compare.compare(services, upload(), "Bo", None)[1]
-
-
-def test_both_answers_are_those_of_the_recogniser(services: Services, ann: str, upload):
-    comparison = services.compare(upload(), ann)
-    said = json.loads(Path(comparison.download).read_text())
-    assert said["profile"] == ann and said["model"] == "tiny" and said["path"] == "audio.flac"
-    assert said["personalised"] == {
-        "emotion": comparison.prediction.personalised.emotion,
-        "probabilities": comparison.prediction.personalised.probabilities,
-    }
-    assert sum(said["personalised"]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-
-
-def test_every_personaliser_is_explained(services: Services, ann: str, upload):
-    for personaliser in services.personalisers():
-        shown = compare.compare(services, upload(), ann, personaliser)
-        bars, words, table, weights = shown[2:6]
-        assert [bar.name for bar in bars.data] == ["Baseline", "Personalised"]
-        assert "The largest change" in words and "Personalised" in table
-        assert weights.data or "count alike" in weights.layout.annotations[0].text
-
-
 def test_a_bad_recording_is_explained_without_a_path(services: Services, ann: str, upload, tmp_path: Path):
     soundfile.write(tmp_path / "silent.wav", silence(2), 16_000)
     soundfile.write(tmp_path / "short.wav", silence(0.1) + 0.1, 16_000)
@@ -159,16 +240,18 @@ def test_a_bad_recording_is_explained_without_a_path(services: Services, ann: st
         ((tmp_path / "silent.wav").read_bytes(), "silent"),
         ((tmp_path / "short.wav").read_bytes(), "at least 0.5 s"),
     ):
-        status = compare.compare(services, upload(content, "bad.wav"), ann, None)[6]
+        status = compare.hear(services, upload(content, "bad.wav"), Visit(), ann, None, None)[8]
         assert words in status and "/" not in status.replace("</", "").replace("/>", "")
-        progress, _, state, *_ = enrol.save(services, "fear", upload(content, "bad.wav"), ann, True)
+        progress, _, state, *_ = enrol.save(services, "fear", upload(content, "bad.wav"), ann, True, "", None)
         assert words in state and "2 of 7" in progress
 
 
 def test_a_name_can_bring_no_markup(services: Services, upload):
     services.create("<b onclick='x'>Ann", True)
-    shown = compare.compare(services, upload(), "<b onclick='x'>Ann", None)
-    assert "<b onclick" not in "".join(part for part in shown if isinstance(part, str))
+    services.enrol("<b onclick='x'>Ann", "anger", upload(), True)
+    shown = compare.hear(services, upload(), None, "<b onclick='x'>Ann", None, None)
+    assert "<b onclick" not in text_of(shown) and "&lt;b onclick" in text_of(shown)
+    assert "<b onclick" not in text_of(enrol.show(services, "<b onclick='x'>Ann", True, None)[2:])
 
 
 def test_a_card_for_each_emotion_says_what_to_say(services: Services):
@@ -189,11 +272,6 @@ def test_a_reload_finds_the_profile_again_if_it_still_exists(services: Services,
     assert enrol.restore_choice(services, "", ann) == ann
 
 
-def test_a_broken_personaliser_is_explained_where_the_answer_would_be(services: Services, ann: str, upload):
-    status = compare.compare(services, upload(), ann, "nonsense")[6]
-    assert "has no personaliser" in status and "nonsense" in status
-
-
 def test_our_own_errors_speak_for_themselves(services: Services):
     with pytest.raises(gr.Error, match="^'Choose a profile, or create one, first.'$"):
         for_people(lambda services: services.erase(""), services)()
@@ -211,13 +289,30 @@ def test_anything_else_is_a_bug_with_a_reference(services: Services, caplog: pyt
 
 def test_a_model_that_cannot_be_loaded_says_what_to_do(tmp_path: Path):
     services = Services(open_workspace(tmp_path), str(tmp_path / "no-such-model"))
-    dropdown, status = compare.wait_for_model(services)
-    assert services.state == "failed"
+    *_, status = compare.wait_for_model(services)
+    assert services.models.state() == "failed"
     assert "No model could be loaded: There is no model" in status
 
 
 def test_the_page_says_which_model_answers_and_why(services: Services):
-    assert "being loaded" in services.model_in_words()
-    services.recogniser()
-    assert services.state == "ready"
-    assert services.model_in_words() == "Model: tiny. It was asked for at the start."
+    assert "being loaded" in services.models.in_words()
+    services.models.recogniser()
+    assert services.models.state() == "ready"
+    assert services.models.in_words() == "Model: tiny. It was asked for at the start."
+
+
+def test_further_models_are_loaded_once_and_by_name(services: Services):
+    compact = services.models.recogniser("compact")
+    assert compact.info.name == "compact" and services.models.recogniser("compact") is compact
+    assert services.models.recogniser("tiny") is services.models.recogniser()
+    names = [info.name for info in services.models.offered()]
+    assert names[0] == "tiny" and "compact" in names
+
+
+def test_without_its_weights_the_better_model_is_named_in_plain_words(tmp_path: Path, monkeypatch):
+    monkeypatch.delenv("SER_WEIGHTS")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    services = Services(open_workspace(tmp_path))
+    services.models.recogniser()
+    words = services.models.in_words()
+    assert "compact" in words and "weights are not on this computer" in words and "SER_WEIGHTS" not in words

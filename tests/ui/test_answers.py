@@ -1,0 +1,169 @@
+"""What the tab Compare asks for and shows, without a browser."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ser_core.data.audio import read_recording
+from ser_core.labels import APP_EMOTIONS
+from ser_core.ui import answers, compare, shown
+from ser_core.ui.answers import GAINS_DB, Asked, Visit
+from ser_core.ui.errors import for_people
+from ser_core.ui.services import Services
+from ser_core.workspace import open_workspace
+
+FIRST, SECOND, BARS, NUMBERS, CHANGE, CLIPS, OTHERS, STATUS, JSON = range(1, 10)
+
+
+@pytest.fixture
+def services(tmp_path: Path, tiny_model: Path) -> Services:
+    return Services(open_workspace(tmp_path / "workspace"), str(tiny_model))
+
+
+@pytest.fixture
+def ann(services: Services, utterance) -> str:
+    """A profile with three recordings."""
+    services.create("Ann", True)
+    for emotion in ("neutral", "anger", "sadness"):
+        services.enrol("Ann", emotion, str(utterance(emotion)), True)
+    return "Ann"
+
+
+def heard(services: Services, file: Path, name: str = "", personaliser: str | None = None, visit: Visit | None = None):
+    """All that the page shows after a recording."""
+    return compare.hear(services, str(file), visit, name, None, personaliser)
+
+
+def test_nobody_gets_the_baseline_only_and_is_told_so(services: Services, utterance):
+    page = heard(services, utterance("fear"))
+    assert page[0].now.prediction.personalised is None
+    assert "Nobody is chosen" in page[SECOND] and page[CLIPS] == page[OTHERS] == page[CHANGE] == ""
+    services.create("Bo", True)
+    assert "has no recording yet" in heard(services, utterance("fear"), "Bo")[SECOND]
+
+
+def test_the_saved_answer_is_that_of_the_recogniser_with_why(services: Services, ann: str, utterance):
+    page = heard(services, utterance("fear"), ann)
+    said, visit = json.loads(Path(page[JSON].value["path"]).read_text()), page[0]
+    recogniser = services.models.recogniser()
+    assert said["profile"] == ann and said["model"] == "tiny" and said["meant"] is None
+    assert said["personalised"]["probabilities"] == visit.now.prediction.personalised.probabilities
+    assert sum(said["personalised"]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert [each["emotion"] for each in said["without_each"]] == ["neutral", "sadness", "anger"]
+    assert said["personaliser"] == recogniser.info.personalisers[0]
+
+
+def test_every_personaliser_is_explained(services: Services, ann: str, utterance):
+    for personaliser in services.models.recogniser().info.personalisers:
+        page = heard(services, utterance("fear"), ann, personaliser)
+        assert [bar.name for bar in page[BARS].data] == ["Baseline", "Personalised"]
+        assert "The largest change" in page[CHANGE] and "Difference" in page[NUMBERS]
+        assert page[CLIPS].count("<tr>") == 1 + 3 and "Answer without it" in page[CLIPS]
+        assert ("Weight" in page[CLIPS]) == (personaliser == "enrolment_attention")
+        assert page[OTHERS].count("(shown)") == 1
+
+
+def test_half_a_profile_says_what_is_missing(services: Services, ann: str, utterance):
+    status = heard(services, utterance("fear"), ann)[STATUS]
+    assert "3 of 7 emotions enrolled" in status and "fear" in status and "neutral" not in status.partition("without")[2]
+
+
+def test_the_very_recording_that_is_enrolled_proves_nothing(services: Services, ann: str, utterance):
+    assert "this very recording is enrolled" in heard(services, utterance("anger"), ann)[STATUS]
+    assert "this very recording" not in heard(services, utterance("anger", 2), ann)[STATUS]
+
+
+def test_a_broken_choice_is_explained_where_the_answer_would_be(services: Services, ann: str, utterance):
+    status = heard(services, utterance("fear"), ann, "nonsense")[STATUS]
+    assert "has no personaliser" in status and "nonsense" in status
+
+
+def test_another_choice_answers_anew_about_the_same_recording(services: Services, ann: str, utterance):
+    visit = heard(services, utterance("fear"))[0]
+    page = compare.ask_again(services, visit, ann, None, "enrolment_attention")
+    assert len(visit.answers) == 1 and visit.now.prediction.personaliser == "enrolment_attention"
+    expected = answers.compare(services, read_recording(utterance("fear")), Asked(ann, None, "enrolment_attention"))
+    assert visit.now.prediction.personalised == expected.prediction.personalised
+    assert "Ann" in page[SECOND]
+
+
+def test_what_was_meant_is_counted_for_both_answers(services: Services, ann: str, utterance):
+    visit = heard(services, utterance("fear"), ann)[0]
+    said = visit.now.prediction
+    compare.judge(services, visit, said.baseline.emotion)
+    heard(services, utterance("disgust"), ann, visit=visit)
+    tally = compare.judge(services, visit, "other")[1]
+    assert "baseline right 1 of 2" in tally
+    right = int(said.personalised.emotion == said.baseline.emotion)
+    assert f"personalised {right} of 2" in tally
+    history = shown.history_table(visit)
+    assert history.count("✓ right") == 1 + right and "Other" in history
+    csv = Path(compare.save_visit(services, visit, "csv")).read_text().splitlines()
+    assert len(csv) == 3 and csv[2].split(",")[3] == "other"
+
+
+def test_a_tally_is_kept_only_if_asked_and_forgotten_if_asked(services: Services, ann: str, utterance):
+    visit = heard(services, utterance("fear"), ann)[0]
+    compare.judge(services, visit, "fear")
+    assert services.store.judgements(ann) == []
+    compare.keep(services, visit)
+    tally = compare.keep(services, visit)[0]  # twice changes nothing
+    assert len(services.store.judgements(ann)) == 1 and "Kept with the profile" in tally
+    compare.forget(services, visit)
+    assert services.store.judgements(ann) == []
+
+
+def test_a_corrected_utterance_joins_the_profile_in_one_click(services: Services, ann: str, utterance):
+    visit = heard(services, utterance("fear"), ann)[0]
+    _, _, add, *_ = compare.judge(services, visit, "fear")
+    assert add.interactive and "Ann as fear" in add.value
+    compare.add_to_profile(services, visit)
+    assert services.profile(ann).emotions == ("neutral", "sadness", "anger", "fear")
+    assert not compare.judge(services, visit, "other")[2].interactive  # something else cannot be enrolled
+
+
+def test_nothing_is_added_to_a_profile_that_never_agreed_to_this_wording(services: Services, utterance):
+    name = services.add_example().name
+    visit = heard(services, utterance("fear"), name)[0]
+    compare.judge(services, visit, "fear")
+    with pytest.raises(Exception, match="tick the box"):
+        for_people(compare.add_to_profile, services)(visit)
+    assert len(services.profile(name).utterances) == len(APP_EMOTIONS)
+
+
+def test_an_earlier_answer_can_be_shown_again(services: Services, ann: str, utterance):
+    visit = heard(services, utterance("fear"), ann)[0]
+    first = visit.now
+    heard(services, utterance("disgust"), ann, visit=visit)
+    page = compare.show_earlier(services, visit, 0)
+    assert visit.now is first and first.prediction.baseline.emotion.capitalize() in page[FIRST]
+    assert len(page) == len(compare.show_earlier(services, visit, 0))  # nothing to do: as many updates
+
+
+def test_a_visit_forgets_its_oldest_answers(services: Services, utterance, monkeypatch):
+    monkeypatch.setattr(answers, "_MAX_HISTORY", 2)
+    visit = heard(services, utterance("fear"))[0]
+    compare.judge(services, visit, "fear")
+    for emotion in ("disgust", "sadness"):
+        heard(services, utterance(emotion), visit=visit)
+        compare.judge(services, visit, emotion)
+    assert len(visit.answers) == 2 and visit.meant == {0: "disgust", 1: "sadness"} and visit.shown == 1
+
+
+def test_loudness_is_tried_only_when_asked_and_told_in_words(services: Services, ann: str, utterance):
+    visit = heard(services, utterance("fear"), ann)[0]
+    levels, figure, words, now = compare.try_levels(services, visit, 0)
+    assert len(levels) == len(GAINS_DB) and len(figure.data) == 2
+    assert "Baseline:" in words and "As recorded" in now
+    moved, at_10 = compare.at_level(services, levels, 10)
+    assert "+10 dB" in at_10
+    assert compare.at_level(services, None, 10)[1] == ""
+
+
+def test_every_model_answers_one_after_the_other(services: Services, ann: str, utterance):
+    visit = heard(services, utterance("fear"), ann)[0]
+    *_, told = compare.every_model(services, visit)
+    assert "tiny" in told and "compact" in told
+    expected = answers.compare(services, visit.now.recording, Asked(ann, "compact")).prediction.personalised
+    assert f"{expected.emotion.capitalize()} " in told
