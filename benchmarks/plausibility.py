@@ -34,6 +34,7 @@ FALSE_HINTS, N_DRAWS, MAX_CLIPS = 0.03, 40, 12
 
 
 def main() -> None:
+    """Measure every model that can be used here."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--corpus", action="append", required=True, metavar="NAME=DIR")
     parser.add_argument("--out", type=Path, required=True)
@@ -71,7 +72,7 @@ def measure(recogniser: Recogniser, table, rng) -> dict[str, list]:
             emotion = rng.choice(sorted(chosen))
             wrong = rng.choice([e for e in recogniser.info.emotions if e != emotion])
             scores["wrong label"] += scored(recogniser, chosen, emotion, label=str(wrong))
-            for stranger, theirs in strangers:
+            for _, theirs in strangers:
                 if emotion in theirs["by_emotion"]:
                     other = theirs["by_emotion"][emotion][0]
                     kind = "same gender" if theirs["gender"] == mine["gender"] else "other gender"
@@ -108,6 +109,7 @@ def embedded(recogniser, table, rng) -> dict:
 
 
 def summary(dev: dict, test: dict) -> dict:
+    """Thresholds from dev speakers, rates of test speakers."""
     right = np.array(dev["right"])
     voice = float(np.nanquantile(right[:, 2], FALSE_HINTS))
     label = next(
@@ -138,6 +140,7 @@ def summary(dev: dict, test: dict) -> dict:
 
 
 def commit() -> str:
+    """Of the repository; 'unknown' outside of one."""
     done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
 

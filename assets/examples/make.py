@@ -1,8 +1,9 @@
-"""Makes the example voice: python assets/examples/make.py (needs the speech synthesiser flite, of the same name in Debian).
+"""Makes the example voice: python assets/examples/make.py (needs the synthesiser flite, of the same name in Debian).
 
-Prosody follows what is known of vocal emotion (Juslin and Laukka 2003, Psychological Bulletin 129(5), table 11): anger and
-happiness are fast, loud, high and varied, sadness slow, quiet, low and flat, fear fast and high with little range,
-disgust slow and low, surprise high with a wide range. It is a caricature by rule, and nobody's voice.
+Prosody follows what is said of vocal emotion: anger and happiness fast, loud, high and varied, sadness slow, quiet, low
+and flat, fear fast and high with little range and dull (Juslin and Laukka 2003, Psychological Bulletin 129(5)); disgust
+slow, low and quiet (Murray and Arnott 1993, J. Acoust. Soc. Am. 93(2)); surprise, high with a wide range, is our own
+guess. It is a caricature by rule: nobody felt or said any of it.
 """
 
 import shutil
@@ -25,14 +26,15 @@ ROOM_DBFS = -66.0
 """A quiet room around the voice, for digital silence is in no recording."""
 
 PROSODY = {  # stretch of duration, mean F0 in Hz, its deviation in Hz, level in dBFS, treble in dB
-    "neutral": (1.00, 170, 18, -26, 0),
-    "happiness": (0.90, 225, 52, -21, 4),
-    "sadness": (1.38, 148, 9, -33, -8),
-    "anger": (0.84, 205, 44, -16, 9),
-    "fear": (0.78, 262, 20, -25, 2),
-    "disgust": (1.22, 152, 26, -24, -3),
-    "surprise": (0.96, 250, 72, -20, 4),
+    "neutral": (1.00, 170, 36, -26, 0),
+    "happiness": (0.90, 225, 104, -21, 4),
+    "sadness": (1.38, 148, 18, -33, -8),
+    "anger": (0.84, 205, 88, -16, 9),
+    "fear": (0.78, 262, 40, -27, -2),
+    "disgust": (1.22, 152, 52, -28, -3),
+    "surprise": (0.96, 250, 144, -20, 4),
 }
+"""As asked of flite, which varies F0 less than it is asked to."""
 
 TAKES = (
     ("1-neutral", "neutral", "The shop on the corner opens at nine."),

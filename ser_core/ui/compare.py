@@ -4,7 +4,6 @@ import gradio as gr
 
 from ser_core.data.audio import UTTERANCE, AudioRejected
 from ser_core.figures import recognition
-from ser_core.inference.consent import WORDING_VERSION
 from ser_core.inference.examples import example_takes
 from ser_core.inference.judgements import to_csv
 from ser_core.inference.profiles import Profile, UnknownProfile
@@ -13,11 +12,12 @@ from ser_core.ui import live, shown
 from ser_core.ui.answers import GAINS_DB, Asked, Comparison, Visit, at_levels, by_every_model, compare, document, read
 from ser_core.ui.enrol import NOBODY, choices, offer
 from ser_core.ui.errors import for_people, foreseen, sentence
+from ser_core.ui.saving import SaveButton
 from ser_core.ui.services import Services
 from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
 
 EMPTY = "Record, choose a file or take an example first"
-OTHER = "other"
+OTHER, NO_EXAMPLE = "other", -1
 _N_ANSWER = 21
 """How many components an answer fills."""
 
@@ -197,9 +197,9 @@ def _instead(services: Services, visit: Visit, error: ValueError) -> list:
     return page_of(services, visit, sentence(error))
 
 
-def take_example(services: Services, place: int | None) -> str | None:
+def take_example(services: Services, place: int) -> str | None:
     """One of the synthetic takes, into the player."""
-    return None if place is None else str(example_takes()[place].path)
+    return None if place == NO_EXAMPLE else str(example_takes()[place].path)
 
 
 def judge(services: Services, visit: Visit, meant: str) -> list:
@@ -213,9 +213,8 @@ def judge(services: Services, visit: Visit, meant: str) -> list:
 def add_to_profile(services: Services, visit: Visit) -> tuple:
     """The recording, with what was meant, becomes one more enrolled recording."""
     profile = services.chosen(visit.now.asked.profile if visit.now else NOBODY)
-    agreed = profile.consent is not None and profile.consent.version == WORDING_VERSION
     meant = visit.meant[visit.shown]
-    services.enrol_waveform(profile.name, meant, visit.now.recording.waveform, agreed)
+    services.enrol_waveform(profile.name, meant, visit.now.recording.waveform, agreed=False)
     words = f"Added to {safe(profile.name)} as {emotion_name(meant).lower()}. It counts from the next answer on."
     return f'<p class="pill good" role="status">{words}</p>', gr.Button(interactive=False)
 
@@ -245,7 +244,7 @@ def show_earlier(services: Services, visit: Visit, place: int | None) -> list:
     return page_of(services, visit)
 
 
-def save_visit(services: Services, visit: Visit | None, kind: str) -> str:
+def save_visit(services: Services, kind: str, visit: Visit | None) -> str:
     """All answers of this visit as a file."""
     visit = visit or Visit()
     if kind == "csv":
@@ -299,9 +298,16 @@ def build(services: Services, chosen: gr.State, tab: gr.Tab, page: gr.Blocks) ->
     # a visit begins with its first answer; neither may have a listener: gradio would hash all that is in them
     visit, levels = gr.State(None), gr.State(None)
     with gr.Row(equal_height=False):
-        profile = gr.Dropdown([("Nobody", NOBODY)], value=NOBODY, label="Whose voice?", elem_id="compare-profile", min_width=220)
+        profile = gr.Dropdown(
+            [("Nobody", NOBODY)], value=NOBODY, label="Whose voice?", elem_id="compare-profile", min_width=220
+        )
         personaliser = gr.Dropdown(
-            [], value=None, label="How the enrolment is used", elem_id="compare-personaliser", interactive=False, min_width=220
+            [],
+            value=None,
+            label="How the enrolment is used",
+            elem_id="compare-personaliser",
+            interactive=False,
+            min_width=220,
         )
         model = gr.Dropdown([], value=None, label="Model", elem_id="compare-model", interactive=False, min_width=220)
     with gr.Tabs():
@@ -326,7 +332,7 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
             )  # fmt: skip
             examples = [(take.title, place) for place, take in enumerate(example_takes())]
             parts["example"] = gr.Dropdown(
-                examples, value=None, label="No microphone? Take an example (a synthetic voice)",
+                [("Choose one …", NO_EXAMPLE), *examples], value=NO_EXAMPLE, label="No microphone? Take an example (a synthetic voice)",
                 elem_id="compare-example",
             )  # fmt: skip
             parts["status"] = gr.HTML(status_of(services), elem_id="compare-status")
@@ -372,9 +378,7 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
         )
         with gr.Row(elem_classes="actions"):
             for kind, words in (("csv", "what you judged (CSV)"), ("json", "all answers (JSON)")):
-                parts[f"visit_{kind}"] = gr.DownloadButton(
-                    f"Save {words}", size="sm", elem_id=f"compare-visit-{kind}", scale=0, min_width=190
-                )
+                parts[f"visit_{kind}"] = SaveButton(f"Save {words}", f"compare-visit-{kind}", 190)
     return parts
 
 
@@ -437,7 +441,7 @@ def _events(services, parts, visit, levels, chosen, profile, model, personaliser
         parts[name].click(do(handler), visit, [*score, parts["kept"]], trigger_mode="once", **private)
     parts["earlier"].input(do(show_earlier), [visit, parts["earlier"]], answer, **private)
     for kind in ("csv", "json"):
-        parts[f"visit_{kind}"].click(do(save_visit), [visit, gr.State(kind)], parts[f"visit_{kind}"], **private)
+        parts[f"visit_{kind}"].makes(do(save_visit, kind), visit, **private)
     parts["every_model"].click(
         do(every_model), visit, parts["others"], api_visibility="private", show_progress_on=parts["others"],
         trigger_mode="once",

@@ -20,7 +20,8 @@ from ser_core.inference.profiles import (
 )
 from ser_core.ui import guided
 from ser_core.ui.errors import for_people, sentence
-from ser_core.ui.services import NoProfileChosen, Services
+from ser_core.ui.saving import SaveButton
+from ser_core.ui.services import NoProfileChosen, Services, has_agreed
 from ser_core.ui.theme import EMOTIONS, emotion_name, prompt, safe
 
 NOBODY = ""
@@ -120,7 +121,7 @@ def progress_of(profile: Profile | None, agreed: bool) -> str:
     done = [emotion in profile.emotions for emotion in EMOTIONS]
     dots = "".join(f'<i class="{"done" if one else ""}"></i>' for one in done)
     next_step = _ENCOURAGED.get(sum(done), "It works already. Each further recording makes the answers more personal.")
-    if not agreed:
+    if not (agreed or has_agreed(profile)):
         next_step = "Tick the box in step 1 to record."
     return (
         f'<div class="progress" role="status"><strong>{sum(done)} of {len(EMOTIONS)} enrolled</strong>'
@@ -189,6 +190,7 @@ def card_of(services: Services, profile: Profile | None, emotion: str, agreed: b
         hints: what is odd about recordings, by id.
     """
     clips = [clip for clip in profile.utterances if clip.emotion == emotion] if profile else []
+    agreed = agreed or has_agreed(profile)
     clip = next((clip for clip in clips if clip.utterance_id == shown.which), clips[-1] if clips else None)
     records = bool(profile and agreed and (clip is None or shown.mode))
     plays = clip is not None and not shown.mode
@@ -232,7 +234,7 @@ def show(services: Services, name: str, agreed: bool, shown: tuple[str, bool] | 
         gr.Row(visible=there),
         gr.Column(visible=False),
         agreed_in_words(profile),
-        gr.Button(visible=there and agreed),
+        gr.Button(visible=there and (agreed or has_agreed(profile))),
         *_all_cards(services, profile, agreed),
     ]
 
@@ -389,7 +391,7 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, pag
                                     min_width=190, type="filepath")  # fmt: skip
     with gr.Row(visible=False, elem_classes="actions") as of_profile:
         rename_it = gr.Button("Rename", size="sm", elem_id="enrol-rename", scale=0, min_width=100)
-        export_it = gr.DownloadButton("Take along (zip)", size="sm", elem_id="enrol-export", scale=0, min_width=140)
+        export_it = SaveButton("Take along (zip)", "enrol-export", 140)
         erase_it = gr.Button("Erase this profile", size="sm", elem_id="enrol-erase", scale=0, min_width=150)
     with gr.Column(visible=False, elem_classes="question") as question:
         warning = gr.HTML()
@@ -440,7 +442,7 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, pag
     import_it.upload(do(bring_in), [import_it, new_name, agreed], named, **private)
     example.click(do(take_example), None, [chosen, message], trigger_mode="once",
                   **{**private, "show_progress": "minimal", "show_progress_on": message})  # fmt: skip
-    export_it.click(lambda name: for_people(Services.export, services)(name), chosen, export_it, **private)
+    export_it.makes(do(Services.export), chosen, **private)
     erase_it.click(do(ask_before_erasing), chosen, [message, question, warning], **private)
     cancel.click(lambda: gr.Column(visible=False), None, question, **private)
     confirm.click(do(erase), chosen, [chosen, question, message], **private)

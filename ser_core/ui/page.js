@@ -16,6 +16,8 @@ window.attune = window.attune || {};
   }
   setInterval(() => { if (!document.hidden) ask(); }, ASK_EVERY_MS);
 
+  window.attune.save = (id) => setTimeout(() => document.getElementById(id)?.click(), 150);  // once the page has the file
+
   const visible = (element) => element && element.offsetParent !== null;
 
   // Alt+R records and stops; the tab Enrol looks after itself

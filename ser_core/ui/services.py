@@ -95,7 +95,7 @@ class Services:
             name: whose it is.
             emotion: what it is meant to sound like.
             upload: the file.
-            agreed: whether the person has agreed that it is kept.
+            agreed: whether the person has agreed just now that it is kept; not asked of whose profile says so.
             replaces: id of the recording that it takes the place of; none if None.
 
         Raises:
@@ -103,7 +103,7 @@ class Services:
             AudioRejected: it cannot be used; nothing is stored and the earlier one stays.
         """
         try:
-            _check_consent(agreed)
+            _check_consent(agreed or has_agreed(self.chosen(name)))
             return self.enrol_waveform(name, emotion, read_recording(upload).waveform, agreed, replaces)
         finally:
             self.files.forget_upload(upload)
@@ -112,9 +112,9 @@ class Services:
         self, name: str | None, emotion: str, waveform: np.ndarray, agreed: bool, replaces: str | None = None
     ) -> EnrolledUtterance:
         """Store what was heard, (N,) float32 at 16 kHz; the rest as `enrol`."""
-        _check_consent(agreed)
         profile = self.chosen(name)
-        if profile.consent is None or not profile.consent.is_current:
+        _check_consent(agreed or has_agreed(profile))
+        if not has_agreed(profile):
             self.store.agree(profile.name, consent_now())
         from ser_core.data.quality import assess
 
@@ -207,6 +207,11 @@ class Services:
 
         with suppress(ValueError):  # erased meanwhile; whoever needs it next is told
             enrolment_of(self.store, name, self.models.recogniser())
+
+
+def has_agreed(profile: Profile | None) -> bool:
+    """Whether the profile's owner has agreed to the wording of today."""
+    return profile is not None and profile.consent is not None and profile.consent.is_current
 
 
 def _check_consent(agreed: bool) -> None:

@@ -72,6 +72,10 @@ CSS = (
 .gradio-container .html-container { padding: 0 !important; }
 .audio-container .icon-button-wrapper:has(~ .component-wrapper .record-button) { display: none; }
 .component-wrapper { --neutral-400: var(--soft-ink); }
+.gradio-container { --input-placeholder-color: var(--soft-ink); }
+.gradio-container input::placeholder { color: var(--soft-ink) !important; opacity: 1; }
+.gradio-container button[role=tab].selected { color: var(--good-ink) !important; }
+.gradio-container input.subdued, .gradio-container .min_value, .gradio-container .max_value { color: var(--soft-ink) !important; }
 #enrol-consent input { border-color: var(--soft-ink) !important; border-radius: 4px !important; }
 #enrol-erase-confirm { background: #b42318; color: #fff; }
 .masthead { padding: 1.2rem 0 .2rem; }

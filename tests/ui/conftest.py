@@ -82,15 +82,17 @@ def utterance(corpora: Path) -> Callable[[str, int], Path]:
 
 
 @pytest.fixture(scope="session")
-def microphone(speech_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the browser's microphone hears, over and over: a real utterance, then silence; 48 kHz, PCM 16."""
+def microphone(utterance, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the browser's microphone hears, over and over: seven real utterances of one actor; 48 kHz, PCM 16."""
     import torch
     from torchaudio.functional import resample
 
-    samples, rate_hz = soundfile.read(speech_file, dtype="float32", always_2d=True)
-    spoken = resample(torch.from_numpy(samples.mean(axis=1)), rate_hz, 48_000).numpy()
+    from ser_core.labels import APP_EMOTIONS
+
+    spoken = [soundfile.read(utterance(emotion), dtype="float32")[0] for emotion in APP_EMOTIONS]
+    loud = np.concatenate([each * (0.5 / np.abs(each).max()) for each in spoken])
     path = tmp_path_factory.mktemp("microphone") / "heard.wav"
-    soundfile.write(path, np.concatenate([spoken, np.zeros(24_000, np.float32)]), 48_000, subtype="PCM_16")
+    soundfile.write(path, resample(torch.from_numpy(loud), 16_000, 48_000).numpy(), 48_000, subtype="PCM_16")
     return path
 
 

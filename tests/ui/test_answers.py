@@ -99,7 +99,7 @@ def test_what_was_meant_is_counted_for_both_answers(services: Services, ann: str
     assert f"personalised {right} of 2" in tally
     history = shown.history_table(visit)
     assert history.count("✓ right") == 1 + right and "Other" in history
-    csv = Path(compare.save_visit(services, visit, "csv")).read_text().splitlines()
+    csv = Path(compare.save_visit(services, "csv", visit)).read_text().splitlines()
     assert len(csv) == 3 and csv[2].split(",")[3] == "other"
 
 

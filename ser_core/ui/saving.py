@@ -1,0 +1,22 @@
+"""A button that makes a file when it is pressed, and saves it.
+
+gradio's own download button saves what was made before the press.
+"""
+
+from collections.abc import Callable, Sequence
+
+import gradio as gr
+
+
+class SaveButton:
+    """Two buttons: the one that is pressed, and a hidden one from which the browser takes the file."""
+
+    def __init__(self, words: str, elem_id: str, min_width: int):
+        self.button = gr.Button(words, size="sm", elem_id=elem_id, scale=0, min_width=min_width)
+        self._file = gr.DownloadButton("File", visible="hidden", elem_id=f"{elem_id}-file")
+        self._js = f"() => window.attune.save('{elem_id}-file')"
+
+    def makes(self, handler: Callable, inputs: Sequence, **options) -> None:
+        """What the press runs; it gives back a path."""
+        made = self.button.click(handler, inputs, self._file, trigger_mode="once", **options)
+        made.success(None, None, None, js=self._js)
