@@ -1,4 +1,4 @@
-"""An example voice for people without a microphone: synthetic, nobody's, made by assets/examples/make.py."""
+"""An example voice for people without a microphone: synthetic, nobody said any of it, made by assets/examples/make.py."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -68,7 +68,9 @@ def agreed_in_words(profile: Profile | None) -> str:
     if profile is None:
         return ""
     if profile.name == EXAMPLE_NAME:
-        return '<p class="quiet">A synthetic voice that is nobody\'s: it shows how Attune works, not how well.</p>'
+        return (
+            '<p class="quiet">A synthetic voice: nobody said any of this. It shows how Attune works, not how well.</p>'
+        )
     if profile.consent is None:
         return '<p class="quiet">Made before consent was recorded: tick the box in step 1 to record more.</p>'
     day = profile.consent.agreed[:10]

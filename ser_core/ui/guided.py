@@ -68,7 +68,8 @@ def sources() -> tuple[list[tuple[str, int]], str]:
         found = input_devices()
     except NoMicrophone as error:
         return offered, sentence(error)
-    return offered + [(f"{one.name} ({one.rate_hz / 1000:g} kHz)", one.index) for one in found], ""
+    found = sorted(found, key=lambda one: not one.is_default)
+    return offered + [(f"This computer's {one.name} ({one.rate_hz / 1000:g} kHz)", one.index) for one in found], ""
 
 
 # what happens

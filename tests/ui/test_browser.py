@@ -389,3 +389,32 @@ def test_every_state_is_accessible_and_no_page_is_wider_than_the_window(
     expect(page.locator("#about-data")).to_contain_text("Nothing is sent anywhere")
     look("about")
     assert not found, "\n".join(found)
+
+
+def test_a_microphone_of_this_computer_can_be_chosen_for_guided_recording(
+    browser: Browser, start_app, tmp_path: Path, tiny_model: Path, speech_file: Path, monkeypatch
+):
+    spoken, rate_hz = soundfile.read(speech_file, dtype="int16")
+    (tmp_path / "heard.raw").write_bytes(np.tile(spoken, 4).tobytes())
+    (tmp_path / "asound.conf").write_text(
+        'pcm.nothing { type null }\npcm.!default { type plug slave.pcm "microphone" }\n'
+        f'pcm.microphone {{ type file slave.pcm "nothing" file "/dev/null" infile "{tmp_path}/heard.raw" format "raw" }}\n'
+    )
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "asound.conf"))
+    app = start_app(tmp_path / "workspace", "--model", str(tiny_model))
+    page = browser.new_page()
+    page.goto(app.url)
+    page.locator("#enrol-progress").wait_for()
+    agree(page)
+    create(page, "Desk")
+    page.locator("#guided-start").click()
+    expect(page.locator("#guided-source")).to_be_visible()  # the page itself has no permission: nothing is recorded
+    choose(page, "guided-source", "default")
+    expect(page.locator("#guided-now")).to_have_attribute("data-source", "computer")
+    page.locator("#guided-repeat").click()
+    expect(page.locator("#guided-step")).to_contain_text("3 of 7 enrolled", timeout=120_000)
+    page.locator("#guided-finish").click()
+    expect(page.locator("#enrol-progress")).to_contain_text("of 7 enrolled")
+    assert stored(app, "Desk")[:3] == list(APP_EMOTIONS[:3])
+    page.close()
+    app.stop()

@@ -69,10 +69,17 @@ def test_nothing_is_stored_before_consent(services: Services, upload):
     with pytest.raises(ConsentMissing):
         services.create("Ann", False)
     services.create("Ann", True)
+    services.store.agree("Ann", Consent("2020-01", "2020-01-01T00:00:00+00:00"))
     with pytest.raises(ConsentMissing):
         services.enrol("Ann", "anger", path := upload(), False)
     assert services.profile("Ann").utterances == ()
     assert not Path(path).exists()
+
+
+def test_who_has_agreed_to_this_wording_is_not_asked_again(services: Services, upload):
+    services.create("Ann", True)
+    services.enrol("Ann", "anger", upload(), False)
+    assert services.profile("Ann").emotions == ("anger",)
 
 
 def test_a_saved_recording_leaves_no_copy_but_the_database(services: Services, ann: str):
