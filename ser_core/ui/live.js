@@ -83,7 +83,11 @@ window.attune = window.attune || {};
   function show(shown) {
     const answers = byId("live-answers"), timeline = byId("live-timeline");
     if (shown.answers && answers) answers.innerHTML = shown.answers;
-    if (shown.timeline && timeline) timeline.innerHTML = shown.timeline;
+    if (shown.timeline && timeline) {
+      timeline.innerHTML = shown.timeline;
+      const part = Math.min(1, shown.end_s / 60);  // where it scrolls (narrow pages), what is newest stays in sight
+      timeline.scrollLeft = part * timeline.scrollWidth - 0.7 * timeline.clientWidth;
+    }
     if (shown.problem && byId("live-said")) byId("live-said").textContent = shown.problem;
     if (shown.end_s) window.attune.live.shown = { end_s: shown.end_s, at: performance.now(), milliseconds: shown.milliseconds };
     if (shown.end_s) window.dispatchEvent(new CustomEvent("attune-live", { detail: window.attune.live.shown }));

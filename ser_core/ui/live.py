@@ -28,7 +28,7 @@ PANEL = """
 <div class="live" id="live-panel">
   <div class="live-answers" id="live-answers">{answers}</div>
   <label class="level">Level <meter id="live-level" min="-60" max="0" low="-45" high="-6" optimum="-20" value="-60"></meter></label>
-  <div class="figure" id="live-timeline">{timeline}</div>
+  <div class="figure over-time" id="live-timeline" tabindex="0" role="group" aria-label="The last minute">{timeline}</div>
   <p class="unseen" id="live-said" aria-live="polite"></p>
 </div>
 """
@@ -154,7 +154,7 @@ def finish(services: Services, token: str) -> list:
         told(f"{take.duration_s:.1f} s heard, {len(take.moments)} answers."),
         gr.Column(visible=True),
         keep("take.wav", take.wav()),
-        f'<div class="figure">{drawn}</div>',
+        f'<div class="figure over-time" tabindex="0" role="group" aria-label="The whole take">{drawn}</div>',
         summary(heard),
         gr.DownloadButton(value=keep("take.csv", as_table(take.moments).to_csv(index=False))),
         gr.DownloadButton(value=keep("take.json", as_json(take.moments))),

@@ -80,10 +80,7 @@ def change_in_words(comparison: Comparison | None) -> str:
     moved = ""
     if said.shift is not None:
         words = next(words for limit, words in _MOVED if said.shift < limit)
-        moved = (
-            f" Your recordings {words} changed what the model hears in this utterance: the place where it puts it "
-            f"moved by {percent(said.shift)} of its distance from the middle."
-        )
+        moved = f" The recordings {words} changed what the model hears in this utterance (by {percent(said.shift)})."
     return (
         f"<p>{first} The largest change: {emotion_name(emotion).lower()}, from {percent(before[emotion])} "
         f"to {percent(after[emotion])}.{moved}</p>"
@@ -119,7 +116,7 @@ def clips_table(comparison: Comparison | None) -> str:
         "Enrolled recording",
         *(["Weight"] if weights else []),
         "Answer without it",
-        f"{emotion_name(now.emotion)}",
+        f"Change of {now.emotion}",
     ]
     rows = []
     for clip in comparison.clips:
@@ -247,8 +244,10 @@ def bar(share: float) -> str:
 def signed(difference: float) -> str:
     """A difference of two probabilities, in points."""
     points = round(100 * difference)
-    mark = "▲" if points > 0 else "▼" if points < 0 else "="
-    return f"{mark} {abs(points)}"
+    if not points:
+        return "no change"
+    mark = "▲" if points > 0 else "▼"
+    return f"{mark} {abs(points)} point{'' if abs(points) == 1 else 's'}"
 
 
 def _decibels(gain_db: float) -> str:

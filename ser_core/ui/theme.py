@@ -77,6 +77,11 @@ CSS = (
 .gradio-container button[role=tab].selected { color: var(--good-ink) !important; }
 .gradio-container input.subdued, .gradio-container .min_value, .gradio-container .max_value { color: var(--soft-ink) !important; }
 #enrol-consent input { border-color: var(--soft-ink) !important; border-radius: 4px !important; }
+button[aria-label="Upload file"], button[aria-label="Record audio"] { width: auto !important; display: inline-flex;
+  align-items: center; gap: .35rem; white-space: nowrap; color: var(--soft-ink) !important; font-size: .88rem; padding: 0 .5rem; }
+button[aria-label="Upload file"]::after { content: "Choose a file"; }
+button[aria-label="Record audio"]::after { content: "Record"; }
+button[aria-label="Upload file"].selected, button[aria-label="Record audio"].selected { color: var(--good-ink) !important; }
 #enrol-erase-confirm { background: #b42318; color: #fff; }
 .masthead { padding: 1.2rem 0 .2rem; }
 .masthead h1 { font-size: 2rem; font-weight: 700; letter-spacing: -.02em; margin: 0; }
@@ -139,7 +144,9 @@ CSS = (
 
 .numbers .scroll { overflow-x: auto; contain: inline-size; }  /* a wide table scrolls by itself and widens nothing */
 details.numbers summary { cursor: pointer; color: var(--soft-ink); }
-.numbers table { border-collapse: collapse; margin-top: .5rem; width: 100%; max-width: 44rem; border: 0; }
+.numbers table { border-collapse: collapse; margin-top: .5rem; width: 100%; max-width: 44rem;
+  border: 0 !important; }
+.numbers tr, .numbers thead, .numbers tbody { border: 0 !important; }
 .numbers th, .numbers td { text-align: right !important; padding: .3rem .7rem !important; border: 0 !important;
   border-bottom: 1px solid var(--line) !important; font-variant-numeric: tabular-nums; }
 .numbers th:first-child { text-align: left !important; font-weight: 500; }
@@ -170,7 +177,8 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 @media (max-width: 640px) { .live-answers { grid-template-columns: minmax(0, 1fr); gap: .6rem; } }
 .level { display: flex; align-items: center; gap: .7rem; margin: .7rem 0; color: var(--soft-ink); font-size: .92rem; }
 .level meter { width: 14rem; max-width: 60vw; height: 1rem; }
-.timeline { display: block; width: 100%; height: auto; }
+.timeline { display: block; width: 100%; min-width: 600px; height: auto; }
+.figure.over-time { overflow-x: auto; contain: inline-size; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .about-model { border: 1px solid var(--line); border-radius: 14px; padding: 1rem !important; }
 .about-model h3 { font-size: 1.15rem; font-weight: 650; }
