@@ -17,6 +17,8 @@ def main() -> int:
     except OSError as error:
         return _refused(f"the workspace cannot be used ({error.strerror}); name another folder with --workspace")
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    # live windows differ in length, and oneDNN would keep a program for each of a thousand lengths
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     os.environ["GRADIO_TEMP_DIR"] = str(workspace.temporary)
     from ser_core.ui.serve import serve  # after the environment, which gradio reads when it is imported
 

@@ -4,6 +4,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +35,15 @@ and shows why they differ.</p>
 say how often, and for whom.</p>
 """
 
+WAYS = f"""
+<ul>
+<li><b>{personaliser_name("speaker_reference")}</b> works out what is your voice and what is the emotion you said, and takes
+your voice away before it guesses.</li>
+<li><b>Attention</b> looks among your recordings for those that are like the new utterance, and adds what it hears in them;
+to all of them, to the neutral ones only, or to all the others.</li>
+</ul>
+"""
+
 LAW = """
 <ul>
 <li><b>At work and in education</b> it is prohibited in the EU to infer people's emotions from their voices, but for medical
@@ -42,6 +53,8 @@ and safety reasons (AI Act, Article 5(1)(f), since 2 February 2025).</li>
 <li>Elsewhere other laws hold. This is not legal advice.</li>
 </ul>
 """
+
+_LOOK_EVERY_S = 0.5
 
 KEYS = (
     ("Alt+R", "records and stops: the guided sentence, the card in which you are, or your utterance in Compare"),
@@ -59,12 +72,15 @@ class FetchFailed(ValueError):
 
 def model_in_words(info: "ModelInfo", reason: str) -> str:
     """What a model is, and whether it can be used here."""
-    ways = ", ".join(personaliser_name(name) for name in info.personalisers)
+    ways = "; ".join(personaliser_name(name) for name in info.personalisers)
     emotions = ", ".join(emotion_name(emotion).lower() for emotion in info.emotions)
-    can = '<span class="pill good">ready to use</span>'
-    cannot = '<span class="pill">its weights are not on this computer</span>'
+    can = '<p><span class="pill good">ready to use</span></p>'
+    cannot = (
+        '<p><span class="pill">its weights are not on this computer</span></p><p>The button gets them, and so does '
+        f"<code>python -m ser_core models fetch {safe(info.name)}</code>. They are kept; nothing about you is sent.</p>"
+    )
     return (
-        f"<h3>{safe(info.name)}</h3><p>{cannot if reason else can}</p>"
+        f"<h3>{safe(info.name)}</h3>{cannot if reason else can}"
         f"<p>Emotions: {emotions}.<br>Ways to use an enrolment: {ways}.</p>"
     )
 
@@ -73,40 +89,45 @@ def kept_where(services: Services) -> str:
     """Folders, what is in them, and how much."""
     workspace = services.workspace
     places = (
-        ("Profiles: names, recordings and what is computed from them", workspace.profiles),
-        ("What the page plays and saves just now; emptied when Attune ends", workspace.temporary),
+        ("Profiles: names, recordings, and what is computed from them", workspace.profiles),
+        ("What the page plays and saves just now; emptied when Attune starts and ends", workspace.temporary),
         ("Downloaded weights", workspace.models),
-        ("Embedded corpora", workspace.embeddings),
+        ("Embedded corpora, never your recordings", workspace.embeddings),
         ("Trainings", workspace.runs),
     )
-    rows = [[words, f"<code>{safe(str(path))}</code>", _size(path)] for words, path in places]
+    rows = [[words, f"<code>{safe(path.name)}</code>", _size(path)] for words, path in places]
     n = len(services.names())
     return (
-        f'<div class="numbers">{table(["What", "Where", "Size"], rows)}</div>'
+        f"<p>All of it is in the folder <code>{safe(str(workspace.root))}</code>.</p>"
+        f'<div class="numbers in-words">{table(["What", "Where", "Size"], rows)}</div>'
         f"<p>{n} profile{'' if n == 1 else 's'} on this computer. Nothing is sent anywhere; the one thing here that ever "
         "uses a network is the button that downloads a model's weights. To delete a person, use “Erase this profile”; to "
         "delete everything, end Attune and delete the folder.</p>"
     )
 
 
-def versions(services: Services) -> list[tuple[str, str, str]]:
+def versions() -> list[tuple[str, str, str]]:
     """Name, version and licence of Attune, Python and the packages it stands on."""
-    rows = [("Attune", ser_core.__version__, ""), ("Python", platform.python_version(), "PSF")]
-    for name in PACKAGES:
-        about = metadata.metadata(name)
-        licence = about.get("License-Expression") or (about.get("License") or "").strip().splitlines()[:1]
-        licence = licence if isinstance(licence, str) else (licence[0] if licence else "")
-        rows.append((name, about["Version"], licence[:60] or _classified(about)))
-    return rows
+    attune = ("Attune", ser_core.__version__, "none stated yet; the weights have their own, see their cards")
+    packages = [(name, metadata.version(name), _licence(metadata.metadata(name))) for name in PACKAGES]
+    return [attune, ("Python", platform.python_version(), "PSF-2.0"), *packages]
 
 
 def for_a_report(services: Services) -> str:
     """What a person who reports a bug should copy; nothing about people."""
+    from ser_core.training.run import provenance
+
+    origin = provenance()
     state = services.models.state()
     model = services.models.recogniser().info.name if state == "ready" else f"({state})"
     device = str(services.models.recogniser().device) if state == "ready" else "-"
-    lines = [f"model {model}, device {device}", f"{platform.system()} {platform.release()} {platform.machine()}"]
-    return "\n".join([*(f"{name} {version}" for name, version, _ in versions(services)), *lines])
+    commit = f"commit {origin['commit'][:12]}{', modified' if origin['modified'] else ''}"
+    lines = [
+        commit,
+        f"model {model}, device {device}",
+        f"{platform.system()} {platform.release()} {platform.machine()}",
+    ]
+    return "\n".join([*(f"{name} {version}" for name, version, _ in versions()), *lines])
 
 
 def _shipped_names() -> list[str]:
@@ -114,14 +135,19 @@ def _shipped_names() -> list[str]:
     return sorted(path.parent.name for path in (ASSETS / "models").glob("*/model.json"))
 
 
-def _classified(about) -> str:
-    licences = [one for one in about.get_all("Classifier") or () if one.startswith("License ::")]
-    return licences[0].rpartition(":: ")[2] if licences else ""
+def _licence(about) -> str:
+    """As a package's metadata name it: in one of three places."""
+    stated = (about.get("License-Expression") or about.get("License") or "").strip().splitlines()
+    classified = [one.rpartition(":: ")[2] for one in about.get_all("Classifier") or () if one.startswith("License ::")]
+    return [*stated[:1], *classified, "not stated"][0]
 
 
 def _size(path: Path) -> str:
-    files = [path] if path.is_file() else path.rglob("*") if path.is_dir() else []
-    n_bytes = sum(file.stat().st_size for file in files if file.is_file())
+    """In words, of a file or of all in a folder; what vanishes meanwhile counts nothing."""
+    n_bytes = 0
+    for file in (path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)):
+        with suppress(OSError):
+            n_bytes += file.stat().st_size if file.is_file() else 0
     return f"{n_bytes / 1e6:.1f}&nbsp;MB" if n_bytes else "nothing yet"
 
 
@@ -136,30 +162,55 @@ def fill(services: Services) -> list:
     models = {info.name: info for info in shipped_models()}
     for info in map(models.get, _shipped_names()):
         reason = info.why_unavailable(services.workspace)
-        card = info.folder / "README.md"
         filled += [
             model_in_words(info, reason),
             gr.Button(visible=bool(reason)),
             info.card,
-            gr.DownloadButton(value=services.files.document(f"{info.name}-card.md", card.read_text(encoding="utf-8"))),
+            gr.DownloadButton(value=services.files.document(f"{info.name}-card.md", info.card)),
         ]
-    rows = [list(map(safe, row)) for row in versions(services)]
-    named = f'<div class="numbers">{table(["What", "Version", "Licence"], rows)}</div>'
+    rows = [list(map(safe, row)) for row in versions()]
+    named = f'<div class="numbers in-words">{table(["What", "Version", "Licence"], rows)}</div>'
     return [*filled, kept_where(services), named, for_a_report(services)]
 
 
-def fetch(services: Services, name: str, progress: gr.Progress = gr.Progress()):  # noqa: B008
-    """Download a model's weights, by the very command a person would type: the page itself stays offline."""
-    progress(0.0, desc=f"Downloading the weights of {name}")
+def fetch(services: Services, name: str) -> Iterator[tuple]:
+    """Download a model's weights, by the very command a person would type: the page itself stays offline.
+
+    Yields:
+        How far it is, what is said of the model, and its button; when nobody waits for more, the download ends too.
+
+    Raises:
+        FetchFailed: the command says why.
+    """
     command = [sys.executable, "-m", "ser_core", "models", "fetch", name, "--workspace", str(services.workspace.root)]
-    online = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=online)
-    if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["it could not be started"])[-1]
-        raise FetchFailed(f"the weights could not be downloaded: {why.partition(': ')[2] or why}")
-    return (
-        f'<p class="pill good" role="status">The weights of {safe(name)} are here. Start Attune again to use them.</p>'
+    online = {variable: value for variable, value in os.environ.items() if variable != "HF_HUB_OFFLINE"}
+    download = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=online)
+    try:
+        said = None
+        while said is None:
+            so_far = _size(services.workspace.models / name)
+            yield f"<p>Downloading the weights of {safe(name)}: {so_far} so far.</p>", gr.skip(), gr.skip()
+            said = _last_words(download)
+    finally:
+        download.kill()
+    if download.returncode:
+        _, _, why = said.rpartition("attune models: ")
+        raise FetchFailed(why) if why != said else RuntimeError(said)  # it did not say: a bug
+    from ser_core.inference.models import read_model
+
+    words = (
+        f'<p class="pill good" role="status">The weights of {safe(name)} are here. Reload this page to choose it in '
+        "Compare; from its next start Attune uses the best model that is here.</p>"
     )
+    yield words, model_in_words(read_model(ASSETS / "models" / name), reason=""), gr.Button(visible=False)
+
+
+def _last_words(process: subprocess.Popen) -> str | None:
+    """What it wrote to standard error, once it has ended; None while it goes on."""
+    try:
+        return process.communicate(timeout=_LOOK_EVERY_S)[1]
+    except subprocess.TimeoutExpired:
+        return None
 
 
 # where it stands
@@ -185,10 +236,11 @@ def build(services: Services, tab: gr.Tab) -> None:
                 card = gr.Markdown(elem_classes="card-text")
                 save = gr.DownloadButton("Save this card", size="sm", scale=0, min_width=140)
             button.click(
-                for_people(fetch, services, name), None, fetched, api_visibility="private", show_progress_on=fetched,
-                trigger_mode="once",
+                for_people(fetch, services, name), None, [fetched, said, button], api_visibility="private",
+                show_progress="hidden", trigger_mode="once",
             )  # fmt: skip
             outputs += [said, button, card, save]
+    gr.HTML(f'<div class="step"><h2>Ways to use an enrolment</h2></div><div class="explained law">{WAYS}</div>')
     gr.HTML('<div class="step"><h2>Where data is kept</h2></div>')
     outputs.append(gr.HTML(elem_id="about-data", elem_classes="explained"))
     gr.HTML(f'<div class="step"><h2>The law</h2></div><div class="explained law">{LAW}</div>')

@@ -66,7 +66,8 @@ class Comparison:
             {"utterance": name, "emotion": emotion_of.get(name), "answer": answer.emotion, **answer.probabilities}
             for name, answer in self.without.items()
         ]
-        return document | {"at": self.at, "without_each": without}
+        others = {said.personaliser: said.personalised.probabilities for said in self.others if said.personalised}
+        return document | {"at": self.at, "without_each": without, "by_personaliser": others}
 
 
 @dataclass

@@ -65,6 +65,7 @@ def _own_routes(app: FastAPI, services: Services) -> None:
 
     @app.get("/healthz")
     def healthz() -> dict:
+        services.listeners.tidy()
         return {"state": services.models.state()}
 
     @app.post("/live/{token}")

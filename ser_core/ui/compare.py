@@ -12,13 +12,13 @@ from ser_core.ui import live, shown
 from ser_core.ui.answers import GAINS_DB, Asked, Comparison, Visit, at_levels, by_every_model, compare, document, read
 from ser_core.ui.enrol import NOBODY, choices, offer
 from ser_core.ui.errors import for_people, foreseen, sentence
-from ser_core.ui.saving import SaveButton
+from ser_core.ui.saving import SaveButton, picture_button
 from ser_core.ui.services import Services
 from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
 
 EMPTY = "Record, choose a file or take an example first"
 OTHER, NO_EXAMPLE = "other", -1
-_N_ANSWER = 21
+_N_ANSWER = 22
 """How many components an answer fills."""
 
 
@@ -45,7 +45,8 @@ def page_of(services: Services, visit: Visit, problem: str = "") -> list:
         shown.clips_table(now),
         shown.others_table(others, said.model, said.personaliser) if now else "",
         status_of(services, now, profile, problem),
-        gr.DownloadButton(value=saved, interactive=bool(now)),
+        gr.DownloadButton(value=saved),
+        gr.Row(visible=bool(now)),
         gr.Column(visible=bool(now)),
         gr.Radio(value=visit.meant.get(visit.shown)),
         *_score(services, visit, profile),
@@ -348,6 +349,11 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
                 container=False,
             )  # fmt: skip
             parts["numbers"] = gr.HTML(elem_id="compare-table")
+            with gr.Row(elem_classes="actions", visible=False) as parts["saves"]:
+                parts["json"] = gr.DownloadButton(
+                    "Save this answer (JSON)", elem_id="compare-json", size="sm", scale=0, min_width=180
+                )
+                picture_button("compare-bars", "attune-answer.svg")
     with gr.Column(visible=False, elem_id="compare-more") as parts["more"]:
         _right_or_wrong(parts)
         gr.HTML('<div class="step"><h2>Why they differ</h2></div>')
@@ -366,6 +372,7 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
                 container=False,
             )  # fmt: skip
             parts["levels_said"] = gr.HTML(elem_id="compare-levels-said", elem_classes="explained")
+            picture_button("compare-levels", "attune-loudness.svg")
             parts["gain"] = gr.Slider(
                 GAINS_DB[0], GAINS_DB[-1], value=0, step=GAINS_DB[1] - GAINS_DB[0], elem_id="compare-gain",
                 label="Louder or quieter than it was recorded (dB)",
@@ -398,9 +405,6 @@ def _right_or_wrong(parts: dict) -> None:
                 parts["keep"] = gr.Button("Keep this tally", size="sm", elem_id="compare-keep", min_width=110)
                 parts["forget"] = gr.Button("Forget kept ones", size="sm", elem_id="compare-forget", min_width=110)
             parts["kept"] = gr.HTML(elem_id="compare-kept")
-            parts["json"] = gr.DownloadButton(
-                "Save this answer (JSON)", elem_id="compare-json", interactive=False, size="sm"
-            )
 
 
 def _events(services, parts, visit, levels, chosen, profile, model, personaliser, tab, page) -> None:
@@ -415,7 +419,7 @@ def _events(services, parts, visit, levels, chosen, profile, model, personaliser
     answer = [
         visit,
         *(parts[name] for name in ("first", "second", "bars", "numbers", "change", "clips", "others", "status")),
-        *(parts[name] for name in ("json", "more", "meant")),
+        *(parts[name] for name in ("json", "saves", "more", "meant")),
         *score,
         levels,
         *level_parts,

@@ -442,8 +442,9 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, pag
     gr.on([create_it.click, new_name.submit], do(create), [new_name, agreed], named, **private)
     rename_it.click(do(rename), [chosen, new_name], named, **private)
     import_it.upload(do(bring_in), [import_it, new_name, agreed], named, **private)
+    # making the example voice takes a second
     example.click(do(take_example), None, [chosen, message], trigger_mode="once",
-                  **{**private, "show_progress": "minimal", "show_progress_on": message})  # fmt: skip
+                  **{**private, "show_progress": "minimal", "show_progress_on": progress})  # fmt: skip
     export_it.makes(do(Services.export), chosen, **private)
     erase_it.click(do(ask_before_erasing), chosen, [message, question, warning], **private)
     cancel.click(lambda: gr.Column(visible=False), None, question, **private)

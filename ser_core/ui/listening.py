@@ -127,6 +127,11 @@ class Listeners:
         with self._lock:
             self._listeners = {token: one for token, one in self._listeners.items() if one.whose != whose}
 
+    def tidy(self) -> None:
+        """Forget the takes of pages that are gone, now rather than when somebody next listens."""
+        with self._lock:
+            self._forget_the_gone()
+
     def _find(self, token: str) -> Listener:
         with self._lock:
             self._forget_the_gone()

@@ -18,6 +18,20 @@ window.attune = window.attune || {};
 
   window.attune.save = (id) => setTimeout(() => document.getElementById(id)?.click(), 150);  // once the page has the file
 
+  // a plotly figure as one SVG file: it is drawn in layers
+  window.attune.picture = (id, name) => {
+    const layers = [...document.querySelectorAll(`#${id} .main-svg`)];
+    if (!layers.length) return;
+    const { width, height } = layers[0].getBoundingClientRect();
+    const inside = layers.map((layer) => layer.outerHTML).join("");
+    const whole = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${inside}</svg>`;
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([whole], { type: "image/svg+xml" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  };
+
   const visible = (element) => element && element.offsetParent !== null;
 
   // Alt+R records and stops; the tab Enrol looks after itself

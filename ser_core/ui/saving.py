@@ -20,3 +20,9 @@ class SaveButton:
         """What the press runs; it gives back a path."""
         made = self.button.click(handler, inputs, self._file, trigger_mode="once", **options)
         made.success(None, None, None, js=self._js)
+
+
+def picture_button(figure: str, name: str) -> None:
+    """A button that saves a plotly figure, by its elem_id, as it is drawn on the page."""
+    button = gr.Button("Save the picture (SVG)", size="sm", elem_id=f"{figure}-picture", scale=0, min_width=180)
+    button.click(None, None, None, js=f"() => window.attune.picture('{figure}', '{name}')")

@@ -180,6 +180,9 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 .timeline { display: block; width: 100%; min-width: 600px; height: auto; }
 .figure.over-time { overflow-x: auto; contain: inline-size; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+/* about */
+.numbers.in-words th, .numbers.in-words td { text-align: left !important; }
+.explained code { overflow-wrap: anywhere; }
 .about-model { border: 1px solid var(--line); border-radius: 14px; padding: 1rem !important; }
 .about-model h3 { font-size: 1.15rem; font-weight: 650; }
 .card-text { overflow-x: auto; }
