@@ -47,7 +47,7 @@ def test_a_strangers_recording_scores_lower_than_the_persons_own(recogniser, enr
 
 
 def test_a_hint_says_what_is_odd_and_who_decides(recogniser, enrolled, monkeypatch):
-    monkeypatch.setattr(plausibility, "ANOTHER_VOICE", np.inf)
+    monkeypatch.setattr(plausibility, "ANOTHER_VOICE", {"compact": np.inf})
     monkeypatch.setattr(plausibility, "HARDLY_ITS_LABEL", 1.1)
     monkeypatch.setattr(plausibility, "SURELY_ANOTHER", 0.0)
     told = [words for of_one in hints(recogniser, enrolled["21"]).values() for words in of_one]
