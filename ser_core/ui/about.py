@@ -39,8 +39,8 @@ WAYS = f"""
 <ul>
 <li><b>{personaliser_name("speaker_reference")}</b> works out what is your voice and what is the emotion you said, and takes
 your voice away before it guesses.</li>
-<li><b>Attention</b> looks among your recordings for those that are like the new utterance, and adds what it hears in them;
-to all of them, to the neutral ones only, or to all the others.</li>
+<li><b>Attention</b> looks among your recordings (all, the neutral ones only, or the emotional ones only) for those that are
+like the new utterance, and adds what it hears in them.</li>
 </ul>
 """
 
@@ -184,18 +184,21 @@ def fetch(services: Services, name: str) -> Iterator[tuple]:
     """
     command = [sys.executable, "-m", "ser_core", "models", "fetch", name, "--workspace", str(services.workspace.root)]
     online = {variable: value for variable, value in os.environ.items() if variable != "HF_HUB_OFFLINE"}
-    download = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=online)
-    try:
-        said = None
-        while said is None:
-            so_far = _size(services.workspace.models / name)
-            yield f"<p>Downloading the weights of {safe(name)}: {so_far} so far.</p>", gr.skip(), gr.skip()
-            said = _last_words(download)
-    finally:
-        download.kill()
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=online
+    ) as download:
+        try:
+            said = None
+            while said is None:
+                so_far = _size(services.workspace.models / name)
+                yield f"<p>Downloading the weights of {safe(name)}: {so_far}</p>", gr.skip(), gr.skip()
+                said = _last_words(download)
+        finally:
+            download.kill()
     if download.returncode:
-        _, _, why = said.rpartition("attune models: ")
-        raise FetchFailed(why) if why != said else RuntimeError(said)  # it did not say: a bug
+        yield "", gr.skip(), gr.skip()
+        _, told, why = said.rpartition("attune models: ")
+        raise FetchFailed(why) if told else RuntimeError(said)  # it did not say: a bug
     from ser_core.inference.models import read_model
 
     words = (

@@ -1,11 +1,15 @@
 """The tab About, without a browser."""
 
+import json
+import signal
+import socket
 import subprocess
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
-from types import SimpleNamespace
+from threading import Thread
 
-import gradio as gr
 import pytest
 
 import ser_core
@@ -40,34 +44,95 @@ def test_a_model_without_its_weights_offers_to_get_them(services: Services, tmp_
     assert "not on this computer" in said and button.visible
 
 
-def test_downloading_runs_the_command_a_person_would_type_and_tells_its_last_word(services: Services, monkeypatch):
+@pytest.fixture
+def hub(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A hub on this computer that has whisper-tiny.en and speaks as huggingface.co does; what it was asked for."""
+    has = weights / "whisper-tiny.en-encoder"
+    names = ["config.json", "model.safetensors"]
     asked = []
 
-    def typed(command, **options):
-        asked.append((command, options["env"]))
-        return SimpleNamespace(returncode=2, stderr="attune models: 'x' could not be fetched; check the connection\n")
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            name = self.path.rpartition("/")[2]
+            listed = json.dumps({"id": "x", "sha": "0" * 40, "siblings": [{"rfilename": one} for one in names]})
+            content = (has / name).read_bytes() if name in names else listed.encode()
+            self.send_response(200)
+            for header, value in {
+                "Content-Length": len(content),
+                "ETag": f'"{name}"',
+                "X-Repo-Commit": "0" * 40,
+            }.items():
+                self.send_header(header, str(value))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
 
-    monkeypatch.setattr(subprocess, "run", typed)
-    with pytest.raises(FetchFailed, match="check the connection"):
-        about.fetch(services, "whisper-tiny.en", gr.Progress())
-    ((command, environment),) = asked
-    assert command[1:6] == ["-m", "ser_core", "models", "fetch", "whisper-tiny.en"]
-    assert "HF_HUB_OFFLINE" not in environment
+        do_HEAD = do_GET
+
+        def log_message(self, *_) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        yield asked
+        server.shutdown()
+
+
+def test_a_download_fetches_the_weights_although_the_page_itself_is_offline(services: Services, hub, monkeypatch):
+    monkeypatch.delenv("SER_WEIGHTS")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (info,) = (info for info in shipped_models() if info.name == "whisper-tiny.en")
+    first, *_, (words, said, button) = about.fetch(services, info.name)
+    assert "nothing yet" in first[0] and "are here" in words
+    assert "ready to use" in said and not button.visible
+    assert info.encoder_folder(services.workspace) == services.workspace.models / info.name
+    info.load_encoder(services.workspace)
+    assert any(path.endswith("model.safetensors") for path in hub)
+
+
+def test_a_download_that_fails_says_what_to_do_and_leaves_no_progress_behind(services: Services, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")  # nobody answers there
+    shown = []
+    with pytest.raises(FetchFailed, match="could not be fetched .* check the connection") as failed:
+        shown.extend(about.fetch(services, "whisper-tiny.en"))
+    assert str(services.workspace.root) not in str(failed.value)
+    assert "Downloading" in shown[0][0] and shown[-1][0] == ""
+
+
+def test_a_download_ends_when_nobody_waits_for_it_any_more(services: Services, monkeypatch):
+    started = []
+
+    class Noted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    fetching = about.fetch(services, "whisper-tiny.en")
+    next(fetching)
+    fetching.close()
+    assert started[0].returncode == -signal.SIGKILL
 
 
 def test_it_says_where_data_is_kept_and_how_to_erase_it(services: Services):
     services.create("Ann", True)
     said = about.kept_where(services)
-    assert str(services.workspace.profiles) in said and "1 profile on" in said and "Nothing is sent anywhere" in said
+    assert str(services.workspace.root) in said and "profiles.sqlite3" in said and "0.0&nbsp;MB" in said
+    assert "1 profile on" in said and "Nothing is sent anywhere" in said and "delete the folder" in said
 
 
 def test_versions_are_those_that_are_installed(services: Services):
-    rows = {name: (version, licence) for name, version, licence in about.versions(services)}
+    rows = {name: (version, licence) for name, version, licence in about.versions()}
     assert rows["Attune"][0] == ser_core.__version__
     for name in about.PACKAGES:
-        assert rows[name][0] == metadata.version(name) and rows[name][1]
+        assert rows[name][0] == metadata.version(name) and rows[name][1] not in ("", "not stated")
     report = about.for_a_report(services)
-    assert f"torch {metadata.version('torch')}" in report and str(services.workspace.root) not in report
+    assert f"torch {metadata.version('torch')}" in report and "commit" in report
+    assert str(services.workspace.root) not in report and str(Path.home()) not in report
 
 
 def test_the_law_is_told():
