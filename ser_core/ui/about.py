@@ -1,5 +1,6 @@
 """The tab About: the models that are here and their cards, where data is kept, the law, versions."""
 
+import atexit
 import os
 import platform
 import subprocess
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 import ser_core
-from ser_core.ui.errors import for_people
+from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.services import Services
 from ser_core.ui.shown import table
 from ser_core.ui.theme import emotion_name, personaliser_name, safe
@@ -63,15 +64,11 @@ KEYS = (
 )
 
 
-class FetchFailed(ValueError):
-    """A model's weights could not be downloaded."""
-
-
 # what is shown
 
 
-def model_in_words(info: "ModelInfo", reason: str) -> str:
-    """What a model is, and whether it can be used here."""
+def model_in_words(info: "ModelInfo", reason: str, news: str = "") -> str:
+    """What a model is, whether it can be used here (or the reason why not), and news of its download."""
     ways = "; ".join(personaliser_name(name) for name in info.personalisers)
     emotions = ", ".join(emotion_name(emotion).lower() for emotion in info.emotions)
     can = '<p><span class="pill good">ready to use</span></p>'
@@ -81,7 +78,7 @@ def model_in_words(info: "ModelInfo", reason: str) -> str:
     )
     return (
         f"<h3>{safe(info.name)}</h3>{cannot if reason else can}"
-        f"<p>Emotions: {emotions}.<br>Ways to use an enrolment: {ways}.</p>"
+        f"<p>Emotions: {emotions}.<br>Ways to use an enrolment: {ways}.</p>{news}"
     )
 
 
@@ -177,35 +174,39 @@ def fetch(services: Services, name: str) -> Iterator[tuple]:
     """Download a model's weights, by the very command a person would type: the page itself stays offline.
 
     Yields:
-        How far it is, what is said of the model, and its button; when nobody waits for more, the download ends too.
-
-    Raises:
-        FetchFailed: the command says why.
+        What is said of the model, how far it is included; and its button. When nobody waits for more, it ends.
     """
+    from ser_core.inference.models import read_model
+
+    info = read_model(ASSETS / "models" / name)
+    missing = info.why_unavailable(services.workspace)
     command = [sys.executable, "-m", "ser_core", "models", "fetch", name, "--workspace", str(services.workspace.root)]
     online = {variable: value for variable, value in os.environ.items() if variable != "HF_HUB_OFFLINE"}
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=online
     ) as download:
+        atexit.register(download.kill)  # the app may end meanwhile
         try:
             said = None
             while said is None:
-                so_far = _size(services.workspace.models / name)
-                yield f"<p>Downloading the weights of {safe(name)}: {so_far}</p>", gr.skip(), gr.skip()
+                news = f"<p><b>Downloading its weights: {_size(services.workspace.models / name)}</b></p>"
+                yield model_in_words(info, missing, news), gr.Button(interactive=False)
                 said = _last_words(download)
         finally:
             download.kill()
-    if download.returncode:
-        yield "", gr.skip(), gr.skip()
-        _, told, why = said.rpartition("attune models: ")
-        raise FetchFailed(why) if told else RuntimeError(said)  # it did not say: a bug
-    from ser_core.inference.models import read_model
-
-    words = (
-        f'<p class="pill good" role="status">The weights of {safe(name)} are here. Reload this page to choose it in '
-        "Compare; from its next start Attune uses the best model that is here.</p>"
-    )
-    yield words, model_in_words(read_model(ASSETS / "models" / name), reason=""), gr.Button(visible=False)
+            atexit.unregister(download.kill)
+    if not download.returncode:
+        news = (
+            '<p class="pill good" role="status">Its weights are here. Reload this page to choose it in Compare; from its '
+            "next start Attune uses the best model that is here.</p>"
+        )
+        yield model_in_words(info, "", news), gr.Button(visible=False)
+        return
+    _, told, why = said.rpartition("attune models: ")
+    news = f'<p class="pill poor" role="alert">{safe(sentence(why))}</p>' if told else ""
+    yield model_in_words(info, missing, news), gr.Button(interactive=True)
+    if not told:
+        raise RuntimeError(said)  # a bug
 
 
 def _last_words(process: subprocess.Popen) -> str | None:
@@ -229,7 +230,6 @@ def build(services: Services, tab: gr.Tab) -> None:
     outputs = []
     gr.HTML(f'<div class="step"><h2>What this is</h2></div><div class="explained">{WHAT}</div>')
     gr.HTML('<div class="step"><h2>Models</h2></div>')
-    fetched = gr.HTML(elem_id="about-fetched")
     for name in _shipped_names():
         with gr.Column(elem_classes="about-model"):
             said = gr.HTML(elem_id=f"about-{name.replace('.', '-')}", elem_classes="explained")
@@ -239,7 +239,7 @@ def build(services: Services, tab: gr.Tab) -> None:
                 card = gr.Markdown(elem_classes="card-text")
                 save = gr.DownloadButton("Save this card", size="sm", scale=0, min_width=140)
             button.click(
-                for_people(fetch, services, name), None, [fetched, said, button], api_visibility="private",
+                for_people(fetch, services, name), None, [said, button], api_visibility="private",
                 show_progress="hidden", trigger_mode="once",
             )  # fmt: skip
             outputs += [said, button, card, save]

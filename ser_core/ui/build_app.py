@@ -69,15 +69,13 @@ def _own_routes(app: FastAPI, services: Services) -> None:
         return {"state": services.models.state()}
 
     @app.post("/live/{token}")
-    async def hear(token: str, piece: int, rate_hz: float, request: Request) -> JSONResponse:
+    async def hear(token: str, piece: int, rate_hz: int, request: Request) -> JSONResponse:
         content = bytearray()
         async for part in request.stream():
             content += part
             if len(content) > MAX_PIECE_BYTES + 1:
                 break  # it is refused below, whatever else comes
-        status, shown = await run_in_threadpool(
-            answer, services.listeners, token, piece, round(rate_hz), bytes(content)
-        )
+        status, shown = await run_in_threadpool(answer, services.listeners, token, piece, rate_hz, bytes(content))
         return JSONResponse(shown, status)
 
 

@@ -64,7 +64,7 @@ window.attune = window.attune || {};
   }
 
   async function deliver(live, samples) {
-    const where = `live/${live.token}?piece=${live.piece++}&rate_hz=${live.context.sampleRate}`;
+    const where = `live/${live.token}?piece=${live.piece++}&rate_hz=${Math.round(live.context.sampleRate)}`;
     for (let tried_s = 0; tried_s < TIRES_AFTER_S; tried_s += 1) {
       try {
         const answer = await fetch(where, { method: "POST", body: samples, headers: { "Content-Type": "application/octet-stream" } });

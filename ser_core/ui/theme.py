@@ -182,11 +182,16 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 /* about */
 .numbers.in-words th, .numbers.in-words td { text-align: left !important; }
+.numbers.in-words td { white-space: nowrap; }
 .explained code { overflow-wrap: anywhere; }
 .about-model { border: 1px solid var(--line); border-radius: 14px; padding: 1rem !important; }
 .about-model h3 { font-size: 1.15rem; font-weight: 650; }
-.card-text { overflow-x: auto; }
 .card-text h1 { font-size: 1.3rem; } .card-text h2 { font-size: 1.1rem; } .card-text h3 { font-size: 1rem; }
+.card-text { overflow-wrap: anywhere; }
+@media (max-width: 640px) {  /* nothing scrolls: what scrolls must be reached by keyboard, which a card's Markdown cannot say */
+  .card-text :is(th, td) { font-size: .7rem; padding: .25rem .15rem !important; line-height: 1.3; }
+  .card-text th + th { writing-mode: vertical-rl; text-align: left !important; }
+}
 
 @media (max-width: 640px) { .answer .word { font-size: 1.7rem; } .masthead h1 { font-size: 1.7rem; } }
 """

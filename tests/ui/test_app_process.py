@@ -137,8 +137,18 @@ def test_bad_recordings_are_refused_without_the_page_as_well(app, tmp_path: Path
     bad.write_text("not audio")
     client = Client(app.url, verbose=False)
     try:
-        *_, status, download = client.predict(handle_file(str(bad)), None, api_name="/compare")
+        shown = client.predict(handle_file(str(bad)), None, None, api_name="/compare")
     finally:
         client.close()
-    assert "not audio that can be read" in status
-    assert str(app.workspace) not in status
+    assert any("not audio that can be read" in part for part in shown if isinstance(part, str))
+    assert str(app.workspace) not in str(shown)
+
+
+def test_live_sound_is_refused_without_a_take_of_its_own(app):
+    """As a script would send it."""
+    for query in ("piece=0&rate_hz=16000", "piece=-1&rate_hz=inf", "piece=x&rate_hz=16000"):
+        request = urllib.request.Request(f"{app.url}/live/guessed?{query}", data=bytes(100), method="POST")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=60)
+        refused.value.close()
+        assert refused.value.code in (404, 422)
