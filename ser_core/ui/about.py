@@ -3,6 +3,7 @@
 import atexit
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,6 +81,11 @@ def model_in_words(info: "ModelInfo", reason: str, news: str = "") -> str:
         f"<h3>{safe(info.name)}</h3>{cannot if reason else can}"
         f"<p>Emotions: {emotions}.<br>Ways to use an enrolment: {ways}.</p>{news}"
     )
+
+
+def shown_card(card: str) -> str:
+    """A card in Markdown, whose tables scroll by themselves on narrow pages and can be reached by keyboard."""
+    return re.sub(r"((?:^\|.*\n?)+)", r'<div class="scroll" tabindex="0">\n\n\1\n</div>\n', card, flags=re.MULTILINE)
 
 
 def kept_where(services: Services) -> str:
@@ -162,7 +168,7 @@ def fill(services: Services) -> list:
         filled += [
             model_in_words(info, reason),
             gr.Button(visible=bool(reason)),
-            info.card,
+            shown_card(info.card),
             gr.DownloadButton(value=services.files.document(f"{info.name}-card.md", info.card)),
         ]
     rows = [list(map(safe, row)) for row in versions()]
@@ -236,7 +242,7 @@ def build(services: Services, tab: gr.Tab) -> None:
             button = gr.Button("Download its weights (uses the network)", size="sm", visible=False, scale=0,
                                min_width=280, elem_id=f"about-fetch-{name.replace('.', '-')}")  # fmt: skip
             with gr.Accordion(f"Card of {name}: data, licence, accuracy, fairness, limits", open=False):
-                card = gr.Markdown(elem_classes="card-text")
+                card = gr.Markdown(elem_classes="card-text", sanitize_html=False)  # ours; tabindex must stay
                 save = gr.DownloadButton("Save this card", size="sm", scale=0, min_width=140)
             button.click(
                 for_people(fetch, services, name), None, [said, button], api_visibility="private",

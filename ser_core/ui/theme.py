@@ -187,11 +187,11 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 .about-model { border: 1px solid var(--line); border-radius: 14px; padding: 1rem !important; }
 .about-model h3 { font-size: 1.15rem; font-weight: 650; }
 .card-text h1 { font-size: 1.3rem; } .card-text h2 { font-size: 1.1rem; } .card-text h3 { font-size: 1rem; }
-.card-text { overflow-wrap: anywhere; }
-@media (max-width: 640px) {  /* nothing scrolls: what scrolls must be reached by keyboard, which a card's Markdown cannot say */
-  .card-text :is(th, td) { font-size: .7rem; padding: .25rem .15rem !important; line-height: 1.3; }
-  .card-text th + th { writing-mode: vertical-rl; text-align: left !important; }
-}
+.card-text .scroll { overflow-x: auto; contain: inline-size; }
+.card-text :is(th, td) { border-color: var(--line) !important; padding: .3rem .6rem !important; }
+.card-text th { overflow-wrap: normal; word-break: normal; }
+.card-text td { white-space: nowrap; font-variant-numeric: tabular-nums; }
+@media (max-width: 640px) { .card-text td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; } }
 
 @media (max-width: 640px) { .answer .word { font-size: 1.7rem; } .masthead h1 { font-size: 1.7rem; } }
 """

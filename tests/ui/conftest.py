@@ -58,9 +58,17 @@ def _start(workspace: Path, *arguments: str) -> App:
 
 
 @pytest.fixture(scope="session")
-def start_app() -> Callable[..., App]:
-    """Start app.py with a workspace and further arguments; whoever starts it stops it."""
-    return _start
+def start_app() -> Iterator[Callable[..., App]]:
+    """Start app.py with a workspace and further arguments; whoever starts it stops it, unless the test fails."""
+    started: list[App] = []
+
+    def start(workspace: Path, *arguments: str) -> App:
+        started.append(_start(workspace, *arguments))
+        return started[-1]
+
+    yield start
+    for app in started:
+        app.process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The tab About, without a browser."""
+"""The tab About, without a browser; and its cards in one."""
 
 import json
 import re
@@ -12,6 +12,8 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from person import barriers, tab
+from playwright.sync_api import Page, expect
 
 import ser_core
 from ser_core.inference.models import shipped_models
@@ -32,7 +34,12 @@ def test_every_model_that_ships_is_there_with_its_card(services: Services):
         place = about._shipped_names().index(info.name) * 4
         said, _, card, save = filled[place : place + 4]
         assert info.name in said
-        assert card == info.card and "Licence" in card and "UAR" in card
+        assert [line for line in card.splitlines() if line and "div" not in line] == list(
+            filter(None, info.card.splitlines())
+        )
+        assert (
+            "Licence" in card and card.count('tabindex="0">\n\n| method | UAR') == info.card.count("| method | UAR") > 1
+        )
         assert Path(save.value["path"]).read_text(encoding="utf-8") == info.card
 
 
@@ -135,3 +142,17 @@ def test_versions_are_those_that_are_installed(services: Services):
 
 def test_the_law_is_told():
     assert "Article 5(1)(f)" in about.LAW and "Article 50(3)" in about.LAW and "education" in about.LAW
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_cards_open_by_keyboard_and_their_tables_widen_nothing(page: Page, width: int):
+    page.set_viewport_size({"width": width, "height": 844})
+    tab(page, "About")
+    expect(page.locator("#about-data")).to_contain_text("Nothing is sent anywhere")
+    for info in shipped_models():
+        page.get_by_role("button", name=f"Card of {info.name}").press("Enter")
+    n_tables = sum(info.card.count("| method | UAR") for info in shipped_models())
+    expect(page.locator(".card-text .scroll[tabindex='0'] table:visible")).to_have_count(n_tables)
+    assert not barriers(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
