@@ -20,7 +20,7 @@ from ser_core.labels import EMOTIONS, UnknownEmotion, canonical_emotion
 
 _FORMAT = "attune-profile"
 _VERSION = 1
-_MAX_UNPACKED = 200 * 10**6  # bytes
+MAX_UNPACKED = 200 * 10**6  # bytes
 _MAX_DOCUMENT = 10**6  # bytes of profile.json
 
 
@@ -149,12 +149,22 @@ def _utterance(entry: dict, files: dict[str, bytes]) -> ArchivedUtterance:
         emotion = canonical_emotion(entry["emotion"], EMOTIONS)
     except (AudioRejected, UnknownEmotion) as error:
         raise BadArchive(f"the archive's file {entry['file']!r} cannot be used: {error}") from None
-    if not isinstance(entry["quality"], dict):
-        raise TypeError("'quality' is not an object")
+    _check_quality(entry["quality"])
     info = soundfile.info(io.BytesIO(content))
     is_ours = (info.format, info.subtype, info.samplerate, info.channels) == ("FLAC", "PCM_16", SAMPLE_RATE, 1)
     flac = content if is_ours else as_flac(recording.waveform)
     return ArchivedUtterance(emotion, recording.duration_s, _utc(entry["added"]), entry["quality"], flac)
+
+
+def _check_quality(quality: object) -> None:
+    """What the page will show of it has to be words."""
+    if not isinstance(quality, dict):
+        raise TypeError("'quality' is not an object")
+    advice = quality.get("advice", [])
+    if not isinstance(advice, list) or not all(
+        isinstance(words, str) for words in [*advice, quality.get("verdict", "")]
+    ):
+        raise TypeError("'quality' holds something other than words")
 
 
 def _files(content: bytes) -> dict[str, bytes]:
@@ -176,13 +186,13 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo]) -> None:
             raise BadArchive(f"the archive's file {entry.filename[:80]!r} points outside the archive; do not trust it")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile unpacks others unbounded
             raise BadArchive("the archive is compressed in an unusual way; choose a file that was exported here")
-    if sum(entry.file_size for entry in entries) > _MAX_UNPACKED:
+    if sum(entry.file_size for entry in entries) > MAX_UNPACKED:
         raise _too_large()
 
 
 def _read_all(archive: zipfile.ZipFile) -> dict[str, bytes]:
     """Every file's content; sizes are counted again while reading, for the headers may lie."""
-    files, left = {}, _MAX_UNPACKED
+    files, left = {}, MAX_UNPACKED
     for entry in archive.infolist():
         with archive.open(entry) as file:
             files[entry.filename] = file.read(left + 1)
@@ -193,5 +203,5 @@ def _read_all(archive: zipfile.ZipFile) -> dict[str, bytes]:
 
 
 def _too_large() -> BadArchive:
-    megabytes = _MAX_UNPACKED // 10**6
+    megabytes = MAX_UNPACKED // 10**6
     return BadArchive(f"the archive unpacks to more than {megabytes} MB; a profile has far less, choose another file")

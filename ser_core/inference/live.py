@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from ser_core.data.audio import SAMPLE_RATE, Limits, Recording, StreamResampler
+from ser_core.data.audio import SAMPLE_RATE, Recording, StreamResampler
 from ser_core.data.quality import speech_spans
 from ser_core.inference.recogniser import Enrolment, Prediction, Recogniser
 
@@ -25,8 +25,8 @@ WINDOW_S = 3.0
 HOP_S = 0.4
 """From one answer to the next: two and a half a second."""
 
-TAKE = Limits(min_s=0.5, max_s=600.0, max_bytes=40 * 2**20)
-"""What a live take may be; it stays in memory, 2 MB a minute."""
+LONGEST_TAKE_S = 600.0
+"""A live take stays in memory, 2 MB a minute."""
 
 _GATE_S = 1.5
 """Somebody speaks if speech is found in this last part of a window."""
@@ -81,7 +81,7 @@ class LiveTake:
     @property
     def full(self) -> bool:
         """Whether no more is taken in."""
-        return self.duration_s >= TAKE.max_s
+        return self.duration_s >= LONGEST_TAKE_S
 
     def feed(self, samples: np.ndarray, rate_hz: int) -> Moment | None:
         """Take in what was just heard, and answer about the newest window that it completes.
@@ -97,7 +97,7 @@ class LiveTake:
                 self._resampler = StreamResampler(rate_hz)
             before = self._n_hops()
             heard = self._resampler.feed(np.asarray(samples, dtype=np.float32))
-            room = int(TAKE.max_s * SAMPLE_RATE) - len(self._samples) // 2
+            room = int(LONGEST_TAKE_S * SAMPLE_RATE) - len(self._samples) // 2
             rounded = np.clip(np.round(heard[:room] * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
             self._samples += rounded.astype("<i2").tobytes()
             if self._n_hops() == before:

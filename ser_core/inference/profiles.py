@@ -313,11 +313,13 @@ class ProfileStore:
             return _load(connection, profile)
 
     def keep_judgements(self, name: str, judgements: Sequence[Judgement]) -> None:
-        """Keep what a person said of answers, until it is forgotten or the profile goes."""
+        """Keep what a person said of answers, until it is forgotten or the profile goes; the last word on each counts."""
         with self._database.writing() as connection:
             profile = _find(connection, name).id
             rows = [{**asdict(judgement), "profile": profile} for judgement in judgements]
             if rows:
+                said_before = JUDGEMENTS.c.at.in_([row["at"] for row in rows]) & (JUDGEMENTS.c.profile == profile)
+                connection.execute(sa.delete(JUDGEMENTS).where(said_before))
                 connection.execute(sa.insert(JUDGEMENTS), rows)
 
     def judgements(self, name: str) -> "list[Judgement]":

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,7 @@ class Comparison:
         others: answers of the model's other personalisers.
         recording: what was answered about.
         at: when, ISO 8601, UTC.
+        upload: the file it came in, which the page plays; None where there is none.
     """
 
     asked: Asked
@@ -57,6 +58,7 @@ class Comparison:
     others: "tuple[Prediction, ...]"
     recording: Recording
     at: str
+    upload: str | None = None
 
     def to_json(self) -> dict:
         """The form that machines read; as `predict --json`, with why."""
@@ -70,7 +72,7 @@ class Comparison:
         return document | {"at": self.at, "without_each": without, "by_personaliser": others}
 
 
-@dataclass
+@dataclass(eq=False)
 class Visit:
     """What was answered since the page came, and what the person says was meant; in memory only.
 
@@ -98,8 +100,21 @@ class Visit:
         self.shown = len(self.answers) - 1
 
     def replace(self, comparison: Comparison) -> None:
-        """The one that is shown was answered anew."""
-        self.answers[self.shown] = comparison
+        """The one that is shown was answered anew; for somebody else, that is another answer."""
+        if comparison.asked.profile != self.now.asked.profile:
+            self.add(replace(comparison, upload=self.now.upload))
+        else:
+            self.answers[self.shown] = replace(comparison, at=self.now.at, upload=self.now.upload)
+
+    def forget(self, profile: str) -> list[str]:
+        """Drop all answers for a profile; the files they came in."""
+        gone = {place for place, one in enumerate(self.answers) if one.asked.profile == profile}
+        kept = [place for place in range(len(self.answers)) if place not in gone]
+        uploads = [self.answers[place].upload for place in gone if self.answers[place].upload]
+        self.meant = {new: self.meant[old] for new, old in enumerate(kept) if old in self.meant}
+        self.shown = kept.index(self.shown) if self.shown in kept else None
+        self.answers = [self.answers[place] for place in kept]
+        return uploads
 
     def judgements(self, profile: str | None = None) -> list[Judgement]:
         """Answers of which the person said what was meant; of one profile only, if named."""
@@ -107,7 +122,9 @@ class Visit:
         return [_judged(one, emotion) for one, emotion in chosen if profile is None or one.asked.profile == profile]
 
 
-def compare(services: Services, recording: Recording, asked: Asked, decode_ms: float = 0.0) -> Comparison:
+def compare(
+    services: Services, recording: Recording, asked: Asked, decode_ms: float = 0.0, upload: str | None = None
+) -> Comparison:
     """Answer twice about a recording, and say why the answers differ.
 
     Raises:
@@ -116,12 +133,14 @@ def compare(services: Services, recording: Recording, asked: Asked, decode_ms: f
     """
     recogniser = services.models.recogniser(asked.model)
     enrolment, clips = _enrolment(services, asked.profile, recogniser)
-    prediction = recogniser.recognise(recording, enrolment, asked.personaliser or None, decode_ms)
+    start = time.perf_counter()
+    features = recogniser.embed([recording.waveform])
+    clock = {"decode": decode_ms, "encode": 1000 * (time.perf_counter() - start)}
+    prediction = recogniser.answer(features, enrolment, asked.personaliser or None, clock)
     from ser_core.inference.explanation import by_every_personaliser, without_each
 
     personalised, without, others = prediction.personalised is not None, {}, ()
     if enrolment:
-        features = recogniser.embed([recording.waveform])
         others = tuple(by_every_personaliser(recogniser, features, enrolment))
         without = without_each(recogniser, features, enrolment, prediction.personaliser) if personalised else {}
     return Comparison(
@@ -133,7 +152,8 @@ def compare(services: Services, recording: Recording, asked: Asked, decode_ms: f
         without=without,
         others=others,
         recording=recording,
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        upload=upload,
     )
 
 

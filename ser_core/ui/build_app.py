@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from ser_core.data.audio import UTTERANCE
+from ser_core.inference.archives import MAX_UNPACKED  # the largest of the limits; recordings have their own
 from ser_core.ui import about, compare, enrol
 from ser_core.ui.listening import MAX_PIECE_BYTES, answer
 from ser_core.ui.services import Services
@@ -28,8 +28,8 @@ def build_page(services: Services) -> gr.Blocks:
         gr.HTML(HEADER)
         enrol.microphone_help()
         with gr.Tabs():
-            with gr.Tab("Enrol", id="enrol"):
-                enrol.build(services, chosen, remembered, page)
+            with gr.Tab("Enrol", id="enrol") as tab:
+                enrol.build(services, chosen, remembered, tab, page)
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(services, chosen, tab, page)
             with gr.Tab("About", id="about") as tab:
@@ -48,7 +48,7 @@ def build_app(services: Services) -> FastAPI:
         theme=THEME,
         css=CSS,
         head=_scripts(),
-        max_file_size=UTTERANCE.max_bytes,
+        max_file_size=MAX_UNPACKED,
         run_history=False,
         footer_links=[],
         enable_monitoring=False,

@@ -1,8 +1,11 @@
 """The tab Compare: one recording, two answers side by side, why they differ, and whether they were right."""
 
-import gradio as gr
+import io
 
-from ser_core.data.audio import UTTERANCE, AudioRejected
+import gradio as gr
+import soundfile
+
+from ser_core.data.audio import SAMPLE_RATE, UTTERANCE
 from ser_core.figures import recognition
 from ser_core.inference.examples import example_takes
 from ser_core.inference.judgements import to_csv
@@ -13,7 +16,7 @@ from ser_core.ui.answers import GAINS_DB, Asked, Comparison, Visit, at_levels, b
 from ser_core.ui.enrol import NOBODY, choices, offer
 from ser_core.ui.errors import for_people, foreseen, sentence
 from ser_core.ui.saving import SaveButton, picture_button
-from ser_core.ui.services import Services
+from ser_core.ui.services import Services, may_record
 from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
 
 EMPTY = "Record, choose a file or take an example first"
@@ -79,7 +82,7 @@ def _score(services: Services, visit: Visit, profile: Profile | None) -> list:
     judged = visit.judgements()
     to_keep = visit.judgements(profile.name) if profile else []
     meant = visit.meant.get(visit.shown)
-    may_add = profile is not None and meant in APP_EMOTIONS and not visit.now.is_enrolled
+    may_add = may_record(profile, agreed=False) and meant in APP_EMOTIONS and not visit.now.is_enrolled
     add = f"Add this to {profile.name} as {meant}" if may_add else "Add this to the profile"
     return [
         shown.tally_in_words(judged, kept),
@@ -151,14 +154,15 @@ def hear(
     progress: gr.Progress = gr.Progress(),  # noqa: B008 - gradio looks for it here
 ) -> list:
     """A recording was made, chosen or taken away: answer twice, or say what to do, or why it cannot be used."""
-    visit = visit or Visit()
+    visit = _this_visit(services, visit)
+    visit.shown = None
     if upload is None:
-        visit.shown = None
         return page_of(services, visit)
     _say_if_loading(services, model, progress)
     try:
         recording, decode_ms = read(upload)
-        visit.add(compare(services, recording, Asked(name, model or None, personaliser or None), decode_ms))
+        asked = Asked(name, model or None, personaliser or None)
+        visit.add(compare(services, recording, asked, decode_ms, upload))
     except ValueError as error:
         return _instead(services, visit, error)
     return page_of(services, visit)
@@ -173,15 +177,25 @@ def ask_again(
     progress: gr.Progress = gr.Progress(),  # noqa: B008
 ) -> list:
     """Something else was chosen: answer anew about the same recording."""
-    visit = visit or Visit()
-    if visit.now is None:
+    visit, asked = _this_visit(services, visit), Asked(name, model or None, personaliser or None)
+    profile = _profile(services, name)
+    clips = profile.utterances if profile else ()
+    if visit.now is None or (visit.now.asked == asked and visit.now.clips == clips):
         return page_of(services, visit)
     _say_if_loading(services, model, progress)
     try:
-        visit.replace(compare(services, visit.now.recording, Asked(name, model or None, personaliser or None)))
+        visit.replace(compare(services, visit.now.recording, asked))
     except ValueError as error:
         return _instead(services, visit, error)
     return page_of(services, visit)
+
+
+def _this_visit(services: Services, visit: Visit | None) -> Visit:
+    """Begun with its first answer; an erasure has to find it."""
+    if visit is None:
+        visit = Visit()
+        services.visits.add(visit)
+    return visit
 
 
 def _say_if_loading(services: Services, model: str | None, progress: gr.Progress) -> None:
@@ -193,8 +207,6 @@ def _instead(services: Services, visit: Visit, error: ValueError) -> list:
     """No answer, but words."""
     if not foreseen(error):
         raise error
-    if isinstance(error, AudioRejected):
-        visit.shown = None
     return page_of(services, visit, sentence(error))
 
 
@@ -224,8 +236,7 @@ def keep(services: Services, visit: Visit) -> list:
     """This visit's judgements go to the profile they are about."""
     name = visit.now.asked.profile if visit.now else NOBODY
     profile = services.chosen(name)
-    known = services.store.judgements(profile.name)
-    services.store.keep_judgements(profile.name, [one for one in visit.judgements(name) if one not in known])
+    services.store.keep_judgements(profile.name, visit.judgements(name))
     return [*_score(services, visit, profile), '<p class="pill good" role="status">Kept with the profile.</p>']
 
 
@@ -240,9 +251,11 @@ def forget(services: Services, visit: Visit) -> list:
 def show_earlier(services: Services, visit: Visit, place: int | None) -> list:
     """An earlier answer again, with its recording."""
     if place is None or place == visit.shown or place >= len(visit.answers):
-        return [gr.skip()] * _N_ANSWER
+        return [gr.skip()] * (1 + _N_ANSWER)
     visit.shown = place
-    return page_of(services, visit)
+    file = io.BytesIO()
+    soundfile.write(file, visit.now.recording.waveform, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return [services.files.document("utterance.wav", file.getvalue()), *page_of(services, visit)]
 
 
 def save_visit(services: Services, kind: str, visit: Visit | None) -> str:
@@ -411,9 +424,11 @@ def _events(services, parts, visit, levels, chosen, profile, model, personaliser
     def do(handler, *bound):
         return for_people(handler, services, *bound)
 
-    private = {"api_visibility": "private", "show_progress": "hidden"}
     # one after the other, and none left out, so that the answer shown last is about what was chosen last
-    asking = {"concurrency_id": "compare", "concurrency_limit": 1, "trigger_mode": "always_last"}
+    in_turn = {"concurrency_id": "compare", "concurrency_limit": 1}
+    aside = {"api_visibility": "private", "show_progress": "hidden"}
+    private = {**aside, **in_turn}
+    asking = {**in_turn, "trigger_mode": "always_last"}
     score = [parts[name] for name in ("tally", "add", "keeping", "history", "earlier")]
     level_parts = [parts[name] for name in ("level_figure", "levels_said", "level_said")]
     answer = [
@@ -425,35 +440,35 @@ def _events(services, parts, visit, levels, chosen, profile, model, personaliser
         *level_parts,
     ]
     asked = [visit, chosen, model, personaliser]
-    again = {"fn": do(ask_again), "inputs": asked, "outputs": answer, **asking, **private}
+    again = {"fn": do(ask_again), "inputs": asked, "outputs": answer, **{**asking, **private}}
     audio = parts["audio"]
     heard = {"fn": do(hear), "inputs": [audio, *asked], "outputs": answer, **asking}
     gr.on([audio.stop_recording, audio.upload], api_name="compare", show_progress_on=parts["first"], **heard)
-    audio.clear(**heard, **private)
-    parts["example"].input(do(take_example), parts["example"], audio, **private).success(**heard, **private)
+    audio.clear(**{**heard, **private})
+    parts["example"].input(do(take_example), parts["example"], audio, **private).success(**{**heard, **private})
     gr.on([personaliser.input, tab.select], **again)
     model.input(
         do(other_model), [model, personaliser], personaliser, api_visibility="private", show_progress_on=personaliser
     ).success(**again)
-    profile.input(lambda name: name, profile, chosen, **private)
-    followed = chosen.change(do(follow), chosen, profile, trigger_mode="always_last", **private)
+    profile.input(lambda name: name, profile, chosen, **aside)
+    followed = chosen.change(do(follow), chosen, profile, trigger_mode="always_last", **aside)
     followed.then(**again)
 
     parts["meant"].input(do(judge), [visit, parts["meant"]], [visit, *score], **private)
     parts["add"].click(do(add_to_profile), visit, [parts["kept"], parts["add"]], trigger_mode="once", **private)
     for name, handler in (("keep", keep), ("forget", forget)):
         parts[name].click(do(handler), visit, [*score, parts["kept"]], trigger_mode="once", **private)
-    parts["earlier"].input(do(show_earlier), [visit, parts["earlier"]], answer, **private)
+    parts["earlier"].input(do(show_earlier), [visit, parts["earlier"]], [audio, *answer], **private)
     for kind in ("csv", "json"):
         parts[f"visit_{kind}"].makes(do(save_visit, kind), visit, **private)
     parts["every_model"].click(
         do(every_model), visit, parts["others"], api_visibility="private", show_progress_on=parts["others"],
-        trigger_mode="once",
+        trigger_mode="once", **in_turn,
     )  # fmt: skip
     parts["try"].click(
         do(try_levels), [visit, parts["gain"]], [levels, *level_parts], api_visibility="private",
-        show_progress_on=parts["level_figure"], trigger_mode="once",
+        show_progress_on=parts["level_figure"], trigger_mode="once", **in_turn,
     )  # fmt: skip
     parts["gain"].release(do(at_level), [levels, parts["gain"]], [level_parts[0], level_parts[2]], **private)
-    page.load(do(offer), None, profile, **private)
-    page.load(do(wait_for_model), None, [model, personaliser, parts["status"]], **private)
+    page.load(do(offer), None, profile, **aside)
+    page.load(do(wait_for_model), None, [model, personaliser, parts["status"]], **aside)

@@ -3,6 +3,8 @@ window.attune = window.attune || {};
 (() => {
   const COUNT_S = 3, LONGEST_MS = 8000, PAUSE_MS = 1200, SPOKE_ABOVE = 0.01, READ_MS = 1200;
   let turn = 0;  // each countdown has its number; a later one, or halt(), ends those before
+  let idle = true;  // nothing goes on by itself
+  let drops = false;  // what is being recorded is not wanted
 
   const byId = (id) => document.getElementById(id);
   const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -41,6 +43,9 @@ window.attune = window.attune || {};
     if (mine === turn) stop();
   }
 
+  function begin() { idle = false; return go(); }
+  function on(goes_on) { if (goes_on && !idle) go(); }
+
   async function may_record() {
     try {
       (await navigator.mediaDevices.getUserMedia({ audio: true })).getTracks().forEach((track) => track.stop());
@@ -75,12 +80,20 @@ window.attune = window.attune || {};
     count("");
     const button = inside("guided-audio", ".stop-button");
     if (visible(button)) button.click();
+    return visible(button);
   }
 
-  function halt() {  // no countdown goes on; what is being recorded is thrown away by the next step
-    turn += 1;
-    count("");
+  function halt() {  // nothing goes on; what is being recorded is thrown away
+    idle = true;
+    drops = true;
+    if (!stop()) drops = false;
     return [];
+  }
+
+  function taken(all) {  // the last one says whether this recording was broken off
+    all[all.length - 1] = drops ? "yes" : "";
+    drops = false;
+    return all;
   }
 
   function pause() {
@@ -89,11 +102,13 @@ window.attune = window.attune || {};
   }
 
   async function breathe(all) {  // time to read what became of the recording
+    const mine = turn;
     if (all[0]) await sleep(READ_MS);
+    if (mine !== turn || idle) all[0] = "";
     return all;
   }
 
-  window.attune.guided = { go, stop, halt, pause, breathe };
+  window.attune.guided = { begin, on, stop, halt, pause, breathe, taken };
 
   // Alt+R: in the guided panel the recording now; else the card in which one is, or the first that is missing
   document.addEventListener("keydown", (event) => {

@@ -7,7 +7,6 @@ import gradio as gr
 from ser_core.data.audio import AudioRejected
 from ser_core.inference.archives import BadArchive
 from ser_core.inference.consent import NOTICE, QUESTION, ConsentMissing
-from ser_core.inference.examples import EXAMPLE_NAME
 from ser_core.inference.profiles import (
     BadProfileName,
     EnrolledUtterance,
@@ -21,7 +20,7 @@ from ser_core.inference.profiles import (
 from ser_core.ui import guided
 from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.saving import SaveButton
-from ser_core.ui.services import NoProfileChosen, Services, has_agreed
+from ser_core.ui.services import NoProfileChosen, Services, may_record
 from ser_core.ui.theme import EMOTIONS, emotion_name, prompt, safe
 
 NOBODY = ""
@@ -67,7 +66,7 @@ def agreed_in_words(profile: Profile | None) -> str:
     """What the profile's owner agreed to, and when."""
     if profile is None:
         return ""
-    if profile.name == EXAMPLE_NAME:
+    if profile.consent is not None and profile.consent.is_nobodys:
         return (
             '<p class="quiet">A synthetic voice: nobody said any of this. It shows how Attune works, not how well.</p>'
         )
@@ -123,7 +122,9 @@ def progress_of(profile: Profile | None, agreed: bool) -> str:
     done = [emotion in profile.emotions for emotion in EMOTIONS]
     dots = "".join(f'<i class="{"done" if one else ""}"></i>' for one in done)
     next_step = _ENCOURAGED.get(sum(done), "It works already. Each further recording makes the answers more personal.")
-    if not (agreed or has_agreed(profile)):
+    if profile.consent is not None and profile.consent.is_nobodys:
+        next_step = "A synthetic voice, to try Attune with."
+    elif not may_record(profile, agreed):
         next_step = "Tick the box in step 1 to record."
     return (
         f'<div class="progress" role="status"><strong>{sum(done)} of {len(EMOTIONS)} enrolled</strong>'
@@ -192,7 +193,7 @@ def card_of(services: Services, profile: Profile | None, emotion: str, agreed: b
         hints: what is odd about recordings, by id.
     """
     clips = [clip for clip in profile.utterances if clip.emotion == emotion] if profile else []
-    agreed = agreed or has_agreed(profile)
+    agreed = may_record(profile, agreed)
     clip = next((clip for clip in clips if clip.utterance_id == shown.which), clips[-1] if clips else None)
     records = bool(profile and agreed and (clip is None or shown.mode))
     plays = clip is not None and not shown.mode
@@ -215,20 +216,21 @@ def card_of(services: Services, profile: Profile | None, emotion: str, agreed: b
 # what happens
 
 
-def show(services: Services, name: str, agreed: bool, shown: tuple[str, bool] | None) -> list:
+def show(services: Services, name: str, agreed: bool, shown: tuple | None) -> list:
     """Another profile, or consent given or taken back: everything but the step of the notice.
 
     What is shown already is left alone: somebody may be recording.
     """
-    if shown == (name, agreed):
-        return [gr.skip()] * (9 + len(EMOTIONS) * len(fields(Card)))
     try:
         profile = services.profile(name)
     except UnknownProfile:  # erased in another window
         profile, name = None, NOBODY
+    now = (name, agreed, tuple(clip.utterance_id for clip in profile.utterances) if profile else ())
+    if shown == now:
+        return [gr.skip()] * (11 + len(EMOTIONS) * len(fields(Card)))
     there = profile is not None
     return [
-        (name, agreed),
+        now,
         name,
         gr.Dropdown(choices=choices(services), value=name or NOBODY),
         progress_of(profile, agreed),
@@ -236,7 +238,9 @@ def show(services: Services, name: str, agreed: bool, shown: tuple[str, bool] | 
         gr.Row(visible=there),
         gr.Column(visible=False),
         agreed_in_words(profile),
-        gr.Button(visible=there and (agreed or has_agreed(profile))),
+        gr.Button(visible=may_record(profile, agreed)),
+        gr.Column(visible=False),  # guided recording ends: it was somebody else's
+        "",
         *_all_cards(services, profile, agreed),
     ]
 
@@ -267,7 +271,7 @@ def rename(services: Services, name: str, new_name: str) -> tuple:
     if not new_name.strip():
         return gr.skip(), gr.skip(), told("Type the new name into the box first.", "poor")
     try:
-        profile = services.store.rename(services.chosen(name).name, new_name)
+        profile = services.rename(name, new_name)
     except (BadProfileName, ProfileExists) as error:
         return gr.skip(), gr.skip(), told(safe(sentence(error)), "poor")
     return profile.name, "", told(f"“{safe(name)}” is now called “{safe(profile.name)}”.")
@@ -368,13 +372,14 @@ def after_guiding(services: Services, name: str, agreed: bool) -> list:
 # where it stands
 
 
-def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, page: gr.Blocks) -> None:
+def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, tab: gr.Tab, page: gr.Blocks) -> None:
     """Lay the tab out.
 
     Args:
         services: what it calls.
         chosen: the name of the profile in use; whoever sets it makes all tabs follow.
         remembered: the same, for the next visit.
+        tab: the tab, which looks again when somebody comes back from Compare.
         page: the page, which asks for the choice of the last visit when it has come.
     """
     agreed, shown = gr.State(False), gr.State(None)
@@ -424,16 +429,18 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, pag
     }
     all_parts = [part for card in cards.values() for part in card.parts()]
     everything = [
-        shown, remembered, profile, progress, all_cards, of_profile, question, consented, guide_me, *all_parts,
+        shown, remembered, profile, progress, all_cards, of_profile, question, consented, guide_me, panel.column,
+        panel.emotion, *all_parts,
     ]  # fmt: skip
     gr.on(
-        [chosen.change, agreed.change],
+        [chosen.change, agreed.change, tab.select],
         do(show),
         [chosen, agreed, shown],
         everything,
         trigger_mode="always_last",
         **private,
     )
+    gr.on([chosen.change, tab.select], None, None, None, js="() => window.attune.guided.halt()")
     page.load(do(offer), None, profile, **private)
     page.load(do(restore_choice), [remembered, chosen], chosen, **private)
     consent.input(lambda ticked: ticked, consent, agreed, **private)

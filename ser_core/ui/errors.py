@@ -1,5 +1,6 @@
 """The one place where what goes wrong becomes words on the page."""
 
+import html
 import inspect
 import logging
 import secrets
@@ -42,7 +43,7 @@ def _in_words() -> Iterator[None]:
         raise
     except Exception as error:
         words = sentence(error) if foreseen(error) else unforeseen(error)
-        raise gr.Error(words, print_exception=False) from None
+        raise gr.Error(html.escape(words), print_exception=False) from None  # toasts are shown as HTML
 
 
 def sentence(error: BaseException | str) -> str:

@@ -79,6 +79,7 @@ class ComputerTake:
     """A recording by one of this computer's microphones, in a thread of its own, which ends by itself."""
 
     def __init__(self, device: int):
+        self.dropped = False
         self._device, self._stop = device, threading.Event()
         self._levels: queue.SimpleQueue = queue.SimpleQueue()
         self._result: queue.SimpleQueue = queue.SimpleQueue()
@@ -135,24 +136,34 @@ def next_emotion(profile: Profile, after: str = "") -> str:
     return next((emotion for emotion in in_turn if emotion not in profile.emotions), "")
 
 
-def guide(services: Services, how: str, name: str, emotion: str, source: int) -> list:
+def guide(services: Services, how: str, name: str, emotion: str, source: int, request: gr.Request = None) -> list:
     """Show what to say: 'start', 'repeat' the same one, 'skip' it, or go to the 'next'."""
+    drop_here(services, request)
     profile = services.chosen(name)
     if how == "repeat":
         return [emotion, step_of(profile, emotion, source), None, gr.Column(visible=True), gr.Column(visible=False)]
     emotion = next_emotion(profile, emotion if how in ("skip", "next") else "")
-    if not emotion and how == "start":  # all are there: once more from the beginning
-        emotion = EMOTIONS[0]
+    if not emotion and how == "start":
+        gr.Info("All seven are recorded. “Record again” on a card replaces one, “Add another” adds one.")
     there = bool(emotion)
     shown = step_of(profile, emotion, source)
     return [emotion, shown, None, gr.Column(visible=there), gr.Column(visible=not there)]
 
 
-def keep(services: Services, upload: str | None, name: str, agreed: bool, emotion: str, source: int) -> tuple:
-    """A guided recording was made: store it, or say why not."""
-    if upload is None or not emotion:
-        return gr.skip(), gr.skip()
-    return _kept(services, name, emotion, source, lambda old: services.enrol(name, emotion, upload, agreed, old))
+def keep(
+    services: Services, upload: str | None, name: str, agreed: bool, emotion: str, source: int, dropped: str = ""
+) -> tuple:
+    """A guided recording was made: store it, or say why not; one that was broken off is dropped."""
+    if upload is None:
+        return gr.skip(), "", gr.skip()
+    try:
+        if dropped or not emotion:
+            return gr.skip(), "", None
+        return *_kept(
+            services, name, emotion, source, lambda old: services.enrol(name, emotion, upload, agreed, old)
+        ), gr.skip()
+    finally:
+        services.files.forget_upload(upload)
 
 
 def record_here(services: Services, name: str, agreed: bool, emotion: str, source: int, request: gr.Request):
@@ -165,6 +176,9 @@ def record_here(services: Services, name: str, agreed: bool, emotion: str, sourc
     finally:
         take.stop()
         _TAKES.pop(request.session_hash, None)
+    if take.dropped:
+        yield "", gr.skip(), ""
+        return
 
     def store(old: str | None) -> EnrolledUtterance:
         if len(waveform) < UTTERANCE.min_s * SAMPLE_RATE:
@@ -178,6 +192,14 @@ def stop_here(services: Services, request: gr.Request) -> None:
     """Stop was pressed."""
     take = _TAKES.get(request.session_hash)
     if take:
+        take.stop()
+
+
+def drop_here(_services: Services, request: gr.Request = None) -> None:
+    """What this computer's microphone records just now is not wanted any more."""
+    take = _TAKES.get(request.session_hash) if request else None
+    if take:
+        take.dropped = True
         take.stop()
 
 
@@ -224,6 +246,7 @@ class Panel:
             self.missing = gr.HTML(elem_id="guided-missing")
             self.here = gr.Button("Record here", visible="hidden", elem_id="guided-here")
             self.goes_on = gr.Textbox(visible="hidden", elem_id="guided-goes-on")
+            self.dropped = gr.Textbox(visible="hidden", elem_id="guided-dropped")
         self.emotion = gr.State("")
 
 
@@ -251,7 +274,7 @@ def connect(services: Services, panel: Panel, start: gr.Button, cards: gr.Column
     }
     shown = [panel.emotion, panel.step, panel.audio, panel.column, cards]
     inputs = [chosen, panel.emotion, panel.source]
-    again = {"fn": None, "js": "() => window.attune.guided.go()"}
+    again = {"fn": None, "js": "() => window.attune.guided.begin()"}
     show_cards, card_parts = refresh
 
     start.click(do(found_sources), None, [panel.source, panel.missing], **private).then(
@@ -261,16 +284,20 @@ def connect(services: Services, panel: Panel, start: gr.Button, cards: gr.Column
         button.click(
             do(guide, how), inputs, shown, js="(...all) => (window.attune.guided.halt(), all)", **private
         ).success(**again)  # fmt: skip
-    panel.pause.click(None, js="() => window.attune.guided.pause()")
+    panel.pause.click(do(drop_here), None, None, js="() => window.attune.guided.pause()", **private)
     panel.stop.click(do(stop_here), None, None, js="() => window.attune.guided.stop()", **private)
     panel.finish.click(
-        lambda: ["", gr.Column(visible=False), gr.Column(visible=True)], None, [panel.step, panel.column, cards],
+        do(finish), None, [panel.step, panel.column, cards],
         js="() => window.attune.guided.halt()", **private,
     ).then(show_cards, [chosen, agreed], card_parts, **private)  # fmt: skip
 
     kept = {"outputs": [panel.step, panel.goes_on]}
     by_page = panel.audio.stop_recording(
-        do(keep), [panel.audio, chosen, agreed, panel.emotion, panel.source], **kept, **private
+        do(keep),
+        [panel.audio, chosen, agreed, panel.emotion, panel.source, panel.dropped],
+        [*kept["outputs"], panel.audio],
+        js="(...all) => window.attune.guided.taken(all)",
+        **private,
     )
     by_computer = panel.here.click(
         do(record_here), [chosen, agreed, panel.emotion, panel.source], [panel.level, *kept["outputs"]],
@@ -278,9 +305,13 @@ def connect(services: Services, panel: Panel, start: gr.Button, cards: gr.Column
     )  # fmt: skip
     for recorded in (by_page, by_computer):
         recorded.success(
-            do(go_on), [panel.goes_on, *inputs], shown, js="(...all) => window.attune.guided.breathe(all)", **private
+            do(go_on),
+            [panel.goes_on, *inputs],
+            [*shown, panel.goes_on],
+            js="(...all) => window.attune.guided.breathe(all)",
+            **private,
         ).success(show_cards, [chosen, agreed], card_parts, **private).success(
-            None, panel.goes_on, None, js="(goes_on) => goes_on && window.attune.guided.go()"
+            None, panel.goes_on, None, js="(goes_on) => window.attune.guided.on(goes_on)"
         )
     panel.source.input(
         lambda name, emotion, source: step_of(services.profile(name), emotion, source), inputs, panel.step, **private
@@ -294,8 +325,14 @@ def found_sources(services: Services) -> tuple:
     return gr.Dropdown(offered, value=PAGE, visible=not few), f'<p class="quiet">{missing}</p>' if missing else ""
 
 
+def finish(services: Services, request: gr.Request = None) -> list:
+    """Back to the cards."""
+    drop_here(services, request)
+    return ["", gr.Column(visible=False), gr.Column(visible=True)]
+
+
 def go_on(services: Services, goes_on: str, name: str, emotion: str, source: int) -> list:
     """To the next emotion, if what was recorded will do."""
     if not goes_on:
-        return [gr.skip()] * 5
-    return guide(services, "next", name, emotion, source)
+        return [*[gr.skip()] * 5, ""]
+    return [*guide(services, "next", name, emotion, source), goes_on]

@@ -11,30 +11,45 @@ window.attune = window.attune || {};
   const byId = (id) => document.getElementById(id);
   const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
+  let microphone = null;  // a stream, or why there is none: asked for first, for a person may take long to allow it
+
+  async function prepare(all) {
+    if (!microphone && !session) {
+      microphone = navigator.mediaDevices ? navigator.mediaDevices.getUserMedia({ audio: true }) : Promise.reject({ name: "Insecure" });
+      await microphone.catch(() => {});
+    }
+    return all;
+  }
+
   async function listen(token) {
     if (!token || session) return token;
+    let stream = null;
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+      stream = await microphone;
+      microphone = null;
       const context = new AudioContext();
       const url = URL.createObjectURL(new Blob([TAP], { type: "text/javascript" }));
       await context.audioWorklet.addModule(url);
       URL.revokeObjectURL(url);
       const tap = new AudioWorkletNode(context, "tap", { numberOfInputs: 1, numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
-      session = { token, stream, context, waiting: [], n_waiting: 0, piece: 0, ends: false, announced: 0, said: "" };
+      const live = { token, stream, context, waiting: [], n_waiting: 0, piece: 0, ends: false, announced: 0, said: "" };
+      session = live;
       window.attune.live.began = performance.now();
-      tap.port.onmessage = (event) => take(session, event.data);
+      tap.port.onmessage = (event) => take(live, event.data);
       context.createMediaStreamSource(stream).connect(tap);
       stream.getTracks()[0].addEventListener("ended", () => byId("live-stop")?.click());
-      session.sending = send(session);
+      live.sending = send(live);
       return token;
     } catch (error) {
+      microphone = session = null;
+      stream?.getTracks().forEach((track) => track.stop());
       window.attune.microphoneTrouble?.(error);
-      return "!" + (error?.name || "Error");
+      return "!" + token;
     }
   }
 
   function take(live, block) {
-    if (!live || live.ends) return;
+    if (live.ends) return;
     live.waiting.push(block);
     live.n_waiting += block.length;
     let power = 0;
@@ -124,5 +139,5 @@ window.attune = window.attune || {};
     return token;
   }
 
-  window.attune.live = { listen, stop };
+  window.attune.live = { prepare, listen, stop };
 })();

@@ -3,14 +3,15 @@
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from ser_core.figures.timeline import Heard, in_words, shares, timeline
+from ser_core.figures.timeline import Heard, shares, timeline
 from ser_core.ui.answers import Asked, live_take
-from ser_core.ui.errors import for_people
+from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.listening import NotListening
 from ser_core.ui.services import Services
 from ser_core.ui.shown import answer_in_words, table
@@ -76,10 +77,19 @@ def shown_now(take: "LiveTake", whose: str) -> dict:
     return {
         "answers": answers_now(newest, whose),
         "timeline": picture(latest, HOP_S, newest.end_s),
-        "said": in_words(stretches([newest], HOP_S)),
+        "said": said_aloud(newest),
         "end_s": newest.end_s,
         "milliseconds": newest.milliseconds,
     }
+
+
+def said_aloud(moment: "Moment") -> str:
+    """A moment for a screen reader."""
+    said = moment.prediction
+    if said is None:
+        return "Silence"
+    second = f", personalised {said.personalised.emotion}" if said.personalised else ""
+    return f"Baseline {said.baseline.emotion}{second}"
 
 
 def empty_panel() -> str:
@@ -115,8 +125,7 @@ def begin(services: Services, name: str, model: str | None, personaliser: str | 
     ticket = ticket or secrets.token_hex(8)
     if services.models.state(model or None) == "loading":
         yield "", ticket, told("The model is being loaded. This takes a few seconds …")
-    asked = Asked(name, model or None, personaliser or None)
-    take = live_take(services, asked)
+    services.models.recogniser(model or None)
     while place := services.listeners.place_in_row(ticket):
         yield (
             "",
@@ -124,6 +133,7 @@ def begin(services: Services, name: str, model: str | None, personaliser: str | 
             told(f"Others are listening just now. You are number {place} in the row; it goes on by itself."),
         )
         time.sleep(_ASK_AGAIN_S)
+    take = live_take(services, Asked(name, model or None, personaliser or None))
     token = services.listeners.open(ticket, take, name, lambda grown: shown_now(grown, name))
     yield token, ticket, told("Waiting for the microphone …")
 
@@ -131,6 +141,9 @@ def begin(services: Services, name: str, model: str | None, personaliser: str | 
 def began(services: Services, heard: str) -> tuple:
     """The page listens, or why it cannot: the buttons follow."""
     listens = bool(heard) and not heard.startswith("!")
+    if not listens:
+        with suppress(NotListening):
+            services.listeners.close(heard[1:])  # others may be waiting for its place
     words = "Listening. Speak; press Stop when you are done." if listens else "The microphone could not be used."
     return gr.Button(visible=not listens), gr.Button(visible=listens), told(words, "" if listens else "problem")
 
@@ -143,7 +156,7 @@ def finish(services: Services, token: str) -> list:
     try:
         take = services.listeners.close(token)
     except NotListening as error:
-        return [*buttons, told(str(error)), gr.Column(visible=False), *[gr.skip()] * 6]
+        return [*buttons, told(sentence(error)), gr.Column(visible=False), *[gr.skip()] * 6]
     if not take.moments:
         return [*buttons, told("Too little was heard to keep."), gr.Column(visible=False), *[gr.skip()] * 6]
     heard = stretches(take.moments, HOP_S)
@@ -212,7 +225,7 @@ def build(services: Services, choices: Choices) -> None:
     asked = [choices.chosen, choices.model, choices.personaliser]
     opened = start.click(
         for_people(begin, services), [*asked, ticket], [token, ticket, status],
-        trigger_mode="once", concurrency_limit=None, **private,
+        js="(...all) => window.attune.live.prepare(all)", trigger_mode="once", concurrency_limit=None, **private,
     )  # fmt: skip
     opened.success(
         for_people(began, services), token, [start, stop, status], js="(token) => window.attune.live.listen(token)",

@@ -24,6 +24,8 @@ _OUR_NAMES = {HOST, "localhost"}
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "img-src 'self' data: blob:; media-src 'self' data: blob:; "
+    "connect-src 'self' data: blob:; object-src 'none'; frame-ancestors 'none'; form-action 'self'",
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
 }

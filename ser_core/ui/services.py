@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 
@@ -28,6 +29,10 @@ class NoProfileChosen(ValueError):
     """Something needs a profile, and none is chosen."""
 
 
+class NotAPerson(ValueError):
+    """A real voice was to be stored beside a synthetic one."""
+
+
 class Services:
     """One workspace and its models; shared by all pages that are open.
 
@@ -37,6 +42,7 @@ class Services:
         models: what answers.
         files: the private folder, from which the page gets what it plays and saves.
         listeners: who listens live just now.
+        visits: what pages that are open have answered; an erasure reaches there too.
     """
 
     def __init__(self, workspace: Workspace, model: str | None = None, device: str = "auto"):
@@ -52,6 +58,7 @@ class Services:
         self.models = Models(workspace, model, device)
         self.files = PrivateFiles(workspace.temporary)
         self.listeners = Listeners()
+        self.visits: WeakSet = WeakSet()
 
     def names(self) -> list[str]:
         """Everybody who has a profile."""
@@ -113,6 +120,8 @@ class Services:
     ) -> EnrolledUtterance:
         """Store what was heard, (N,) float32 at 16 kHz; the rest as `enrol`."""
         profile = self.chosen(name)
+        if profile.consent is not None and profile.consent.is_nobodys:
+            raise NotAPerson("this profile holds a synthetic voice; make one of your own for yours")
         _check_consent(agreed or has_agreed(profile))
         if not has_agreed(profile):
             self.store.agree(profile.name, consent_now())
@@ -138,18 +147,22 @@ class Services:
 
     def add_example(self) -> Profile:
         """The example voice's profile, made if it is not there."""
+        there: tuple[str, ...] | None = None
         with suppress(UnknownProfile):
+            there = self.store.get(EXAMPLE_NAME).emotions
+        missing = {emotion: path for emotion, path in example_enrolment().items() if emotion not in (there or ())}
+        if not missing:
             return self.store.get(EXAMPLE_NAME)
         from ser_core.data.quality import assess
 
-        waveforms = [(emotion, read_recording(path).waveform) for emotion, path in example_enrolment().items()]
+        waveforms = [(emotion, read_recording(path).waveform) for emotion, path in missing.items()]
         clips = [(emotion, waveform, assess(waveform).to_dict()) for emotion, waveform in waveforms]
-        return self.store.add_many(EXAMPLE_NAME, clips, create=nobodys_voice())
+        return self.store.add_many(EXAMPLE_NAME, clips, create=nobodys_voice() if there is None else None)
 
     def export(self, name: str | None) -> str:
         """A file of the profile, to take along."""
         profile = self.chosen(name)
-        safe = "".join(sign if sign.isalnum() else "-" for sign in profile.name)
+        safe = "".join(sign if sign.isalnum() else "-" for sign in profile.name[:40])
         return self.files.document(f"{safe}.zip", self.store.export(profile.name))
 
     def import_profile(self, upload: str, name: str, agreed: bool) -> Profile:
@@ -187,8 +200,18 @@ class Services:
         for utterance in profile.utterances:
             self.files.forget_playback(utterance.utterance_id)
         self.files.forget_documents()
-        self.listeners.forget(profile.name)
+        self._end_for(profile.name)
         return self.store.delete(profile.name)
+
+    def rename(self, name: str | None, new_name: str) -> Profile:
+        """Give a profile another name; what pages hold under the old one ends.
+
+        Raises:
+            BadProfileName, ProfileExists: another name is needed.
+        """
+        renamed = self.store.rename(self.chosen(name).name, new_name)
+        self._end_for(name)
+        return renamed
 
     def playback(self, name: str, utterance_id: str) -> str:
         """A file of a stored recording, for the page to play."""
@@ -196,6 +219,12 @@ class Services:
         if not path.exists():
             self.files.write_playback(utterance_id, self.store.audio(name, utterance_id))
         return str(path)
+
+    def _end_for(self, name: str) -> None:
+        self.listeners.forget(name)
+        for visit in list(self.visits):
+            for upload in visit.forget(name):
+                self.files.forget_upload(upload)
 
     def _embed_soon(self, name: str) -> None:
         """So that the next answer need not wait for it; not before the model is there."""
@@ -212,6 +241,13 @@ class Services:
 def has_agreed(profile: Profile | None) -> bool:
     """Whether the profile's owner has agreed to the wording of today."""
     return profile is not None and profile.consent is not None and profile.consent.is_current
+
+
+def may_record(profile: Profile | None, agreed: bool) -> bool:
+    """Whether recordings may be added: its owner agreed, now or before, and it is somebody's."""
+    if profile is None or (profile.consent is not None and profile.consent.is_nobodys):
+        return False
+    return agreed or has_agreed(profile)
 
 
 def _check_consent(agreed: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ser_core.figures.recognition import percent
 from ser_core.inference.judgements import Judgement, tally
 from ser_core.inference.profiles import EnrolledUtterance, Profile
-from ser_core.ui.answers import GAINS_DB, Comparison, Visit
+from ser_core.ui.answers import Comparison, Visit
 from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
 
 if TYPE_CHECKING:
@@ -170,7 +170,8 @@ def level_in_words(levels: "Sequence[AnswerAtLevel] | None", gain_db: float) -> 
     """Both answers at one loudness."""
     if not levels:
         return ""
-    one = levels[GAINS_DB.index(round(gain_db))]
+    one = min(levels, key=lambda level: abs(level.gain_db - gain_db))  # a number may be typed
+    gain_db = one.gain_db
     if one.prediction is None:
         return f"<p>{_decibels(gain_db)}: nothing is left to hear.</p>"
     second = f", personalised {_told(one.prediction.personalised)}" if one.prediction.personalised else ""

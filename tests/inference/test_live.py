@@ -10,7 +10,7 @@ from torchaudio.functional import resample
 
 from ser_core.data.audio import SAMPLE_RATE, Recording, read_recording
 from ser_core.inference import live
-from ser_core.inference.live import HOP_S, TAKE, WINDOW_S, LiveTake, as_json, as_table, timeline
+from ser_core.inference.live import HOP_S, LONGEST_TAKE_S, WINDOW_S, LiveTake, as_json, as_table, timeline
 from ser_core.inference.models import UnknownModel
 from ser_core.inference.recogniser import Enrolment, Recogniser
 from ser_core.workspace import open_workspace
@@ -98,7 +98,7 @@ def test_what_passed_while_the_computer_was_busy_is_left_out_and_the_newest_wind
 
 
 def test_a_take_ends_after_ten_minutes(recogniser, monkeypatch):
-    assert TAKE.max_s == 600
+    assert LONGEST_TAKE_S == 600
     monkeypatch.setattr(live, "_somebody_speaks", lambda window: False)
     take, minute = LiveTake(recogniser), np.zeros(60 * SAMPLE_RATE, np.float32)
     for _ in range(11):

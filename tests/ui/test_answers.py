@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from ser_core.data.audio import read_recording
-from ser_core.labels import APP_EMOTIONS
+from ser_core.inference.consent import Consent
 from ser_core.ui import answers, compare, shown
 from ser_core.ui.answers import GAINS_DB, Asked, Visit
 from ser_core.ui.errors import for_people
@@ -80,7 +81,7 @@ def test_a_broken_choice_is_explained_where_the_answer_would_be(services: Servic
 
 
 def test_another_choice_answers_anew_about_the_same_recording(services: Services, ann: str, utterance):
-    visit = heard(services, utterance("fear"))[0]
+    visit = heard(services, utterance("fear"), ann)[0]
     page = compare.ask_again(services, visit, ann, None, "enrolment_attention")
     assert len(visit.answers) == 1 and visit.now.prediction.personaliser == "enrolment_attention"
     expected = answers.compare(services, read_recording(utterance("fear")), Asked(ann, None, "enrolment_attention"))
@@ -123,22 +124,43 @@ def test_a_corrected_utterance_joins_the_profile_in_one_click(services: Services
     assert not compare.judge(services, visit, "other")[2].interactive  # something else cannot be enrolled
 
 
-def test_nothing_is_added_to_a_profile_that_never_agreed_to_this_wording(services: Services, utterance):
-    name = services.add_example().name
-    visit = heard(services, utterance("fear"), name)[0]
+def test_nothing_is_added_to_a_synthetic_voice_or_without_consent_to_this_wording(services: Services, ann, utterance):
+    services.store.agree(ann, Consent("2020-01", "2020-01-01T00:00:00+00:00"))
+    for name, words in ((services.add_example().name, "synthetic"), (ann, "tick the box")):
+        visit, before = heard(services, utterance("fear"), name)[0], services.profile(name)
+        assert not compare.judge(services, visit, "fear")[2].interactive
+        with pytest.raises(gr.Error, match=words):
+            for_people(compare.add_to_profile, services)(visit)
+        assert services.profile(name) == before
+
+
+def test_choosing_somebody_else_leaves_what_was_judged_alone(services: Services, ann: str, utterance):
+    visit = heard(services, utterance("fear"), ann)[0]
     compare.judge(services, visit, "fear")
-    with pytest.raises(Exception, match="tick the box"):
-        for_people(compare.add_to_profile, services)(visit)
-    assert len(services.profile(name).utterances) == len(APP_EMOTIONS)
+    services.create("Bo", True)
+    compare.ask_again(services, visit, "Bo", None, None)
+    assert [one.asked.profile for one in visit.answers] == [ann, "Bo"] and visit.meant == {0: "fear"}
+    compare.ask_again(services, visit, "Bo", None, None)  # nothing changed: nothing is asked
+    assert len(visit.answers) == 2
+
+
+def test_the_last_word_on_an_answer_is_the_one_that_is_kept(services: Services, ann: str, utterance):
+    visit = heard(services, utterance("fear"), ann)[0]
+    for meant, personaliser in (("fear", None), ("anger", "enrolment_attention")):
+        compare.ask_again(services, visit, ann, None, personaliser)
+        compare.judge(services, visit, meant)
+        compare.keep(services, visit)
+    assert [one.meant for one in services.store.judgements(ann)] == ["anger"]
 
 
 def test_an_earlier_answer_can_be_shown_again(services: Services, ann: str, utterance):
     visit = heard(services, utterance("fear"), ann)[0]
     first = visit.now
     heard(services, utterance("disgust"), ann, visit=visit)
-    page = compare.show_earlier(services, visit, 0)
+    audio, *page = compare.show_earlier(services, visit, 0)
+    assert len(read_recording(audio).waveform) == len(first.recording.waveform)
     assert visit.now is first and first.prediction.baseline.emotion.capitalize() in page[FIRST]
-    assert len(page) == len(compare.show_earlier(services, visit, 0))  # nothing to do: as many updates
+    assert 1 + len(page) == len(compare.show_earlier(services, visit, 0))  # nothing to do: as many updates
 
 
 def test_a_visit_forgets_its_oldest_answers(services: Services, utterance, monkeypatch):
@@ -157,7 +179,7 @@ def test_loudness_is_tried_only_when_asked_and_told_in_words(services: Services,
     assert len(levels) == len(GAINS_DB) and len(figure.data) == 2
     assert "Baseline:" in words and "As recorded" in now
     moved, at_10 = compare.at_level(services, levels, 10)
-    assert "+10 dB" in at_10
+    assert "+10 dB" in at_10 and "+5 dB" in compare.at_level(services, levels, 7)[1]
     assert compare.at_level(services, None, 10)[1] == ""
 
 

@@ -172,6 +172,30 @@ def test_guided_enrolment_of_seven_recordings_survives_a_reload_in_the_middle(pa
     assert all(clip.quality["speech_s"] > 0.5 for clip in clips)
 
 
+def test_skipping_pausing_and_finishing_guided_recording_store_nothing_under_a_wrong_label(page: Page, app):
+    agree(page)
+    create(page, "Skips")
+    stop = page.locator("#guided-audio").get_by_role("button", name="Stop", exact=True)
+    page.locator("#guided-start").click()
+    stop.wait_for()
+    page.locator("#guided-skip").click()  # while neutral is recorded
+    expect(page.locator("#guided-step")).to_contain_text("Happiness")
+    stop.wait_for()
+    page.wait_for_timeout(500)
+    page.locator("#guided-pause").click()
+    expect(stop).to_be_hidden()
+    expect(page.locator("#guided-count")).to_contain_text("Paused")
+    page.wait_for_timeout(3_000)
+    assert stored(app, "Skips") == []
+    page.locator("#guided-repeat").click()
+    expect(page.locator("#guided-step")).to_contain_text("1 of 7 enrolled")
+    page.locator("#guided-finish").click()
+    expect(page.locator("#guided")).to_be_hidden()
+    page.wait_for_timeout(3_000)
+    expect(page.locator("#guided")).to_be_hidden()
+    assert stored(app, "Skips") == ["happiness"]
+
+
 def test_alt_r_records_and_stops(page: Page, app):
     agree(page)
     create(page, "Keys")

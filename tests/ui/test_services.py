@@ -14,12 +14,12 @@ from ser_core.data.audio import AudioRejected, read_recording
 from ser_core.inference.archives import BadArchive
 from ser_core.inference.consent import Consent, ConsentMissing
 from ser_core.inference.examples import EXAMPLE_NAME
-from ser_core.inference.profiles import ProfileExists, UnknownUtterance
+from ser_core.inference.profiles import ProfileExists, UnknownProfile, UnknownUtterance
 from ser_core.ui import compare, enrol, guided
 from ser_core.ui.answers import Asked, Visit
 from ser_core.ui.answers import compare as answered
 from ser_core.ui.errors import for_people
-from ser_core.ui.services import NoProfileChosen, Services
+from ser_core.ui.services import NoProfileChosen, NotAPerson, Services
 from ser_core.ui.theme import EMOTIONS
 from ser_core.workspace import open_workspace
 
@@ -179,22 +179,48 @@ def test_guided_recording_goes_to_the_missing_ones_in_turn(services: Services, a
     order, emotion = [], guided.guide(services, "start", ann, "", guided.PAGE)[0]
     while emotion:
         order.append(emotion)
-        shown, goes_on = guided.keep(services, upload(), ann, True, emotion, guided.PAGE)
+        shown, goes_on, _ = guided.keep(services, upload(), ann, True, emotion, guided.PAGE)
         assert goes_on and "saved" in shown
         emotion = guided.go_on(services, goes_on, ann, emotion, guided.PAGE)[0]
     assert order == ["happiness", "sadness", "fear", "disgust", "surprise"]
     assert services.profile(ann).emotions == EMOTIONS
-    assert guided.guide(services, "start", ann, "", guided.PAGE)[0] == "neutral"  # all there: once more
+    assert guided.guide(services, "start", ann, "", guided.PAGE)[0] == ""  # all there: nothing to guide to
 
 
 def test_guided_recording_stays_where_a_recording_cannot_be_used(services: Services, ann: str, upload, tmp_path: Path):
     soundfile.write(tmp_path / "silent.wav", silence(2), 16_000)
     silent = upload((tmp_path / "silent.wav").read_bytes(), "silent.wav")
-    shown, goes_on = guided.keep(services, silent, ann, True, "fear", guided.PAGE)
+    shown, goes_on, _ = guided.keep(services, silent, ann, True, "fear", guided.PAGE)
     assert "silent" in shown and "Repeat" in shown and not goes_on
     assert services.profile(ann).emotions == ("neutral", "anger")
     skipped = guided.guide(services, "skip", ann, "happiness", guided.PAGE)
     assert skipped[0] == "sadness"
+
+
+def test_a_guided_recording_that_was_broken_off_or_belongs_to_nobody_is_dropped(services: Services, ann: str, upload):
+    assert guided.keep(services, path := upload(), ann, True, "fear", guided.PAGE, "yes")[1:] == ("", None)
+    assert not Path(path).exists() and services.profile(ann).emotions == ("neutral", "anger")
+    services.erase(ann)
+    with pytest.raises(UnknownProfile):
+        guided.keep(services, path := upload(), ann, True, "fear", guided.PAGE)
+    assert not Path(path).exists()
+
+
+def test_a_real_voice_does_not_join_a_synthetic_one(services: Services, upload):
+    name = services.add_example().name
+    with pytest.raises(NotAPerson):
+        services.enrol(name, "anger", path := upload(), True)
+    assert not Path(path).exists()
+    services.remove(name, one_of(services, name, "anger"))
+    assert services.add_example().emotions == EMOTIONS  # what is missing is made again
+
+
+def test_an_erasure_reaches_what_open_pages_have_answered(services: Services, ann: str, upload):
+    visit = compare.hear(services, mine := upload(), None, ann, None, None)[0]
+    compare.hear(services, nobodys := upload(), visit, "", None, None)
+    services.erase(ann)
+    assert [one.asked.profile for one in visit.answers] == [""] and visit.shown == 0
+    assert not Path(mine).exists() and Path(nobodys).exists()
 
 
 def test_a_refused_recording_stores_nothing_and_keeps_the_earlier_one(services: Services, ann: str, upload):
@@ -216,13 +242,13 @@ def test_one_recording_can_be_deleted_and_brought_back(services: Services, ann: 
 def test_erasing_says_what_was_erased_and_leaves_no_file(services: Services, ann: str, upload):
     for clip in services.profile(ann).utterances:
         services.playback(ann, clip.utterance_id)
-    compare.hear(services, mine := upload(), None, ann, None, None)
+    compare.hear(services, mine := upload(), visit := Visit(), ann, None, None)
+    services.visits.add(visit)
     erased = services.erase(ann)
     assert enrol.erased_in_words(erased).startswith("Erased “Ann”: 2 recordings and all that was computed from them")
     assert services.names() == []
     left = [path for path in services.workspace.temporary.rglob("*") if path.is_file()]
-    assert left == [Path(mine)]  # the utterance itself belongs to nobody; it goes when the app ends
-    assert answered(services, read_recording(mine), Asked(ann)).prediction.personalised is None
+    assert left == [] and not Path(mine).exists() and visit.answers == []
 
 
 def test_without_a_profile_nothing_can_be_enrolled_or_erased(services: Services, upload):
