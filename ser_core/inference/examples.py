@@ -42,6 +42,6 @@ def example_takes() -> tuple[ExampleTake, ...]:
     paths = sorted((_FOLDER / "takes").glob("*.flac"))
     emotions = [path.stem.partition("-")[2] for path in paths]
     return tuple(
-        ExampleTake(f"Synthetic voice {place}, spoken for {emotion}", emotion, path)
+        ExampleTake(f"The synthetic example voice, take {place}: spoken for {emotion}", emotion, path)
         for place, (emotion, path) in enumerate(zip(emotions, paths, strict=True), 1)
     )

@@ -35,6 +35,11 @@ def hints(recogniser: Recogniser, enrolment: Enrolment) -> dict[str, tuple[str, 
         if top != label and said.get(label, 1.0) < HARDLY_ITS_LABEL and said[top] > SURELY_ANOTHER:
             words = f"To the model this sounds more like {top} than {label}. If it sounds like {label} to you, keep it."
             found.setdefault(name, []).append(words)
+        same = [j for j in range(k) if np.array_equal(enrolment.features[j], enrolment.features[k])]
+        if same:
+            found.setdefault(name, []).append(
+                f"This is the same recording as the one for {enrolment.emotions[same[0]]}."
+            )
         if voices is not None and voices[k] < voice_threshold(recogniser):
             words = "This sounds like another voice than the other recordings. If it is the same person, keep it."
             found.setdefault(name, []).append(words)

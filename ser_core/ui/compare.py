@@ -1,6 +1,7 @@
 """The tab Compare: one recording, two answers side by side, why they differ, and whether they were right."""
 
 import io
+from dataclasses import replace
 
 import gradio as gr
 import soundfile
@@ -28,15 +29,15 @@ _N_ANSWER = 22
 # what is shown
 
 
-def page_of(services: Services, visit: Visit, problem: str = "") -> list:
-    """Everything that depends on which answer is shown."""
-    now, profile = visit.now, _profile(services, visit.now.asked.profile if visit.now else NOBODY)
+def page_of(services: Services, visit: Visit, name: str = NOBODY, problem: str = "") -> list:
+    """Everything that depends on which answer is shown; `name` is whose it would be where there is none."""
+    now = visit.now
+    profile = _profile(services, now.asked.profile if now else name)
     first, second = shown.both_answers(now, profile, EMPTY + ".")
     said = now.prediction if now else None
     emotions = [emotion for emotion in EMOTIONS if now and emotion in said.baseline.probabilities]
     personalised = said.personalised.probabilities if now and said.personalised else None
     bars = recognition.two_answers(emotions, said.baseline.probabilities, personalised) if now else None
-    saved = services.files.document("answer.json", document([now], visit)) if now else None
     others = [(said.model, now.others)] if now and now.others else []
     return [
         visit,
@@ -48,7 +49,6 @@ def page_of(services: Services, visit: Visit, problem: str = "") -> list:
         shown.clips_table(now),
         shown.others_table(others, said.model, said.personaliser) if now else "",
         status_of(services, now, profile, problem),
-        gr.DownloadButton(value=saved),
         gr.Row(visible=bool(now)),
         gr.Column(visible=bool(now)),
         gr.Radio(value=visit.meant.get(visit.shown)),
@@ -71,6 +71,8 @@ def status_of(
         steps = f"reading {took['decode']:.0f}, listening {took['encode']:.0f}, answering {took['personalise']:.0f}"
         lines += [f"<p>Answered in {took['total']:.0f} ms ({steps}) by {safe(comparison.prediction.model)}.</p>"]
         lines.append(shown.enrolled_so_far(profile))
+        if profile is not None and profile.consent is not None and profile.consent.is_nobodys:
+            lines.append("<p>A synthetic voice: it shows how Attune works, not how well.</p>")
     else:
         lines.append(f"<p>{safe(services.models.in_words())}</p>")
     return f'<div class="status" role="status">{"".join(lines)}</div>'
@@ -90,6 +92,9 @@ def _score(services: Services, visit: Visit, profile: Profile | None) -> list:
         gr.Row(visible=bool(to_keep) or bool(kept)),
         shown.history_table(visit),
         gr.Dropdown(shown.history_choices(visit), value=visit.shown, visible=len(visit.answers) > 1),
+        gr.DownloadButton(
+            value=services.files.document("answer.json", document([visit.now], visit)) if visit.now else None
+        ),
     ]
 
 
@@ -154,17 +159,18 @@ def hear(
     progress: gr.Progress = gr.Progress(),  # noqa: B008 - gradio looks for it here
 ) -> list:
     """A recording was made, chosen or taken away: answer twice, or say what to do, or why it cannot be used."""
-    visit = _this_visit(services, visit)
+    visit, asked = _this_visit(services, visit), Asked(name, model or None, personaliser or None)
+    if upload and visit.now and (visit.now.upload, visit.now.asked) == (upload, asked):  # a list may tell twice
+        return page_of(services, visit)
     visit.shown = None
     if upload is None:
-        return page_of(services, visit)
+        return page_of(services, visit, name)
     _say_if_loading(services, model, progress)
     try:
         recording, decode_ms = read(upload)
-        asked = Asked(name, model or None, personaliser or None)
         visit.add(compare(services, recording, asked, decode_ms, upload))
     except ValueError as error:
-        return _instead(services, visit, error)
+        return _instead(services, visit, name, error)
     return page_of(services, visit)
 
 
@@ -181,12 +187,12 @@ def ask_again(
     profile = _profile(services, name)
     clips = profile.utterances if profile else ()
     if visit.now is None or (visit.now.asked == asked and visit.now.clips == clips):
-        return page_of(services, visit)
+        return page_of(services, visit, name)
     _say_if_loading(services, model, progress)
     try:
         visit.replace(compare(services, visit.now.recording, asked))
     except ValueError as error:
-        return _instead(services, visit, error)
+        return _instead(services, visit, name, error)
     return page_of(services, visit)
 
 
@@ -203,11 +209,11 @@ def _say_if_loading(services: Services, model: str | None, progress: gr.Progress
         progress(0.0, desc="The model is being loaded")
 
 
-def _instead(services: Services, visit: Visit, error: ValueError) -> list:
+def _instead(services: Services, visit: Visit, name: str, error: ValueError) -> list:
     """No answer, but words."""
     if not foreseen(error):
         raise error
-    return page_of(services, visit, sentence(error))
+    return page_of(services, visit, name, sentence(error))
 
 
 def take_example(services: Services, place: int) -> str | None:
@@ -228,6 +234,7 @@ def add_to_profile(services: Services, visit: Visit) -> tuple:
     profile = services.chosen(visit.now.asked.profile if visit.now else NOBODY)
     meant = visit.meant[visit.shown]
     services.enrol_waveform(profile.name, meant, visit.now.recording.waveform, agreed=False)
+    visit.answers[visit.shown] = replace(visit.now, is_enrolled=True)
     words = f"Added to {safe(profile.name)} as {emotion_name(meant).lower()}. It counts from the next answer on."
     return f'<p class="pill good" role="status">{words}</p>', gr.Button(interactive=False)
 
@@ -429,12 +436,12 @@ def _events(services, parts, visit, levels, chosen, profile, model, personaliser
     aside = {"api_visibility": "private", "show_progress": "hidden"}
     private = {**aside, **in_turn}
     asking = {**in_turn, "trigger_mode": "always_last"}
-    score = [parts[name] for name in ("tally", "add", "keeping", "history", "earlier")]
+    score = [parts[name] for name in ("tally", "add", "keeping", "history", "earlier", "json")]
     level_parts = [parts[name] for name in ("level_figure", "levels_said", "level_said")]
     answer = [
         visit,
         *(parts[name] for name in ("first", "second", "bars", "numbers", "change", "clips", "others", "status")),
-        *(parts[name] for name in ("json", "saves", "more", "meant")),
+        *(parts[name] for name in ("saves", "more", "meant")),
         *score,
         levels,
         *level_parts,

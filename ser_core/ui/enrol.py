@@ -389,7 +389,9 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, tab
     gr.HTML(step("2. Whose voice?"))
     with gr.Row(equal_height=False, elem_classes="whose"):
         profile = gr.Dropdown([("Nobody", NOBODY)], value=NOBODY, label="Profile in use", elem_id="enrol-profile")
-        new_name = gr.Textbox(label="Or a new name", placeholder="Name", elem_id="enrol-name", max_lines=1)
+        new_name = gr.Textbox(
+            label="A new name (to create or rename)", placeholder="Name", elem_id="enrol-name", max_lines=1
+        )
         create_it = gr.Button("Create profile", variant="primary", elem_id="enrol-create", min_width=140, scale=0)
     with gr.Row(elem_classes="actions"):
         example = gr.Button("Try the example voice (synthetic)", size="sm", elem_id="enrol-example", scale=0,

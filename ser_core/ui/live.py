@@ -144,7 +144,11 @@ def began(services: Services, heard: str) -> tuple:
     if not listens:
         with suppress(NotListening):
             services.listeners.close(heard[1:])  # others may be waiting for its place
-    words = "Listening. Speak; press Stop when you are done." if listens else "The microphone could not be used."
+    words = (
+        "Listening. Speak; press Stop when you are done."
+        if listens
+        else "The microphone could not be used: see the note at the top of the page."
+    )
     return gr.Button(visible=not listens), gr.Button(visible=listens), told(words, "" if listens else "problem")
 
 

@@ -170,7 +170,9 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 .guided h3 i { width: 1rem; height: 1rem; border-radius: 50%; }
 .guided blockquote { border: 0; padding: 0; margin: .2rem 0 !important; font-size: 1.35rem; line-height: 1.4; color: inherit; }
 .guided .hint { color: var(--soft-ink); margin: 0 0 .4rem !important; }
-#guided-step { min-height: 12rem; }
+#guided-step { min-height: 10rem; }
+.gradio-container:has(#guided-now) #guided-start { display: none; }
+[id$="-file"] { display: none !important; }
 #guided-count { min-height: 2.6rem; font-size: 1.8rem; font-weight: 700; margin: 0; line-height: 2.6rem; }
 
 .live-answers { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1rem; }

@@ -63,6 +63,14 @@ def test_few_recordings_say_nothing_about_the_voice(recogniser, enrolled):
     assert all("voice" not in words for of_one in hints(recogniser, few).values() for words in of_one)
 
 
+def test_one_recording_under_two_labels_is_noticed(recogniser, enrolled):
+    mine = enrolled["21"]
+    told = hints(
+        recogniser, with_one_of(mine, Enrolment(mine.utterances, mine.emotions, mine.features[[1, 1, *range(2, 6)]]), 0)
+    )
+    assert "This is the same recording as the one for neutral." in told["happiness"]
+
+
 def test_the_score_is_the_log_likelihood_ratio_of_one_dimension():
     from scipy.stats import norm
 

@@ -14,7 +14,8 @@ from ser_core.ui.errors import for_people
 from ser_core.ui.services import Services
 from ser_core.workspace import open_workspace
 
-FIRST, SECOND, BARS, NUMBERS, CHANGE, CLIPS, OTHERS, STATUS, JSON = range(1, 10)
+FIRST, SECOND, BARS, NUMBERS, CHANGE, CLIPS, OTHERS, STATUS = range(1, 9)
+JSON = 17
 
 
 @pytest.fixture
@@ -40,6 +41,8 @@ def test_nobody_gets_the_baseline_only_and_is_told_so(services: Services, uttera
     page = heard(services, utterance("fear"))
     assert page[0].now.prediction.personalised is None
     assert "Nobody is chosen" in page[SECOND] and page[CLIPS] == page[OTHERS] == page[CHANGE] == ""
+    waiting = compare.hear(services, None, None, "", None, None)[SECOND]
+    assert "Nobody is chosen" in waiting
     services.create("Bo", True)
     assert "has no recording yet" in heard(services, utterance("fear"), "Bo")[SECOND]
 
@@ -94,7 +97,8 @@ def test_what_was_meant_is_counted_for_both_answers(services: Services, ann: str
     said = visit.now.prediction
     compare.judge(services, visit, said.baseline.emotion)
     heard(services, utterance("disgust"), ann, visit=visit)
-    tally = compare.judge(services, visit, "other")[1]
+    _, tally, *_, saved = compare.judge(services, visit, "other")
+    assert json.loads(Path(saved.value["path"]).read_text())["meant"] == "other"
     assert "baseline right 1 of 2" in tally
     right = int(said.personalised.emotion == said.baseline.emotion)
     assert f"personalised {right} of 2" in tally
@@ -120,6 +124,7 @@ def test_a_corrected_utterance_joins_the_profile_in_one_click(services: Services
     _, _, add, *_ = compare.judge(services, visit, "fear")
     assert add.interactive and "Ann as fear" in add.value
     compare.add_to_profile(services, visit)
+    assert not compare.judge(services, visit, "anger")[2].interactive  # it is enrolled: not twice
     assert services.profile(ann).emotions == ("neutral", "sadness", "anger", "fear")
     assert not compare.judge(services, visit, "other")[2].interactive  # something else cannot be enrolled
 
