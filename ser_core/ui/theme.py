@@ -68,7 +68,7 @@ CSS = (
   --poor-ink: #ffd3bd; --poor-paper: #6b2a12;
   --soft-ink: #c3cad5; --soft-paper: #2b3443; --line: #3c414b;
 }
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
 .gradio-container .html-container { padding: 0 !important; }
 .audio-container .icon-button-wrapper:has(~ .component-wrapper .record-button) { display: none; }
 .component-wrapper { --neutral-400: var(--soft-ink); }
