@@ -1,12 +1,14 @@
 """From a trained method and rows of a corpus to the table of predictions."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ser_core.data.batches import Utterances
+from ser_core.data.enrolment import target_rows
 from ser_core.data.sampling import in_order
 from ser_core.encoders.base import autocast
 from ser_core.methods.base import Method
@@ -47,3 +49,31 @@ def predictions_table(
     added = {f"p_{emotion}": probability[:, place] for place, emotion in enumerate(utterances.emotions)}
     predicted = np.array(utterances.emotions)[probability.argmax(axis=1)]
     return table.assign(method=method, seed=seed, fold=fold, predicted_emotion=predicted, **added)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and the speakers it may be measured on: no stage of its training heard one of them.
+
+    Attributes:
+        name: of the method; the key under `models` in report.json.
+        speakers: of the corpus, unheard.
+        seed, fold: where it comes from, for the table of predictions.
+    """
+
+    name: str
+    method: Method
+    utterances: Utterances
+    speakers: tuple[str, ...]
+    seed: int = 0
+    fold: int = 0
+
+    def targets(self, choice: pd.DataFrame) -> np.ndarray:
+        """Rows of its speakers that are of a class and not enrolled by `choice`."""
+        corpus = self.utterances.corpus
+        return np.flatnonzero(target_rows(corpus, choice) & corpus.table["speaker"].isin(self.speakers).to_numpy())
+
+    def predict(self, targets: np.ndarray, choice: pd.DataFrame) -> pd.DataFrame:
+        """The table of predictions of some rows, with the speakers enrolled by `choice` (columns speaker, utterance_id)."""
+        probability = probabilities(self.method, self.utterances, targets, self.utterances.enrolment_rows(choice))
+        return predictions_table(self.utterances, targets, probability, self.name, self.seed, self.fold)

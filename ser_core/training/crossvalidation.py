@@ -9,7 +9,7 @@ Writes into the output folder:
     table.md         the summary as a table
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 
 from ser_core.data.batches import Utterances
-from ser_core.data.enrolment import first_of_each, of_another_speaker, random_of_each, target_rows
+from ser_core.data.enrolment import first_of_each, of_another_speaker, random_of_each
 from ser_core.data.manifest import BadCorpus, Corpus, check_leaks
+from ser_core.data.tables import write_csv
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.evaluation.summary import draw_results, summarise, summary_table
-from ser_core.inference.predict import predictions_table, probabilities
+from ser_core.inference.predict import Trained
 from ser_core.methods import METHODS
-from ser_core.methods.base import Method
 from ser_core.recipe import BadRecipe, Recipe
 from ser_core.training.run import (
     build_method,
@@ -39,7 +39,6 @@ from ser_core.training.run import (
 from ser_core.training.trainer import fit, seeded
 from ser_core.workspace import Workspace
 
-COLUMNS = ("utterance_id", "path", "corpus", "speaker", "gender", "emotion", "text_id", "method", "seed", "fold")
 ANOTHER_SPEAKER = "another speaker's enrolment"
 NOBODY = "nobody enrolled"
 
@@ -76,29 +75,71 @@ def crossvalidate(
         BadCorpus: too few speakers for the folds.
         LeakingSplit: a speaker on both sides of a fold.
     """
-    _check(recipes, design)
+    experiment = set_up(recipes, corpus, encoder, design, workspace, device, say)
     output.mkdir(parents=True, exist_ok=True)
-    check_encoder_has_not_heard(encoder, set(corpus.table["speaker"]))
-    corpus = in_label_set(corpus, recipes[0].data)
-    folds = speaker_folds(corpus, design.n_folds)
-    utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, device, say)
-    choice = first_of_each(corpus)
-    runs, leaks = [], []
-    for seed in range(design.n_seeds):
-        for fold, test_speakers in enumerate(folds):
-            held_out = corpus.table["speaker"].isin(test_speakers)
-            leaks.append(asdict(check_leaks(corpus.table[~held_out], corpus.table[held_out])))
-            for recipe in recipes:
-                runs.append(
-                    _one_fold(recipe, utterances, encoder, choice, seed, fold, test_speakers, design.n_draws, device)
-                )
-            say(f"seed {seed}, fold {fold + 1} of {len(folds)}: {', '.join(test_speakers)}")
+    runs = [_measured(trained, experiment.choice, design.n_draws) for trained in trained_folds(experiment, device, say)]
     tables = {
         name: pd.concat([run[name] for run in runs], ignore_index=True) for name in ("predictions", "controls", "draws")
     }
-    summary = summarise(tables["predictions"], tables["controls"], tables["draws"], choice)
-    _write(output, tables, choice, summary, recipes, design, folds, leaks, encoder)
+    summary = summarise(tables["predictions"], tables["controls"], tables["draws"], experiment.choice)
+    _write(output, tables, summary, experiment)
     return summary
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Recipes on one corpus, checked and embedded, ready to be trained fold by fold.
+
+    Attributes:
+        choice: who is enrolled with what, the same for every recipe; never targets.
+        folds: test speakers of each.
+        shared_texts: sentences on both sides of a fold; scripted corpora always have some.
+    """
+
+    recipes: tuple[Recipe, ...]
+    utterances: Utterances
+    encoder: SpeechEncoder
+    design: Design
+    choice: pd.DataFrame
+    folds: list[list[str]]
+    shared_texts: tuple[str, ...]
+
+    @property
+    def verdict(self) -> dict[str, list[str]]:
+        """What the leak check found; a speaker on both sides, or heard by the encoder, would have stopped the run."""
+        return {
+            "speakers_on_both_sides": [],
+            "heard_by_the_encoder": [],
+            "sentences_on_both_sides": list(self.shared_texts),
+        }
+
+
+def set_up(
+    recipes: Sequence[Recipe],
+    corpus: Corpus,
+    encoder: SpeechEncoder,
+    design: Design,
+    workspace: Workspace,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> Experiment:
+    """Check a design, cut the corpus into folds and embed it.
+
+    Raises:
+        BadRecipe, BadCorpus, LeakingSplit: as for `crossvalidate`.
+    """
+    _check(recipes, design)
+    check_encoder_has_not_heard(encoder, set(corpus.table["speaker"]))
+    corpus = in_label_set(corpus, recipes[0].data)
+    folds = speaker_folds(corpus, design.n_folds)
+    texts = {
+        text
+        for fold in folds
+        for held_out in [corpus.table["speaker"].isin(fold)]
+        for text in check_leaks(corpus.table[~held_out], corpus.table[held_out]).shared_texts
+    }
+    utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, device, say)
+    return Experiment(tuple(recipes), utterances, encoder, design, first_of_each(corpus), folds, tuple(sorted(texts)))
 
 
 def speaker_folds(corpus: Corpus, n_folds: int | None) -> list[list[str]]:
@@ -117,61 +158,52 @@ def speaker_folds(corpus: Corpus, n_folds: int | None) -> list[list[str]]:
     return [part.tolist() for part in np.array_split(np.array(speakers, dtype=object), n_folds)]
 
 
-def _one_fold(
-    recipe: Recipe,
-    utterances: Utterances,
-    encoder,
-    choice: pd.DataFrame,
-    seed: int,
-    fold: int,
-    test: list[str],
-    n_draws: int,
-    device: str,
-) -> dict[str, pd.DataFrame]:
-    method, rows = _train_fold(recipe, utterances, encoder, choice, seed, fold, test, device)
-    mark = {"method": recipe.name, "seed": seed, "fold": fold}
-    predicted = _predict(method, utterances, rows, choice, mark)
-    controls, draws = [], []
-    if method.uses_enrolment:
-        rng = np.random.default_rng([seed, fold, 1])
-        own = choice[choice["speaker"].isin(test)]
-        if len(test) > 1:
-            swapped = of_another_speaker(own, test, rng)
-        else:  # leave one speaker out: somebody else's enrolment comes from the training speakers
-            other = rng.choice(sorted(set(choice["speaker"]) - set(test)))
-            swapped = choice[choice["speaker"] == other].assign(speaker=test[0])
-        controls = [
-            _predict(method, utterances, rows, swapped, mark).assign(control=ANOTHER_SPEAKER),
-            _predict(method, utterances, rows, own.iloc[:0], mark).assign(control=NOBODY),
-        ]
-    for draw in range(n_draws):
-        drawn = random_of_each(utterances.corpus, np.random.default_rng([draw, 2]))
-        targets = np.flatnonzero(
-            target_rows(utterances.corpus, drawn) & utterances.corpus.table["speaker"].isin(test).to_numpy()
-        )
-        draws.append(_predict(method, utterances, targets, drawn, mark).assign(draw=draw))
-    empty = predicted.iloc[:0]
-    return {
-        "predictions": predicted,
-        "controls": pd.concat(controls) if controls else empty.assign(control=""),
-        "draws": pd.concat(draws) if draws else empty.assign(draw=0),
-    }
+def trained_folds(
+    experiment: Experiment, device: str = "auto", say: Callable[[str], None] = print
+) -> Iterator[Trained]:
+    """Every recipe trained on every fold with every seed, one after the other."""
+    for seed in range(experiment.design.n_seeds):
+        for fold, test in enumerate(experiment.folds):
+            for recipe in experiment.recipes:
+                yield _trained(experiment, recipe, seed, fold, test, device)
+            say(f"seed {seed}, fold {fold + 1} of {len(experiment.folds)}: {', '.join(test)}")
 
 
-def _train_fold(recipe, utterances, encoder, choice, seed, fold, test, device) -> tuple[Method, np.ndarray]:
-    corpus = utterances.corpus
+def _trained(experiment: Experiment, recipe: Recipe, seed: int, fold: int, test: list[str], device: str) -> Trained:
+    utterances, corpus = experiment.utterances, experiment.utterances.corpus
     others = sorted(set(corpus.table["speaker"]) - set(test))
     dev = draw_dev_speakers(corpus, others, recipe.training.dev_share, np.random.default_rng([seed, fold]))
-    plan = make_plan(utterances, choice, dev, test)
+    plan = make_plan(utterances, experiment.choice, dev, test)
     seeded(1000 * seed + fold)
-    method = build_method(recipe, encoder, utterances.emotions)
-    return fit(method, utterances, plan, recipe.training, seed, device), plan.test
+    method = build_method(recipe, experiment.encoder, utterances.emotions)
+    method = fit(method, utterances, plan, recipe.training, seed, device)
+    return Trained(recipe.name, method, utterances, tuple(test), seed, fold)
 
 
-def _predict(method, utterances: Utterances, rows: np.ndarray, choice: pd.DataFrame, mark: dict) -> pd.DataFrame:
-    probability = probabilities(method, utterances, rows, utterances.enrolment_rows(choice))
-    table = predictions_table(utterances, rows, probability, **mark)
-    return table[[*COLUMNS, "predicted_emotion", *(f"p_{emotion}" for emotion in utterances.emotions)]]
+def another_speakers(trained: Trained, choice: pd.DataFrame) -> pd.DataFrame:
+    """The control: every test speaker gets somebody else's enrolment, with one speaker left out that of a training speaker."""
+    rng, test = np.random.default_rng([trained.seed, trained.fold, 1]), list(trained.speakers)
+    if len(test) > 1:
+        return of_another_speaker(choice[choice["speaker"].isin(test)], test, rng)
+    other = rng.choice(sorted(set(choice["speaker"]) - set(test)))
+    return choice[choice["speaker"] == other].assign(speaker=test[0])
+
+
+def _measured(trained: Trained, choice: pd.DataFrame, n_draws: int) -> dict[str, pd.DataFrame]:
+    """Predictions, the same with the controls, and with random choices of enrolment."""
+    targets = trained.targets(choice)
+    predicted = trained.predict(targets, choice)
+    controls, draws = [predicted.iloc[:0].assign(control="")], [predicted.iloc[:0].assign(draw=0)]
+    if trained.method.uses_enrolment:
+        swapped = another_speakers(trained, choice)
+        controls = [
+            trained.predict(targets, swapped).assign(control=ANOTHER_SPEAKER),
+            trained.predict(targets, choice.iloc[:0]).assign(control=NOBODY),
+        ]
+    for draw in range(n_draws):
+        drawn = random_of_each(trained.utterances.corpus, np.random.default_rng([draw, 2]))
+        draws.append(trained.predict(trained.targets(drawn), drawn).assign(draw=draw))
+    return {"predictions": predicted, "controls": pd.concat(controls), "draws": pd.concat(draws)}
 
 
 def _check(recipes: Sequence[Recipe], design: Design) -> None:
@@ -189,22 +221,19 @@ def _check(recipes: Sequence[Recipe], design: Design) -> None:
         raise BadRecipe(f"{design.n_seeds} seeds and {design.n_draws} draws: at least 1 seed and 0 draws are needed")
 
 
-def _write(output, tables, choice, summary, recipes, design, folds, leaks, encoder) -> None:
-    tables["predictions"].to_csv(output / "predictions.csv", index=False, float_format="%.5f")
-    tables["controls"].to_csv(output / "controls.csv", index=False, float_format="%.5f")
-    choice.to_csv(output / "enrolment.csv", index=False)
-    if design.n_draws:
-        draw_results(tables["draws"]).to_csv(output / "draws.csv", index=False, float_format="%.5f")
-    shared = sorted({text for leak in leaks for text in leak["shared_texts"]})
-    # a speaker on both sides, or heard by the encoder, would have stopped the run
-    verdict = {"speakers_on_both_sides": [], "heard_by_the_encoder": [], "sentences_on_both_sides": shared}
+def _write(output: Path, tables: dict[str, pd.DataFrame], summary: dict, experiment: Experiment) -> None:
+    for name in ("predictions", "controls"):
+        write_csv(tables[name].dropna(axis=1, how="all"), output / f"{name}.csv")
+    write_csv(experiment.choice, output / "enrolment.csv")
+    if experiment.design.n_draws:
+        write_csv(draw_results(tables["draws"]), output / "draws.csv")
     report = {
         "summary": summary,
-        "leak_check": verdict,
-        "design": asdict(design),
-        "folds": folds,
-        "encoder": encoder.fingerprint,
-        "recipes": [recipe.without_paths() for recipe in recipes],
+        "leak_check": experiment.verdict,
+        "design": asdict(experiment.design),
+        "folds": experiment.folds,
+        "encoder": experiment.encoder.fingerprint,
+        "recipes": [recipe.without_paths() for recipe in experiment.recipes],
         **provenance(),
     }
     write_json(output / "report.json", report)

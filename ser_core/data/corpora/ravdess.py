@@ -33,7 +33,7 @@ def load(folder: Path) -> Corpus:
         if match is None:
             problems.append(f"'{path.name}' was left out: not a RAVDESS name")
             continue
-        emotion, intensity, statement, _, actor = match.groups()
+        emotion, intensity, statement, repetition, actor = match.groups()
         rows[path.stem] = {
             "path": str(path),
             "speaker": f"ravdess_{actor}",
@@ -43,6 +43,7 @@ def load(folder: Path) -> Corpus:
             "intensity": _INTENSITIES[intensity],
             "text": _STATEMENTS[statement],
             "text_id": statement,
+            "take": repetition,
             "duplicate_of": _DUPLICATES.get(path.stem, pd.NA),
         }
     if not rows:

@@ -1,0 +1,33 @@
+"""Tables that people open in a spreadsheet: no cell can be taken for a formula (OWASP ASVS 5, 1.2.10)."""
+
+from pathlib import Path
+
+import pandas as pd
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """CSV with a header, without the index; numbers with five decimals, text that looks like a formula behind a quote.
+
+    >>> to_csv(pd.DataFrame({"speaker": ["=1+1"], "uar": [0.5]}))
+    "speaker,uar\\n'=1+1,0.50000\\n"
+    """
+    text = {name: table[name].map(_harmless) for name in table.columns if not _holds_numbers(table[name])}
+    shown = table.assign(**text).rename(columns=_harmless)
+    return shown.to_csv(index=False, float_format="%.5f", lineterminator="\n")
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write `to_csv` whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(to_csv(table), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _holds_numbers(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
