@@ -8,6 +8,8 @@ APP_EMOTIONS = ("neutral", "happiness", "sadness", "anger", "fear", "disgust", "
 EMOTIONS = (*APP_EMOTIONS, "calm", "boredom")
 """Every class a corpus at hand may use, in the order they are shown."""
 
+ATTRIBUTES = ("arousal", "valence", "dominance")
+
 OTHER = "other"
 NO_AGREEMENT = "no_agreement"
 GENDERS = ("female", "male", "unknown")

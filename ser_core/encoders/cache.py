@@ -19,7 +19,16 @@ from ser_core.encoders.base import SpeechEncoder, autocast, precision
 
 
 class UnreadableUtterances(ValueError):
-    """Recordings of a corpus that were refused; names the first few and why."""
+    """Recordings of a corpus that were refused; names the first few and why.
+
+    Attributes:
+        refused: why, by path.
+    """
+
+    def __init__(self, refused: dict[str, str], n: int):
+        named = "; ".join(f"'{Path(path).name}': {why}" for path, why in list(refused.items())[:5])
+        super().__init__(f"{len(refused)} of {n} recordings cannot be used: {named}")
+        self.refused = refused
 
 
 class EmbeddingCache:
@@ -60,8 +69,7 @@ class EmbeddingCache:
             self._index = {**_read_index(self._index_path), **self._index}
             _write_atomically(self._index_path, json.dumps(self._index).encode())
         if refused:
-            named = "; ".join(f"'{Path(path).name}': {why}" for path, why in list(refused.items())[:5])
-            raise UnreadableUtterances(f"{len(refused)} of {len(paths)} recordings cannot be used: {named}")
+            raise UnreadableUtterances(refused, len(paths))
         return torch.from_numpy(np.stack([rows[path] for path in paths]))
 
     def _stored(self, path: str) -> np.ndarray | None:

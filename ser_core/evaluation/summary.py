@@ -21,7 +21,7 @@ def summarise(
         draws: the same with a column draw.
         choice: who is enrolled with what; targets of a sentence that was not enrolled are also reported by themselves.
     """
-    new_sentence = sentence_not_enrolled(predictions, choice)
+    new_sentence = sentence_column(predictions, choice) == "new"
     summary = {}
     for method, part in predictions.groupby("method", sort=False):
         line = _over_seeds(part)
@@ -37,15 +37,15 @@ def summarise(
     return summary
 
 
-def sentence_not_enrolled(predictions: pd.DataFrame, choice: pd.DataFrame) -> pd.Series:
-    """Which predictions are of a sentence that their speaker was not enrolled with, bool.
-
-    False for all where sentences are not known: nothing can be claimed of them.
-    """
+def sentence_column(predictions: pd.DataFrame, choice: pd.DataFrame) -> pd.Series:
+    """Was a target's sentence among those its speaker is enrolled with: 'enrolled', 'new', or None where it is not known."""
     enrolled = choice.dropna(subset="text_id").groupby("speaker")["text_id"].agg(lambda ids: set(ids.astype(str)))
     pairs = zip(predictions["speaker"], predictions["text_id"], strict=True)
-    new = [not pd.isna(text) and str(text) not in enrolled.get(speaker, set()) for speaker, text in pairs]
-    return pd.Series(new, index=predictions.index, dtype=bool)
+    said = [
+        None if pd.isna(text) else "enrolled" if str(text) in enrolled.get(speaker, set()) else "new"
+        for speaker, text in pairs
+    ]
+    return pd.Series(said, index=predictions.index, dtype=object)
 
 
 def draw_results(draws: pd.DataFrame) -> pd.DataFrame:

@@ -85,6 +85,15 @@ class ModelInfo:
         return load_encoder(self.encoder, self.encoder_folder(workspace))
 
     @property
+    def heard_speakers(self) -> frozenset[str] | None:
+        """Whom its heads heard in training or chose their epoch on; None where that is not written down."""
+        try:
+            report = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+            return frozenset(report["train_speakers"]) | frozenset(report["dev_speakers"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
     def card(self) -> str:
         """The model card, Markdown."""
         path = self.folder / "README.md"

@@ -21,7 +21,7 @@ from ser_core.data.enrolment import first_of_each, of_another_speaker, random_of
 from ser_core.data.manifest import BadCorpus, Corpus, check_leaks
 from ser_core.data.tables import write_csv
 from ser_core.encoders.base import SpeechEncoder
-from ser_core.evaluation.summary import draw_results, summarise, summary_table
+from ser_core.evaluation.summary import draw_results, sentence_column, summarise, summary_table
 from ser_core.inference.predict import Trained
 from ser_core.methods import METHODS
 from ser_core.recipe import BadRecipe, Recipe
@@ -193,6 +193,7 @@ def _measured(trained: Trained, choice: pd.DataFrame, n_draws: int) -> dict[str,
     """Predictions, the same with the controls, and with random choices of enrolment."""
     targets = trained.targets(choice)
     predicted = trained.predict(targets, choice)
+    predicted = predicted.assign(sentence=sentence_column(predicted, choice))
     controls, draws = [predicted.iloc[:0].assign(control="")], [predicted.iloc[:0].assign(draw=0)]
     if trained.method.uses_enrolment:
         swapped = another_speakers(trained, choice)

@@ -1,0 +1,237 @@
+"""Fairness to groups: is an emotion recognised, and named, equally often whoever speaks?
+
+Sources: statistical parity and equalised odds, one class against the rest, as in arXiv 2501.00995, section 4; computed by
+fairlearn's MetricFrame. The null band (what a gap reaches where the group does not matter) is ours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from fairlearn.metrics import MetricFrame, count, false_positive_rate, selection_rate, true_positive_rate
+
+from ser_core.evaluation.counts import Counts
+from ser_core.evaluation.performance import uar_of_counts
+from ser_core.evaluation.statistics import Interval, interval, resampled, shuffled_within
+
+MIN_UTTERANCES, MIN_SPEAKERS = 10, 2
+"""A smaller group is "not estimable": never dropped in silence, and never a number."""
+
+MAX_GROUPS = 12
+"""A column with more values than this is not an attribute of groups."""
+
+NOT_AN_ATTRIBUTE = frozenset({
+    "utterance_id", "path", "duration_s", "speaker", "split", "emotion", "arousal", "valence", "dominance", "text",
+    "text_id", "intensity", "duplicate_of", "take", "sentence", "method", "seed", "fold", "predicted_emotion", "age",
+})  # fmt: skip
+_AGE_BANDS = {"under 25": (0, 25), "25 to 39": (25, 40), "40 to 59": (40, 60), "60 and over": (60, 200)}
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """What differs between the groups of one attribute; nan where it is not estimable.
+
+    Attributes:
+        n_utterances, n_speakers: of each group, also of those that are too small.
+        not_estimable: groups that are too small, and why.
+        uar, uar_interval: of each group; intervals by bootstrap over its speakers.
+        uar_gap: largest UAR minus smallest.
+        uar_gap_band: what the gap reaches in 95 % of worlds in which the group does not matter.
+        recall, selection_rate, false_positive_rate, base_rate: of each group and class.
+        delta_sp, delta_eo, delta_eo_mean: of each class; statistical parity difference, equalised odds difference
+            (worst case) and (mean).
+        delta_sp_band, delta_eo_band: as the gap's band.
+    """
+
+    n_utterances: dict[str, int]
+    n_speakers: dict[str, int]
+    not_estimable: dict[str, str]
+    uar: dict[str, float]
+    uar_interval: dict[str, Interval]
+    uar_gap: float
+    uar_gap_band: float
+    recall: dict[str, dict[str, float]]
+    selection_rate: dict[str, dict[str, float]]
+    false_positive_rate: dict[str, dict[str, float]]
+    base_rate: dict[str, dict[str, float]]
+    delta_sp: dict[str, float]
+    delta_sp_band: dict[str, float]
+    delta_eo: dict[str, float]
+    delta_eo_band: dict[str, float]
+    delta_eo_mean: dict[str, float]
+
+
+def attributes(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """Protected attributes of the speakers, and their intersections in pairs: name → group of each speaker.
+
+    An attribute is gender, age (in bands), language, corpus, or any further column that is the same for all utterances
+    of a speaker and has 2 to 12 values. Speakers of whom it is not known have no group.
+    """
+    per_speaker = table.groupby("speaker")
+    found: dict[str, pd.Series] = {}
+    if "age" in table and table["age"].notna().any():
+        found["age band"] = per_speaker["age"].first().map(_age_band)
+    for name in table.columns:
+        if name in NOT_AN_ATTRIBUTE or name.startswith(("p_", "predicted_")):
+            continue
+        if per_speaker[name].nunique().max() == 1:
+            found[name] = per_speaker[name].first().map(lambda value: None if _unknown(value) else str(value))
+    found = {name: groups for name, groups in found.items() if 2 <= groups.nunique() <= MAX_GROUPS}
+    found = dict(sorted(found.items(), key=lambda item: (item[0] != "gender", item[0])))
+    return found | {
+        f"{one} × {other}": _crossed(found[one], found[other]) for one, other in combinations(found, 2)
+    }  # fmt: skip
+
+
+def compare_groups(table: pd.DataFrame, counts: Counts, groups: pd.Series, n_resamples: int = 2_000) -> GroupReport:
+    """Every number about the groups of one attribute, for one method.
+
+    Rates are pooled over the seeds first; differences are taken after that.
+
+    Args:
+        table: predictions of one method: speaker, corpus, emotion, predicted_emotion.
+        counts: of the same table.
+        groups: the group of each speaker, indexed by speaker.
+        n_resamples: of the speakers for intervals, and of the groups for the bands.
+    """
+    group_of = pd.Series(list(counts.speakers), index=list(counts.speakers)).map(groups)
+    n_seeds = len(counts.seeds)
+    spoken = pd.Series(counts.over_seeds.sum(axis=(1, 2)) / n_seeds, index=list(counts.speakers))
+    n_utterances = {str(g): round(n) for g, n in spoken.groupby(group_of).sum().items()}
+    n_speakers = {str(g): int(n) for g, n in group_of.value_counts(sort=False).sort_index().items()}
+    small = {g: words for g in n_utterances if (words := _too_small(n_utterances[g], n_speakers[g]))}
+    large = [g for g in n_utterances if g not in small]
+    of_group = {g: counts.of(group_of.index[group_of == g].tolist()) for g in large}
+    uars = {g: float(uar_of_counts(of_group[g].pooled).mean()) for g in large}
+    rates = _rates(table, table["speaker"].map(groups), large, counts.emotions)
+    bands = _null_bands(counts, group_of, large, table, n_resamples)
+    base = {g: _base_rates(of_group[g]) for g in large}
+    sp, eo, eo_mean = (_differences(rates, large, kind) for kind in ("sp", "eo", "eo_mean"))
+    return GroupReport(
+        n_utterances=n_utterances,
+        n_speakers=n_speakers,
+        not_estimable=small,
+        uar=uars,
+        uar_interval={g: _interval_of_uar(of_group[g], n_resamples) for g in large},
+        uar_gap=_range(list(uars.values())),
+        uar_gap_band=bands["uar"],
+        recall={g: rates["recall"].loc[g].to_dict() for g in large},
+        selection_rate={g: rates["selected"].loc[g].to_dict() for g in large},
+        false_positive_rate={g: rates["false"].loc[g].to_dict() for g in large},
+        base_rate=base,
+        delta_sp=sp,
+        delta_sp_band=dict(zip(counts.emotions, bands["sp"], strict=True)),
+        delta_eo=eo,
+        delta_eo_band=dict(zip(counts.emotions, bands["eo"], strict=True)),
+        delta_eo_mean=eo_mean,
+    )
+
+
+def _rates(
+    table: pd.DataFrame, group: pd.Series, large: list[str], emotions: tuple[str, ...]
+) -> dict[str, pd.DataFrame]:
+    """Recall, selection rate and false positive rate, (G, C) each, one class against the rest; nan for an empty cell."""
+    kept = group.isin(large).to_numpy()
+    truth, said, group = (values.to_numpy()[kept] for values in (table["emotion"], table["predicted_emotion"], group))
+    names = {"recall": true_positive_rate, "selected": selection_rate, "false": false_positive_rate}
+    rates = {name: pd.DataFrame(index=large, columns=emotions, dtype=float) for name in names}
+    for emotion in emotions if large else ():
+        is_it, said_it = truth == emotion, said == emotion
+        frame = MetricFrame(
+            metrics={**names, "n": count},
+            y_true=is_it.astype(int),
+            y_pred=said_it.astype(int),
+            sensitive_features=group,
+        ).by_group.loc[large]
+        n_it = pd.Series(is_it).groupby(group).sum().loc[large]
+        rates["selected"][emotion] = frame["selected"]
+        rates["recall"][emotion] = frame["recall"].where(n_it > 0)  # fairlearn says 0 of an empty cell
+        rates["false"][emotion] = frame["false"].where(n_it < frame["n"])
+    return rates
+
+
+def _differences(rates: Mapping[str, pd.DataFrame], large: list[str], kind: str) -> dict[str, float]:
+    """Largest minus smallest over the groups, for each class; nan where a group has nothing to compare."""
+    gaps = {name: _range_of_columns(rates[name].to_numpy()) for name in rates}
+    value = {
+        "sp": lambda: gaps["selected"],
+        "eo": lambda: np.maximum(gaps["recall"], gaps["false"]),
+        "eo_mean": lambda: (gaps["recall"] + gaps["false"]) / 2,
+    }[kind]()
+    return dict(zip(rates["selected"].columns, value.tolist(), strict=True))
+
+
+def _null_bands(counts: Counts, group_of: pd.Series, large: list[str], table: pd.DataFrame, n: int) -> dict:
+    """95th percentiles of the gaps where groups are dealt out anew among the speakers of each corpus."""
+    inside = group_of.isin(large).to_numpy()
+    unknown = np.full(len(counts.emotions), np.nan)
+    if len(large) < 2:
+        return {"uar": float("nan"), "sp": unknown.tolist(), "eo": unknown.tolist()}
+    table_of = counts.over_seeds[inside]
+    speakers = np.array(counts.speakers)[inside]
+    number = group_of[inside].map({g: place for place, g in enumerate(large)}).to_numpy(dtype=int)
+    corpus = table.groupby("speaker")["corpus"].first().loc[speakers].to_numpy()
+    dealt = shuffled_within(number, corpus, n=n)
+    member = (dealt[:, None, :] == np.arange(len(large))[None, :, None]).astype(float)  # (n, G, S)
+    pooled = (member @ table_of.reshape(len(table_of), -1)).reshape(n, len(large), *table_of.shape[1:])
+    spoken, selected, all_of = pooled.sum(-1), pooled.sum(-2), pooled.sum((-1, -2))[..., None]
+    right = np.diagonal(pooled, axis1=-2, axis2=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = {"recall": right / spoken, "false": (selected - right) / (all_of - spoken), "sp": selected / all_of}
+    gap = {name: values.max(axis=1) - values.min(axis=1) for name, values in rate.items()}
+    uars = uar_of_counts(pooled)
+    return {
+        "uar": _band(uars.max(axis=1) - uars.min(axis=1)),
+        "sp": [_band(gap["sp"][:, c]) for c in range(len(counts.emotions))],
+        "eo": [_band(np.maximum(gap["recall"], gap["false"])[:, c]) for c in range(len(counts.emotions))],
+    }
+
+
+def _band(gaps: np.ndarray) -> float:
+    known = gaps[~np.isnan(gaps)]
+    return float(np.quantile(known, 0.95)) if len(known) else float("nan")
+
+
+def _interval_of_uar(counts: Counts, n: int) -> Interval:
+    times = resampled(len(counts.speakers), n=n)
+    table = counts.over_seeds
+    pooled = (times @ table.reshape(len(table), -1)).reshape(n, *table.shape[1:])
+    return interval(uar_of_counts(pooled), len(counts.speakers))
+
+
+def _base_rates(counts: Counts) -> dict[str, float]:
+    """How often each class is spoken, of all utterances."""
+    spoken = counts.over_seeds.sum(axis=(0, 2))
+    return dict(zip(counts.emotions, (spoken / spoken.sum()).tolist(), strict=True))
+
+
+def _range_of_columns(values: np.ndarray) -> np.ndarray:
+    if len(values) < 2:
+        return np.full(values.shape[1], np.nan)
+    return values.max(axis=0) - values.min(axis=0)  # nan if any group is
+
+
+def _range(values: list[float]) -> float:
+    return max(values) - min(values) if len(values) > 1 else float("nan")
+
+
+def _too_small(n_utterances: int, n_speakers: int) -> str:
+    if n_utterances >= MIN_UTTERANCES and n_speakers >= MIN_SPEAKERS:
+        return ""
+    return f"{n_utterances} utterances of {n_speakers} speakers; {MIN_UTTERANCES} of {MIN_SPEAKERS} are needed"
+
+
+def _crossed(one: pd.Series, other: pd.Series) -> pd.Series:
+    known = one.notna() & other.notna()
+    return (one.astype(str) + " × " + other.astype(str)).where(known, None)
+
+
+def _age_band(age: object) -> str | None:
+    years = pd.to_numeric(age, errors="coerce")
+    return next((band for band, (low, high) in _AGE_BANDS.items() if low <= years < high), None)
+
+
+def _unknown(value: object) -> bool:
+    return pd.isna(value) or str(value).strip().lower() in ("", "unknown")
