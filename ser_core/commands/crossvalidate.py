@@ -22,6 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seeds", type=count, default=3, help="how many, from 0")
     parser.add_argument("--draws", type=count, default=0, help="also evaluate so many random choices of enrolment")
     parser.add_argument("--output", required=True, metavar="DIR")
+    parser.add_argument("--demo", metavar="DIR", help="also write the predictions as the app's demo results")
     parser.add_argument("--json", action="store_true", help="the summary, alone on standard output")
 
 
@@ -37,6 +38,7 @@ def run(arguments: Namespace) -> int:
     summary = crossvalidate(
         recipes, corpus, encoder, design, Path(arguments.output), workspace, arguments.device,
         say=lambda line: print(line, file=sys.stderr, flush=True),
+        demo=Path(arguments.demo) if arguments.demo else None,
     )  # fmt: skip
     print(json.dumps(summary, indent=2) if arguments.json else summary_table(summary))
     return 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ser_core.evaluation.individual import gini, speaker_uar
+from ser_core.evaluation.individual import gini, share_worse, speaker_uar
 from ser_core.evaluation.performance import uar
 
 BASELINE = "baseline"
@@ -93,7 +93,7 @@ def _share_worse(part: pd.DataFrame, baseline: pd.DataFrame) -> float:
         pd.concat([speaker_uar(one) for _, one in table.groupby("seed")], axis=1).mean(axis=1)
         for table in (part, baseline)
     )
-    return float((here < there[here.index]).mean())
+    return share_worse(there, here)
 
 
 def summary_table(summary: dict[str, dict]) -> str:

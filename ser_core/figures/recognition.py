@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from ser_core.figures.style import GRID, PAPER, QUIET, dress, percent
+
 ANSWER_COLOURS = {"baseline": "#0072B2", "personalised": "#D55E00"}
 ANSWER_PATTERNS = {"baseline": "", "personalised": "/"}
 _LINES = {"baseline": ("solid", "circle"), "personalised": ("dash", "diamond")}
@@ -21,8 +23,6 @@ EMOTION_COLOURS = {
     "surprise": "#C9699E",
 }
 
-_INK, _QUIET, _GRID, _PAPER = "#1F2937", "#4B5563", "#E5E7EB", "#FFFFFF"
-_FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 14, "color": _INK}
 _ROOM_FOR_NUMBERS = 1.14
 _TICKS = [0.0, 0.25, 0.5, 0.75, 1.0]
 _ANSWER_PX = 52
@@ -75,31 +75,10 @@ def levels(
     figure.update_layout(showlegend=True, margin_b=48)
     figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"})
     figure.update_yaxes(range=[0, 1.05], tickvals=_TICKS, ticktext=[percent(tick) for tick in _TICKS], autorange=False,
-                        gridcolor=_GRID)  # fmt: skip
+                        gridcolor=GRID)  # fmt: skip
     figure.update_xaxes(range=[min(gains_db) - 2, max(gains_db) + 2], tickvals=list(gains_db)[::2], title="Loudness against the recording, dB",
                         ticktext=[f"{gain:+d}" for gain in gains_db[::2]])  # fmt: skip
     return figure
-
-
-def empty(words: str, height: int = 200) -> go.Figure:
-    """A figure that says what to do to see something."""
-    figure = go.Figure()
-    figure.add_annotation(text=words, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_color=_QUIET)
-    _dress(figure, height)
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
-    figure.update_layout(margin_b=8)
-    return figure
-
-
-def percent(probability: float) -> str:
-    """A probability as people read it.
-
-    >>> percent(0.624), percent(0.004), percent(0.0)
-    ('62\xa0%', '0.4\xa0%', '0\xa0%')
-    """
-    places = 1 if 0.0005 <= probability < 0.01 else 0
-    return f"{100 * probability:.{places}f}\N{NO-BREAK SPACE}%"
 
 
 def _bars(answer: str, emotions: Sequence[str], probabilities: Mapping[str, float]) -> go.Bar:
@@ -110,24 +89,17 @@ def _bars(answer: str, emotions: Sequence[str], probabilities: Mapping[str, floa
         marker={
             "color": ANSWER_COLOURS[answer], "line": {"color": ANSWER_COLOURS[answer], "width": 1},
             "pattern": {"shape": ANSWER_PATTERNS[answer], "fillmode": "replace", "fgcolor": ANSWER_COLOURS[answer],
-                         "bgcolor": _PAPER, "solidity": 0.55, "size": 7} if ANSWER_PATTERNS[answer] else None,
+                         "bgcolor": PAPER, "solidity": 0.55, "size": 7} if ANSWER_PATTERNS[answer] else None,
         },
         hovertemplate="%{y}, " + answer + ": %{x:.1%}<extra></extra>",
     )  # fmt: skip
 
 
 def _dress(figure: go.Figure, height: int) -> None:
-    """White in light and dark pages alike: the colours were chosen against it."""
-    figure.update_layout(
-        template="none", height=height, font=_FONT, paper_bgcolor=_PAPER, plot_bgcolor=_PAPER, dragmode=False,
-        margin={"l": 8, "r": 8, "t": 8, "b": 34}, uirevision="keep", modebar={"remove": _MODEBAR},
-    )  # fmt: skip
+    """An axis of probability, emotions from top to bottom."""
+    dress(figure, height)
     figure.update_xaxes(
-        range=[0, _ROOM_FOR_NUMBERS], tickvals=_TICKS, ticktext=[percent(tick) for tick in _TICKS], gridcolor=_GRID,
-        zeroline=True, zerolinecolor=_QUIET, fixedrange=True, tickfont_color=_QUIET,
+        range=[0, _ROOM_FOR_NUMBERS], tickvals=_TICKS, ticktext=[percent(tick) for tick in _TICKS], gridcolor=GRID,
+        zeroline=True, zerolinecolor=QUIET, fixedrange=True, tickfont_color=QUIET,
     )  # fmt: skip
-    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True, ticks="outside", ticklen=6,
-                        tickcolor=_PAPER)  # fmt: skip
-
-
-_MODEBAR = ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale", "toImage"]
+    figure.update_yaxes(autorange="reversed")

@@ -91,7 +91,7 @@ def evaluate_models(
             f"recognise; at least two utterances of an emotion are needed"
         )
     predictions = predictions.assign(sentence=sentence_column(predictions, choice)).dropna(axis=1, how="all")
-    return Evaluated(predictions, choice, leaks, tuple([*corpus.problems, *notes]))
+    return Evaluated(predictions, choice, leaks, (*corpus.problems, *notes))
 
 
 def trained_models(recogniser: Recogniser, utterances: Utterances, prefix: str = "") -> Iterator[Trained]:

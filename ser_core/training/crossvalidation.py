@@ -21,6 +21,7 @@ from ser_core.data.enrolment import first_of_each, of_another_speaker, random_of
 from ser_core.data.manifest import BadCorpus, Corpus, check_leaks
 from ser_core.data.tables import write_csv
 from ser_core.encoders.base import SpeechEncoder
+from ser_core.evaluation.demo import write_demo
 from ser_core.evaluation.summary import draw_results, sentence_column, summarise, summary_table
 from ser_core.inference.predict import Trained
 from ser_core.methods import METHODS
@@ -67,8 +68,11 @@ def crossvalidate(
     workspace: Workspace,
     device: str = "auto",
     say: Callable[[str], None] = print,
+    demo: Path | None = None,
 ) -> dict:
     """Run the design and write the output folder; returns the summary of report.json.
+
+    With `demo` the predictions are also written there as the app shows them (evaluation/demo.py).
 
     Raises:
         BadRecipe: two recipes of one name, or of different label sets.
@@ -82,7 +86,10 @@ def crossvalidate(
         name: pd.concat([run[name] for run in runs], ignore_index=True) for name in ("predictions", "controls", "draws")
     }
     summary = summarise(tables["predictions"], tables["controls"], tables["draws"], experiment.choice)
-    _write(output, tables, summary, experiment)
+    report = _write(output, tables, summary, experiment)
+    if demo is not None:
+        about = {name: report[name] for name in ("leak_check", "design", "folds", "encoder", "commit", "written")}
+        write_demo(tables["predictions"], {"corpus": corpus.name, **about}, demo)
     return summary
 
 
@@ -222,7 +229,7 @@ def _check(recipes: Sequence[Recipe], design: Design) -> None:
         raise BadRecipe(f"{design.n_seeds} seeds and {design.n_draws} draws: at least 1 seed and 0 draws are needed")
 
 
-def _write(output: Path, tables: dict[str, pd.DataFrame], summary: dict, experiment: Experiment) -> None:
+def _write(output: Path, tables: dict[str, pd.DataFrame], summary: dict, experiment: Experiment) -> dict:
     for name in ("predictions", "controls"):
         write_csv(tables[name].dropna(axis=1, how="all"), output / f"{name}.csv")
     write_csv(experiment.choice, output / "enrolment.csv")
@@ -239,3 +246,4 @@ def _write(output: Path, tables: dict[str, pd.DataFrame], summary: dict, experim
     }
     write_json(output / "report.json", report)
     (output / "table.md").write_text(summary_table(summary))
+    return report

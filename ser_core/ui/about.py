@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     "torch", "torchaudio", "transformers", "accelerate", "openai-whisper", "gradio", "plotly", "pandas", "sounddevice",
-    "soundfile", "silero-vad", "SQLAlchemy", "scikit-learn", "safetensors", "huggingface-hub",
+    "soundfile", "silero-vad", "SQLAlchemy", "scikit-learn", "fairlearn", "safetensors", "huggingface-hub",
 )  # fmt: skip
 
 WHAT = """

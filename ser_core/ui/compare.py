@@ -8,6 +8,7 @@ import soundfile
 
 from ser_core.data.audio import SAMPLE_RATE, UTTERANCE
 from ser_core.figures import recognition
+from ser_core.figures.style import empty
 from ser_core.inference.examples import example_takes
 from ser_core.inference.judgements import to_csv
 from ser_core.inference.profiles import Profile, UnknownProfile
@@ -43,7 +44,7 @@ def page_of(services: Services, visit: Visit, name: str = NOBODY, problem: str =
         visit,
         first,
         second,
-        bars or recognition.empty(EMPTY),
+        bars or empty(EMPTY),
         shown.numbers(now),
         shown.change_in_words(now),
         shown.clips_table(now),
@@ -101,10 +102,10 @@ def _score(services: Services, visit: Visit, profile: Profile | None) -> list:
 def levels_shown(levels: list | None, gain_db: float) -> tuple:
     """The figure of loudness, and what is said about it."""
     if not levels:
-        return recognition.empty("Press the button to try it", 120), "", ""
+        return empty("Press the button to try it", 120), "", ""
     at_zero = levels[GAINS_DB.index(0)].prediction
     if at_zero is None:
-        return recognition.empty("Nothing could be heard", 120), "", ""
+        return empty("Nothing could be heard", 120), "", ""
     named = {"baseline": at_zero.baseline.emotion}
     if at_zero.personalised:
         named["personalised"] = at_zero.personalised.emotion
@@ -365,7 +366,7 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
                 with gr.Column(min_width=220):
                     parts["second"] = gr.HTML(second, elem_id="compare-personalised")
             parts["bars"] = gr.Plot(
-                recognition.empty(EMPTY), show_label=False, elem_id="compare-bars", elem_classes="figure",
+                empty(EMPTY), show_label=False, elem_id="compare-bars", elem_classes="figure",
                 container=False,
             )  # fmt: skip
             parts["numbers"] = gr.HTML(elem_id="compare-table")

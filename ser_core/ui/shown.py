@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ser_core.figures.recognition import percent
+from ser_core.figures.style import percent
 from ser_core.inference.judgements import Judgement, tally
 from ser_core.inference.profiles import EnrolledUtterance, Profile
 from ser_core.ui.answers import Comparison, Visit

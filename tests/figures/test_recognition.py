@@ -1,6 +1,7 @@
 import pytest
 
-from ser_core.figures.recognition import ANSWER_COLOURS, ANSWER_PATTERNS, EMOTION_COLOURS, empty, levels, two_answers
+from ser_core.figures.recognition import ANSWER_COLOURS, ANSWER_PATTERNS, EMOTION_COLOURS, levels, two_answers
+from ser_core.figures.style import empty
 from ser_core.labels import APP_EMOTIONS
 
 _FLAT = dict.fromkeys(APP_EMOTIONS, 1 / 7)
