@@ -49,7 +49,7 @@ def count(predictions: pd.DataFrame) -> Counts:
     speaker, speakers = pd.factorize(predictions["speaker"], sort=True)
     seed, seeds = pd.factorize(predictions["seed"], sort=True)
     named = {*predictions["emotion"], *predictions["predicted_emotion"]}
-    emotions = tuple(word for word in EMOTIONS if word in named)
+    emotions = (*(word for word in EMOTIONS if word in named), *sorted(named - {*EMOTIONS}))
     place = {word: number for number, word in enumerate(emotions)}
     truth, said = (predictions[column].map(place).to_numpy() for column in ("emotion", "predicted_emotion"))
     shape = (len(speakers), len(seeds), len(emotions), len(emotions))

@@ -79,8 +79,9 @@ def crossvalidate(
         BadCorpus: too few speakers for the folds.
         LeakingSplit: a speaker on both sides of a fold.
     """
+    _check(recipes, design)
+    output.mkdir(parents=True, exist_ok=True)  # before hours are spent
     experiment = set_up(recipes, corpus, encoder, design, workspace, device, say)
-    output.mkdir(parents=True, exist_ok=True)
     runs = [_measured(trained, experiment.choice, design.n_draws) for trained in trained_folds(experiment, device, say)]
     tables = {
         name: pd.concat([run[name] for run in runs], ignore_index=True) for name in ("predictions", "controls", "draws")

@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from ser_core.evaluation.individual import gini, speaker_uar
 from ser_core.evaluation.performance import uar
-from ser_core.evaluation.summary import sentence_not_enrolled, summarise, summary_table
+from ser_core.evaluation.summary import sentence_column, summarise, summary_table
 
 labels = st.lists(st.sampled_from("abc"), min_size=1, max_size=30)
 
@@ -82,4 +82,4 @@ def test_the_summary_of_a_table_small_enough_to_do_by_hand():
 def test_a_sentence_that_is_not_known_is_never_called_new():
     table = _table(["a"], ["a"], text_id=[pd.NA])
     choice = pd.DataFrame({"speaker": ["s"], "emotion": ["a"], "utterance_id": ["x"], "text_id": [pd.NA]})
-    assert not sentence_not_enrolled(table, choice).any()
+    assert sentence_column(table, choice).isna().all()

@@ -1,0 +1,102 @@
+"""embedding: maps of utterances before and after the enrolment is used, and what fresh probes read off them."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from ser_core.commands.training_arguments import add_training_arguments, count, limit_threads, with_encoder
+from ser_core.data.corpora import load_corpora
+from ser_core.data.enrolment import first_of_each
+from ser_core.data.tables import write_csv
+from ser_core.encoders import load_encoder
+from ser_core.inference.embedding_view import ALL_FOLDS, NoEnrolmentUsed, View, maps_of, to_json, view
+from ser_core.inference.recogniser import Recogniser
+from ser_core.inference.test_set import corpus_hash, model_test_set, trained_models
+from ser_core.methods import METHODS
+from ser_core.recipe import BadRecipe, read_recipe
+from ser_core.training.crossvalidation import Design, set_up, trained_folds
+from ser_core.training.run import provenance, write_json
+from ser_core.workspace import Workspace, open_workspace
+
+SEED = 0
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="cross-validate these; they must use an enrolment")
+    parser.add_argument(
+        "--model", metavar="NAME", help="or look at a model that is there, on speakers it has not heard"
+    )
+    add_training_arguments(parser)
+    parser.add_argument("--folds", type=count, default=5, help="folds of consecutive speakers, for recipes")
+    parser.add_argument("--output", required=True, metavar="DIR", help="for map.csv and probes.json")
+
+
+def run(arguments: Namespace) -> int:
+    """Train or load, look, write the two files, say what the probes found."""
+    if bool(arguments.recipes) == bool(arguments.model):
+        raise BadRecipe("give either recipes or --model NAME: one of them is needed")
+    limit_threads(arguments.threads)
+    corpus = load_corpora(arguments.corpus)
+    workspace = open_workspace(arguments.workspace)
+    views, origin = (_of_model if arguments.model else _of_recipes)(arguments, corpus, workspace)
+    maps = maps_of(views, corpus.name)
+    folder = Path(arguments.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(maps.points.round(3), folder / "map.csv")
+    origin = {"seed": SEED, "corpus_sha256_of_its_table": corpus_hash(corpus), **origin, **provenance()}
+    write_json(folder / "probes.json", {**to_json(maps), **origin})
+    for line in _in_words(maps.probes):
+        print(line)
+    print(f"written: map.csv and probes.json in '{folder.name}'")
+    return 0
+
+
+def _of_recipes(arguments: Namespace, corpus, workspace: Workspace) -> tuple[list[View], dict]:
+    recipes = [with_encoder(read_recipe(name), arguments.encoder) for name in arguments.recipes]
+    without = [recipe.name for recipe in recipes if not METHODS[recipe.method].uses_enrolment]
+    if without:  # before anything is trained
+        raise NoEnrolmentUsed(f"'{without[0]}' uses no enrolment, so it has no before and after; leave it out")
+    encoder = load_encoder(recipes[0].encoder.name, recipes[0].encoder.source or None, (workspace.models,))
+    design = Design(arguments.folds, n_seeds=1)
+    experiment = set_up(recipes, corpus, encoder, design, workspace, arguments.device, _say)
+    views = [view(trained, experiment.choice) for trained in trained_folds(experiment, arguments.device, _say)]
+    return views, {
+        "split": {"design": asdict(design), "folds": experiment.folds},
+        "leak_check": experiment.verdict,
+        "encoder": encoder.fingerprint,
+        "recipes": [recipe.without_paths() for recipe in recipes],
+    }
+
+
+def _of_model(arguments: Namespace, corpus, workspace: Workspace) -> tuple[list[View], dict]:
+    recogniser = Recogniser(workspace, arguments.model, arguments.device)
+    utterances, leaks = model_test_set(recogniser, corpus, workspace, _say)
+    choice = first_of_each(utterances.corpus)
+    networks = [trained for trained in trained_models(recogniser, utterances) if trained.method.uses_enrolment]
+    return [view(trained, choice) for trained in networks], {
+        "split": {"speakers": sorted(utterances.corpus.table["speaker"].unique())},
+        "leak_check": leaks,
+        "model": recogniser.info.name,
+        "encoder": recogniser.fingerprint,
+    }
+
+
+def _in_words(probes: pd.DataFrame) -> Iterator[str]:
+    together = probes[probes["fold"] == ALL_FOLDS].set_index(["method", "probe", "stage"])
+    for method, name in dict.fromkeys((method, name) for method, name, _ in together.index):
+        before, after = (together.loc[(method, name, stage)] for stage in ("before", "after"))
+        yield f"{method}, {name}: {_number(before)} before, {_number(after)} after, chance {before['chance']:.3f}"
+
+
+def _number(row: pd.Series) -> str:
+    if row["n_utterances"] == 0:
+        return "not estimable"
+    return f"{row['balanced_accuracy']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
