@@ -6,11 +6,11 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ser_core.data.corpora import load_corpora
-from ser_core.data.tables import write_csv
+from ser_core.data.tables import write_csv, write_json
 from ser_core.evaluation.predictions import BadPredictions, Predictions, check_predictions, read_predictions
 from ser_core.evaluation.report import Report, make_report
 from ser_core.figures.report_page import comparison_in_words, report_page
-from ser_core.training.run import provenance, write_json
+from ser_core.training.run import provenance
 from ser_core.workspace import open_workspace
 
 

@@ -1,6 +1,10 @@
-"""Tables that people open in a spreadsheet: no cell can be taken for a formula (OWASP ASVS 5, 1.2.10)."""
+"""Files of results: CSV in which no cell can be taken for a formula (OWASP ASVS 5, 1.2.10), JSON in which nan is null."""
 
+import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,3 +35,23 @@ def _holds_numbers(column: pd.Series) -> bool:
 
 def _harmless(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `to_json` whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(to_json(content), encoding="utf-8")
+    temporary.replace(path)
+
+
+def to_json(content: Mapping[str, Any]) -> str:
+    """Strict JSON: numbers that do not exist become null."""
+    return json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from fairlearn.metrics import MetricFrame, count, false_positive_rate, selection_rate, true_positive_rate
+from fairlearn.metrics import MetricFrame, selection_rate
 
 from ser_core.evaluation.counts import Counts
 from ser_core.evaluation.performance import uar_of_counts
@@ -105,10 +105,10 @@ def compare_groups(table: pd.DataFrame, counts: Counts, groups: pd.Series, n_res
     large = [g for g in n_utterances if g not in small]
     of_group = {g: counts.of(group_of.index[group_of == g].tolist()) for g in large}
     uars = {g: float(uar_of_counts(of_group[g].pooled).mean()) for g in large}
-    rates = _rates(table, table["speaker"].map(groups), large, counts.emotions)
+    rates = _rates(of_group, counts.emotions)
     bands = _null_bands(counts, group_of, large, table, n_resamples)
     base = {g: _base_rates(of_group[g]) for g in large}
-    sp, eo, eo_mean = (_differences(rates, large, kind) for kind in ("sp", "eo", "eo_mean"))
+    sp, eo, eo_mean = (_differences(rates, kind) for kind in ("sp", "eo", "eo_mean"))
     return GroupReport(
         n_utterances=n_utterances,
         n_speakers=n_speakers,
@@ -129,30 +129,38 @@ def compare_groups(table: pd.DataFrame, counts: Counts, groups: pd.Series, n_res
     )
 
 
-def _rates(
-    table: pd.DataFrame, group: pd.Series, large: list[str], emotions: tuple[str, ...]
-) -> dict[str, pd.DataFrame]:
-    """Recall, selection rate and false positive rate, (G, C) each, one class against the rest; nan for an empty cell."""
-    kept = group.isin(large).to_numpy()
-    truth, said, group = (values.to_numpy()[kept] for values in (table["emotion"], table["predicted_emotion"], group))
-    names = {"recall": true_positive_rate, "selected": selection_rate, "false": false_positive_rate}
-    rates = {name: pd.DataFrame(index=large, columns=emotions, dtype=float) for name in names}
-    for emotion in emotions if large else ():
-        is_it, said_it = truth == emotion, said == emotion
-        frame = MetricFrame(
-            metrics={**names, "n": count},
-            y_true=is_it.astype(int),
-            y_pred=said_it.astype(int),
-            sensitive_features=group,
-        ).by_group.loc[large]
-        n_it = pd.Series(is_it).groupby(group).sum().loc[large]
-        rates["selected"][emotion] = frame["selected"]
-        rates["recall"][emotion] = frame["recall"].where(n_it > 0)  # fairlearn says 0 of an empty cell
-        rates["false"][emotion] = frame["false"].where(n_it < frame["n"])
-    return rates
+def _rates(counts: Mapping[str, Counts], emotions: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Recall, selection rate and false positive rate of each group, (G, C), one class against the rest; nan for an empty cell."""
+    cells = [
+        (group, truth, said, n)
+        for group, of in counts.items()
+        for truth, row in zip(emotions, of.over_seeds.sum(axis=0), strict=True)
+        for said, n in zip(emotions, row, strict=True)
+        if n
+    ]
+    problems = [
+        (kind, emotion, group, int(said == emotion), float(n))
+        for emotion in emotions
+        for group, truth, said, n in cells
+        for kind in ("selected", "recall" if truth == emotion else "false")
+    ]
+    one = pd.DataFrame(problems, columns=["kind", "emotion", "group", "answered", "n"])
+    empty = pd.DataFrame(index=list(counts), columns=list(emotions), dtype=float)
+    if one.empty:
+        return dict.fromkeys(("selected", "recall", "false"), empty)
+    rates = MetricFrame(  # recall is how often a class is answered among its own utterances, and so on
+        metrics=selection_rate, y_true=one["answered"], y_pred=one["answered"], sensitive_features=one[["group"]],
+        control_features=one[["kind", "emotion"]], sample_params={"sample_weight": one["n"]},
+    ).by_group.unstack("emotion")  # fmt: skip
+    return {
+        kind: rates.xs(kind, level="kind").reindex(index=empty.index, columns=empty.columns).astype(float)
+        if kind in rates.index.get_level_values("kind")
+        else empty
+        for kind in ("selected", "recall", "false")
+    }
 
 
-def _differences(rates: Mapping[str, pd.DataFrame], large: list[str], kind: str) -> dict[str, float]:
+def _differences(rates: Mapping[str, pd.DataFrame], kind: str) -> dict[str, float]:
     """Largest minus smallest over the groups, for each class; nan where a group has nothing to compare."""
     gaps = {name: _range_of_columns(rates[name].to_numpy()) for name in rates}
     value = {

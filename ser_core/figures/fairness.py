@@ -3,7 +3,8 @@
 Groups differ by colour and symbol, methods by colour, dash and symbol: no figure needs its colours to be read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -41,12 +42,21 @@ _METHOD_LINES = (
     ("#00735A", "dot", "square"), ("#6F42A0", "dashdot", "triangle-up"), ("#9A6700", "longdash", "cross"),
     ("#A3487B", "longdashdot", "x"), ("#374151", "solid", "star"),
 )  # fmt: skip
+_HATCHES = ("", "/", "\\", "x", "-", "|", "+")
+Named = Callable[[str], str]
+"""What a method is called, safe for plotly, which reads some HTML."""
+
 WORSE, BETTER = "#B23A00", "#0072B2"
 _LANE_PX, _SMALL_LANE_PX, _MANY = 24, 15, 40
 
 
 def speakers(
-    report: Report, first: str, second: str | None, group_of: Mapping[str, str], human: float | None = None
+    report: Report,
+    first: str,
+    second: str | None,
+    group_of: Mapping[str, str],
+    human: float | None = None,
+    named: Named = escape,
 ) -> go.Figure:
     """UAR of each speaker with intervals, sorted by the first method; the second joined to it by a line.
 
@@ -67,12 +77,16 @@ def speakers(
         of_group = [name for name in names if group_of.get(name, "unknown") == group]
         for model, method, filled in ((one, first, other is None), (other, second, True)):
             if model:
-                figure.add_trace(_speaker_marks(of_group, place, model, method, group, filled, bool(other)))
+                figure.add_trace(
+                    _speaker_marks(
+                        of_group, place, model, f"{named(method)}, {escape(group)}", group, filled, bool(other)
+                    )
+                )
     small = len(names) > _MANY
     dress(figure, (_SMALL_LANE_PX if small else _LANE_PX) * len(names) + 110)
     _share_axis(figure, "x", "UAR")
     figure.update_yaxes(
-        tickvals=list(place.values()), ticktext=names, range=[-0.8, len(names) - 0.2], autorange=False,
+        tickvals=list(place.values()), ticktext=[escape(name) for name in names], range=[-0.8, len(names) - 0.2], autorange=False,
         tickfont_size=10 if small else 13, showgrid=True, gridcolor=GRID, zeroline=False,
     )  # fmt: skip
     if human is not None:
@@ -81,15 +95,15 @@ def speakers(
     return figure
 
 
-def lorenz(report: Report, methods: Sequence[str]) -> go.Figure:
+def lorenz(report: Report, methods: Sequence[str], named: Named = escape) -> go.Figure:
     """Share of all UAR that the worst-served share of speakers has."""
     figure = go.Figure(
         go.Scatter(
             x=[0, 1], y=[0, 1], mode="lines", name="all alike", line={"color": QUIET, "width": 1}, hoverinfo="skip"
         )
     )
-    for number, name in enumerate(methods):
-        model = report.models[name]
+    for number, method in enumerate(methods):
+        model, name = report.models[method], named(method)
         colour, dash, _ = _METHOD_LINES[number % len(_METHOD_LINES)]
         figure.add_trace(
             go.Scatter(
@@ -105,11 +119,11 @@ def lorenz(report: Report, methods: Sequence[str]) -> go.Figure:
     return figure
 
 
-def ginis(report: Report, methods: Sequence[str]) -> go.Figure:
+def ginis(report: Report, methods: Sequence[str], named: Named = escape) -> go.Figure:
     """Gini of each method with its interval, and its floor as a line."""
     figure = go.Figure()
-    for number, name in enumerate(methods):
-        model = report.models[name]
+    for number, method in enumerate(methods):
+        model, name = report.models[method], named(method)
         colour, _, symbol = _METHOD_LINES[number % len(_METHOD_LINES)]
         low, high = model.gini_interval
         figure.add_trace(
@@ -134,11 +148,11 @@ def ginis(report: Report, methods: Sequence[str]) -> go.Figure:
     return figure
 
 
-def welfare(report: Report, methods: Sequence[str]) -> go.Figure:
+def welfare(report: Report, methods: Sequence[str], named: Named = escape) -> go.Figure:
     """Isoelastic welfare over the aversion to inequality."""
     figure = go.Figure()
-    for number, name in enumerate(methods):
-        curve = report.models[name].welfare_curve
+    for number, method in enumerate(methods):
+        curve, name = report.models[method].welfare_curve, named(method)
         colour, dash, _ = _METHOD_LINES[number % len(_METHOD_LINES)]
         figure.add_trace(
             go.Scatter(
@@ -158,12 +172,12 @@ def recall_by_group(groups: GroupReport, emotions: Sequence[str]) -> go.Figure:
     if not groups.recall:
         return empty("Not estimable: no two groups are large enough")
     figure = go.Figure()
-    for number, (group, recall) in enumerate(groups.recall.items()):
-        colour, symbol = _group_mark(group, number)
+    for number, (of, recall) in enumerate(groups.recall.items()):
+        (colour, symbol), group = _group_mark(of, number), escape(of)
         figure.add_trace(
             go.Scatter(
                 x=[recall[emotion] for emotion in emotions], y=[emotion.capitalize() for emotion in emotions], mode="markers",
-                name=f"{group} ({groups.n_speakers[group]} speakers)", marker={"color": colour, "symbol": symbol, "size": 12},
+                name=f"{group} ({groups.n_speakers[of]} speakers)", marker={"color": colour, "symbol": symbol, "size": 12},
                 hovertemplate="%{y}, " + group + ": %{x:.1%}<extra></extra>",
             )
         )  # fmt: skip
@@ -174,7 +188,9 @@ def recall_by_group(groups: GroupReport, emotions: Sequence[str]) -> go.Figure:
     return figure
 
 
-def differences(models: Mapping[str, GroupReport], kind: str, emotions: Sequence[str]) -> go.Figure:
+def differences(
+    models: Mapping[str, GroupReport], kind: str, emotions: Sequence[str], named: Named = escape
+) -> go.Figure:
     """Gap between groups for each class and method, with what chance reaches.
 
     Args:
@@ -186,20 +202,21 @@ def differences(models: Mapping[str, GroupReport], kind: str, emotions: Sequence
     if not values or all(np.isnan(values)):
         return empty("Not estimable: no two groups are large enough")
     figure = go.Figure()
-    named = [emotion.capitalize() for emotion in emotions]
-    for number, (name, groups) in enumerate(models.items()):
+    classes = [emotion.capitalize() for emotion in emotions]
+    for number, (method, groups) in enumerate(models.items()):
+        name = named(method)
         colour, _, _ = _METHOD_LINES[number % len(_METHOD_LINES)]
         gap, band = getattr(groups, kind), getattr(groups, f"{kind}_band")
         figure.add_trace(
             go.Bar(
-                x=named, y=[gap.get(emotion) for emotion in emotions], name=name, offsetgroup=name,
-                marker={"color": colour, "pattern": {"shape": ("", "/", "\\", "x", "-", "|", "+")[number % 7], "fgcolor": PAPER}},
+                x=classes, y=[gap.get(emotion) for emotion in emotions], name=name, offsetgroup=name,
+                marker={"color": colour, "pattern": _pattern(number, colour), "line": {"color": colour, "width": 1}},
                 hovertemplate="%{x}: %{y:.3f}<extra>" + name + "</extra>",
             )
         )  # fmt: skip
         figure.add_trace(
             go.Scatter(
-                x=named, y=[band.get(emotion) for emotion in emotions], mode="markers", offsetgroup=name,
+                x=classes, y=[band.get(emotion) for emotion in emotions], mode="markers", offsetgroup=name,
                 name="what chance reaches (95 %)", showlegend=number == 0, legendgroup="band",
                 marker={"symbol": "line-ew-open", "size": 16, "color": INK, "line": {"width": 3}},
                 hovertemplate="chance reaches %{y:.3f}<extra>" + name + "</extra>",
@@ -241,7 +258,7 @@ def confusion(counts: Sequence[Sequence[float]], emotions: Sequence[str]) -> go.
     return figure
 
 
-def change(comparison: Comparison) -> go.Figure:
+def change(comparison: Comparison, named: Named = escape) -> go.Figure:
     """Change of each speaker's UAR against the other method, sorted."""
     names = sorted(comparison.change, key=comparison.change.get)
     points = [100 * comparison.change[name] for name in names]
@@ -250,17 +267,20 @@ def change(comparison: Comparison) -> go.Figure:
         go.Bar(
             x=points, y=names, orientation="h",
             marker={"color": [WORSE if bad else BETTER for bad in worse],
-                    "pattern": {"shape": ["/" if bad else "" for bad in worse], "fgcolor": PAPER}},
+                    "line": {"color": [WORSE if bad else BETTER for bad in worse], "width": 1},
+                    "pattern": {"shape": ["/" if bad else "" for bad in worse], "fillmode": "replace", "bgcolor": PAPER, "size": 7}},
             text=[f"{value:+.1f}" for value in points], textposition="outside", cliponaxis=False,
-            hovertemplate="%{y}: %{x:+.1f} points<extra></extra>",
+            customdata=[[name] for name in names], hovertemplate="%{y}: %{x:+.1f} points<extra></extra>",
         )
     )  # fmt: skip
     small = len(names) > _MANY
     dress(figure, (_SMALL_LANE_PX if small else _LANE_PX) * len(names) + 90)
     reach = 1.25 * max([abs(value) for value in points] + [1])
-    figure.update_xaxes(title=f"points of UAR against {comparison.against}", range=[-reach, reach], gridcolor=GRID,
+    figure.update_xaxes(title=f"points of UAR against {named(comparison.against)}", range=[-reach, reach], gridcolor=GRID,
                         zeroline=True, zerolinecolor=INK, title_font_color=QUIET)  # fmt: skip
-    figure.update_yaxes(tickvals=names, tickfont_size=10 if small else 13, automargin=True)
+    figure.update_yaxes(
+        tickvals=names, ticktext=[escape(name) for name in names], tickfont_size=10 if small else 13, automargin=True
+    )
     return figure
 
 
@@ -272,17 +292,17 @@ def _joining_lines(names: Sequence[str], one: ModelReport, other: ModelReport) -
     return go.Scatter(x=x, y=y, mode="lines", line={"color": "#9CA3AF", "width": 2}, hoverinfo="skip", showlegend=False)
 
 
-def _speaker_marks(names, place, model: ModelReport, method: str, group: str, filled: bool, two: bool) -> go.Scatter:
+def _speaker_marks(names, place, model: ModelReport, words: str, group: str, filled: bool, two: bool) -> go.Scatter:
     colour, symbol = _group_mark(group, 0)
     values = [model.speaker_uar[name] for name in names]
     low, high = zip(*(model.speaker_uar_interval[name] for name in names), strict=True) if names else ((), ())
     shift = (0.16 if filled else -0.16) if two else 0.0
     return go.Scatter(
-        x=values, y=[place[name] + shift for name in names], mode="markers", name=f"{method}, {group}",
+        x=values, y=[place[name] + shift for name in names], mode="markers", name=words,
         marker={"color": colour, "symbol": symbol if filled else f"{symbol}-open", "size": 9, "line": {"width": 2, "color": colour}},
         error_x=_error(values, low, high, colour, thin=True),
         customdata=[[name, *bounds] for name, bounds in zip(names, zip(low, high, strict=True), strict=True)],
-        hovertemplate="%{customdata[0]}: %{x:.3f} (%{customdata[1]:.2f} to %{customdata[2]:.2f})<extra>" + f"{method}, {group}" + "</extra>",
+        hovertemplate="%{customdata[0]}: %{x:.3f} (%{customdata[1]:.2f} to %{customdata[2]:.2f})<extra>" + words + "</extra>",
     )  # fmt: skip
 
 
@@ -297,6 +317,15 @@ def _error(values, low, high, colour: str, thin: bool = False) -> dict:
 
 def _group_mark(group: str, number: int) -> tuple[str, str]:
     return _GROUP_MARKS[_GENDER_PLACE.get(group, number) % len(_GROUP_MARKS)]
+
+
+def _pattern(number: int, colour: str) -> dict | None:
+    shape = _HATCHES[number % len(_HATCHES)]
+    return (
+        {"shape": shape, "fillmode": "replace", "fgcolor": colour, "bgcolor": PAPER, "size": 6, "solidity": 0.5}
+        if shape
+        else None
+    )
 
 
 def _share_axis(figure: go.Figure, axis: str, title: str, top: float | None = 1.0) -> None:

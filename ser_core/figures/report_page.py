@@ -1,7 +1,7 @@
 """A Report as one self-contained page that opens offline: figures, tables, configuration, leak verdict, limits."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from ser_core.evaluation import tables
-from ser_core.evaluation.report import Report, reference
+from ser_core.evaluation.report import Comparison, Report, reference
 from ser_core.figures import fairness
 
 LIMITS = (
@@ -98,8 +98,8 @@ def in_words(report: Report) -> str:
     return "".join(f"<p>{escape(line)}</p>" for line in [*lines, *(f"Note: {note}." for note in report.notes)])
 
 
-def comparison_in_words(one) -> str:
-    """A comparison, as a sentence."""
+def comparison_in_words(one: Comparison, named: Callable[[str], str] = str) -> str:
+    """A comparison, as a sentence; `named` says what a method is called."""
     n = len(one.change)
     sure = "not told from chance" if not one.p_holm < 0.05 else "more than chance"
     evenness = one.excess_gini_difference_interval
@@ -111,8 +111,8 @@ def comparison_in_words(one) -> str:
         else "neither more nor less even, as far as can be told"
     )
     return (
-        f"{one.model} against {one.against}: UAR {one.difference:+.3f} ({_span(one.difference_interval)}), p {_p(one.p)}, "
-        f"{_p(one.p_holm)} after Holm ({sure}); {one.n_worse} of {n} speakers are worse off; {even}."
+        f"{named(one.model)} against {named(one.against)}: UAR {one.difference:+.3f} ({_span(one.difference_interval)}), p {_p(one.p)}, "
+        f"after Holm p {_p(one.p_holm)} ({sure}); {one.n_worse} of {n} speakers are worse off; {even}."
     )
 
 

@@ -9,6 +9,7 @@ embeddings, so a map shows one network, and speakers it has not heard.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from scipy.linalg import orthogonal_procrustes
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
 from ser_core.data.enrolment import target_rows
 from ser_core.data.manifest import BadCorpus
@@ -33,6 +35,9 @@ ALL_FOLDS = "all"
 
 POINTS = ("utterance_id", "speaker", "gender", "emotion", "text_id", "method", "fold", "stage", "x", "y")
 """Columns of a map."""
+
+NUMBERS = ("balanced_accuracy", "low", "high", "chance", "sd_over_folds")
+COUNTS = ("n_utterances", "n_classes", "n_speakers")
 
 MAX_SHOWN = 1_000
 """Utterances on a map; of more, as many are drawn at random."""
@@ -100,18 +105,19 @@ def view(trained: Trained, choice: pd.DataFrame) -> View:
         )
     heard = _at_most(_heard(trained, choice), MAX_LEARNED)
     nobody = choice.iloc[:0]
-    before, after = (embeddings(trained, shown, enrolled) for enrolled in (nobody, choice))
-    learned = {"before": nobody, "after": choice}
+    enrolled = {"before": nobody, "after": choice}
+    of_shown, of_heard = (
+        {stage: embeddings(trained, rows, enrolled[stage]) for stage in STAGES} for rows in (shown, heard)
+    )
     table = trained.utterances.corpus.table
-    places = two_maps(before, after)
     points, answers, kept = [], [], []
-    for stage, embedded, place in zip(STAGES, (before, after), places, strict=True):
+    for stage, place in zip(STAGES, two_maps(*of_shown.values()), strict=True):
         named = {"method": trained.name, "fold": trained.fold, "stage": stage}
         rows = table.iloc[shown].reset_index()
         points.append(rows.assign(**named, x=place[:, 0], y=place[:, 1])[list(POINTS)])
-        more = embeddings(trained, heard, learned[stage])
-        answers.append(_answers(embedded, more, table.iloc[shown], table.iloc[heard]).assign(**named))
-        kept.append({**named, "kept": neighbours_kept(embedded, place)})
+        said = _answers(of_shown[stage], of_heard[stage], table.iloc[shown], table.iloc[heard])
+        answers.append(said.assign(**named))
+        kept.append({**named, "kept": neighbours_kept(of_shown[stage], place)})
     return View(_joined(points), _joined(answers), pd.DataFrame(kept))
 
 
@@ -136,8 +142,9 @@ def embeddings(trained: Trained, rows: np.ndarray, choice: pd.DataFrame) -> np.n
 
 def two_maps(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two t-SNE maps (N, 2) of (N, D) that start from one linear projection; the second turned onto the first."""
-    projection = PCA(2, random_state=0).fit(np.concatenate([before, after]))
-    first, second = (_map(side, projection.transform(side)) for side in (before, after))
+    with threadpool_limits(limits=1):  # quicker for so few, and repeatable
+        projection = PCA(2, random_state=0).fit(np.concatenate([before, after]))
+        first, second = (_map(side, projection.transform(side)) for side in (before, after))
     turn, _ = orthogonal_procrustes(second, first)
     return first, second @ turn
 
@@ -197,7 +204,7 @@ def _probe_table(answers: pd.DataFrame) -> pd.DataFrame:
             )
             rows += [{**named, "fold": str(fold), **_numbers(one)} for fold, one in each.items()]
             rows.append({**named, "fold": ALL_FOLDS, **_numbers(score(of_probe)), "sd_over_folds": spread})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["method", "stage", "probe", "fold", *NUMBERS, *COUNTS])
 
 
 def _numbers(probed: Probed) -> dict:
@@ -220,7 +227,8 @@ def _at_most(rows: np.ndarray, n: int) -> np.ndarray:
 
 
 def _joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat([table for table in tables if len(table)], ignore_index=True)
+    tables = list(tables)
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
 def to_json(maps: Maps) -> dict:
@@ -242,9 +250,7 @@ def read_maps(points: Path, probes: Path) -> Maps:
         words = dict.fromkeys(("utterance_id", "speaker", "gender", "emotion", "text_id", "method", "stage"), str)
         table = pd.read_csv(points, dtype=words, keep_default_na=False)[list(POINTS)]
         content: Mapping = json.loads(probes.read_text(encoding="utf-8"))
-        numbers = pd.DataFrame(content["probes"]).astype(
-            dict.fromkeys(("balanced_accuracy", "low", "high", "chance"), float)
-        )
+        numbers = pd.DataFrame(content["probes"]).astype(dict.fromkeys(NUMBERS, float))
         return Maps(table, numbers, pd.DataFrame(content["neighbours_kept"]), content["corpus"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadMaps(
@@ -252,6 +258,7 @@ def read_maps(points: Path, probes: Path) -> Maps:
         ) from None
 
 
+@cache
 def demo_maps() -> Maps:
     """The maps that ship: RAVDESS, cross-validated.
 

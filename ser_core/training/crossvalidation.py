@@ -19,7 +19,7 @@ import pandas as pd
 from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each, of_another_speaker, random_of_each
 from ser_core.data.manifest import BadCorpus, Corpus, check_leaks
-from ser_core.data.tables import write_csv
+from ser_core.data.tables import write_csv, write_json
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.evaluation.demo import write_demo
 from ser_core.evaluation.summary import draw_results, sentence_column, summarise, summary_table
@@ -35,7 +35,6 @@ from ser_core.training.run import (
     in_label_set,
     make_plan,
     provenance,
-    write_json,
 )
 from ser_core.training.trainer import fit, seeded
 from ser_core.workspace import Workspace

@@ -7,16 +7,14 @@ checkpoint/    weights.safetensors, model.json
 """
 
 import json
-import math
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +24,7 @@ from ser_core import __version__
 from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each, target_rows
 from ser_core.data.manifest import BadCorpus, Corpus, LeakingSplit, check_leaks
+from ser_core.data.tables import write_json
 from ser_core.encoders import load_encoder
 from ser_core.encoders.base import SpeechEncoder, choose_device
 from ser_core.encoders.cache import EmbeddingCache
@@ -241,21 +240,6 @@ def _git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=here, check=False).stdout.strip()
     except OSError:  # git is not installed
         return ""
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a JSON file whole or not at all; numbers that do not exist become null."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False))
-    temporary.replace(path)
-
-
-def _without_nan(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {key: _without_nan(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _status(folder: Path, state: str, error: str = "") -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each, of_another_speaker
 from ser_core.data.manifest import Corpus
+from ser_core.data.tables import write_json
 from ser_core.encoders import ENCODERS, load_encoder
 from ser_core.evaluation.summary import summarise
 from ser_core.inference.models import ModelInfo, write_model
@@ -29,7 +30,6 @@ from ser_core.training.run import (
     in_label_set,
     make_plan,
     provenance,
-    write_json,
 )
 from ser_core.training.trainer import fit, seeded
 from ser_core.workspace import Workspace

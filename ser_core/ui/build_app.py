@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from ser_core.inference.archives import MAX_UNPACKED  # the largest of the limits; recordings have their own
-from ser_core.ui import about, compare, enrol
+from ser_core.ui import about, compare, enrol, fairness
 from ser_core.ui.listening import MAX_PIECE_BYTES, answer
 from ser_core.ui.services import Services
 from ser_core.ui.theme import CSS, HEADER, THEME
@@ -32,6 +32,8 @@ def build_page(services: Services) -> gr.Blocks:
                 enrol.build(services, chosen, remembered, tab, page)
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(services, chosen, tab, page)
+            with gr.Tab("Fairness", id="fairness") as tab:
+                fairness.build(services, tab, page)
             with gr.Tab("About", id="about") as tab:
                 about.build(services, tab)
     return page.queue(max_size=16, default_concurrency_limit=2, api_open=False)

@@ -32,6 +32,20 @@ window.attune = window.attune || {};
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
 
+  // a click on a speaker of the figure chooses the speaker
+  document.addEventListener("pointerover", (event) => {
+    const drawn = event.target.closest?.("#fairness-figure-speakers .js-plotly-plot, #fairness-figure-change .js-plotly-plot");
+    if (!drawn?.on || drawn.attuned) return;
+    drawn.attuned = true;
+    drawn.on("plotly_click", ({ points }) => {
+      const name = points[0]?.customdata?.[0], box = document.querySelector("#fairness-clicked textarea, #fairness-clicked input");
+      if (!name || !box) return;
+      box.value = name;
+      box.dispatchEvent(new Event("input", { bubbles: true }));
+      [...document.querySelectorAll("#fairness-views button[role=tab]")].find((tab) => tab.textContent.trim() === "One speaker")?.click();
+    });
+  });
+
   const visible = (element) => element && element.offsetParent !== null;
 
   // Alt+R records and stops; the tab Enrol looks after itself

@@ -182,6 +182,17 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 .timeline { display: block; width: 100%; min-width: 600px; height: auto; }
 .figure.over-time { overflow-x: auto; contain: inline-size; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+/* fairness */
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 200px), 1fr)); gap: .8rem; margin: .4rem 0; }
+.tile { border: 1px solid var(--line); border-radius: 12px; padding: .8rem 1rem; background: var(--block-background-fill); }
+.tile h3 { font-size: 1rem; font-weight: 650; margin: 0; }
+.tile .big { font-size: 1.7rem; font-weight: 700; margin: .1rem 0 .3rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
+.tile .big small { font-size: .85rem; font-weight: 400; color: var(--soft-ink); }
+.tile dl { margin: 0; font-size: .9rem; } .tile dt { color: var(--soft-ink); }
+.tile dd { margin: 0 0 .25rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.verdict { border-left: 4px solid var(--baseline); padding: .1rem 0 .1rem .8rem; margin: .3rem 0; font-size: .92rem; line-height: 1.5; }
+.verdict ul { list-style: disc; padding-left: 1.2rem; } .verdict.bad { border-color: #b42318; }
+.numbers.wide table { max-width: none; } .numbers.wide :is(th, td) { white-space: nowrap; }
 /* about */
 .numbers.in-words th, .numbers.in-words td { text-align: left !important; }
 .numbers.in-words td { white-space: nowrap; }

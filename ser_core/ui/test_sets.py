@@ -1,0 +1,163 @@
+"""Test sets that the tab Fairness shows: where their predictions come from, and what is looked at, without a page."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ser_core.data.corpora import CORPORA, load_corpora
+from ser_core.evaluation.demo import read_demo
+from ser_core.evaluation.predictions import Predictions, check_predictions, read_predictions
+from ser_core.evaluation.report import Report, make_report, reference
+from ser_core.ui.services import Services
+
+FILTERS = {
+    "corpus": "Corpus", "emotion": "Emotion", "language": "Language", "intensity": "Intensity", "sentence": "Sentence",
+}  # fmt: skip
+"""Columns that a test set can be narrowed by, and what they are called."""
+
+WORDS = {"new": "not enrolled", "enrolled": "among the enrolled ones"}
+MANIFEST = "manifest"
+"""Any CSV with paths and speakers, instead of an official layout."""
+
+
+class NothingLeft(ValueError):
+    """The filters leave no utterance."""
+
+
+class NoFolder(ValueError):
+    """A corpus was asked for without saying where it is."""
+
+
+@dataclass
+class TestSet:
+    """Predictions that are looked at; one a page.
+
+    Attributes:
+        title: what it is, in words.
+        leaks, configuration: as they stand in a report.
+        has_audio: whether the recordings are on this computer.
+    """
+
+    __test__ = False  # not a test of pytest's
+
+    title: str
+    predictions: Predictions
+    leaks: Mapping[str, Any] = field(default_factory=dict)
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    _reports: dict = field(default_factory=dict, repr=False)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        return self.predictions.table
+
+    @property
+    def has_audio(self) -> bool:
+        return "path" in self.table and self.table["path"].notna().any() and Path(self.table["path"].iloc[0]).is_file()
+
+    @property
+    def methods(self) -> list[str]:
+        """The one that others are compared with first."""
+        first = reference(self.predictions.methods)
+        return [first, *(name for name in self.predictions.methods if name != first)]
+
+    def values(self, column: str) -> list[str]:
+        """What a column may be narrowed to; empty where there is no choice."""
+        found = sorted(self.table[column].dropna().astype(str).unique()) if column in self.table else []
+        return found if len(found) > 1 else []
+
+    def narrowed(self, wanted: Mapping[str, Sequence[str]], methods: Sequence[str]) -> Predictions:
+        """The utterances and methods that are looked at.
+
+        Raises:
+            NothingLeft: there are none.
+        """
+        table = self.table[self.table["method"].isin(methods)]
+        for column, values in wanted.items():
+            if values:
+                table = table[table[column].astype(str).isin(values)]
+        if table.empty:
+            raise NothingLeft("no utterance is left; take a filter away")
+        return Predictions(table, tuple(name for name in self.methods if name in set(methods)), self.predictions.notes)
+
+    def report(self, looked_at: Predictions, key: tuple, attributes: Sequence[str] | None) -> Report:
+        """The report of what is looked at; the last few are kept."""
+        key = (*key, None if attributes is None else tuple(attributes))
+        if key not in self._reports:
+            while len(self._reports) >= 8:
+                self._reports.pop(next(iter(self._reports)))
+            self._reports[key] = make_report(looked_at, attributes, None, self.leaks, self.configuration)
+        return self._reports[key]
+
+
+def demo() -> TestSet:
+    """The results that ship.
+
+    Raises:
+        NoDemo: they are missing.
+    """
+    predictions, about = read_demo()
+    title = (
+        f"Demo results: {predictions.table['speaker'].nunique()} actors of RAVDESS, cross-validated, each utterance "
+        f"recognised by networks that never heard its speaker"
+    )
+    return TestSet(title, predictions, about["leak_check"], {key: about[key] for key in about if key != "leak_check"})
+
+
+def from_file(path: str) -> TestSet:
+    """A table of predictions.
+
+    Raises:
+        BadPredictions: it cannot be evaluated.
+    """
+    predictions = read_predictions(path)
+    return TestSet(f"Predictions of {Path(path).name}", predictions, {}, {"predictions": Path(path).name})
+
+
+def from_corpus(
+    services: Services,
+    layout: str,
+    folder: str,
+    models: Sequence[str],
+    split: str,
+    progress: Callable[[float, str], None],
+    cancelled: Callable[[], bool],
+) -> TestSet:
+    """Models' predictions on a corpus, made now.
+
+    Args:
+        services: for the models and the workspace.
+        layout: a key of CORPORA, or MANIFEST.
+        folder: where the corpus is.
+        models: names; the default if none.
+        split: of the manifest; all if empty.
+        progress: told the share that is done, and what is being done.
+        cancelled: asked now and then.
+
+    Raises:
+        NoFolder, BadCorpus, LeakingSplit, Cancelled: no result; the message says what to do.
+    """
+    from ser_core.inference.test_set import corpus_hash, evaluate_models
+
+    if not folder.strip():
+        raise NoFolder("say where the corpus is: the folder's path on this computer")
+    path = Path(folder.strip().strip("\"'")).expanduser()
+    name = path.stem if layout == MANIFEST else layout
+    corpus = load_corpora([f"{name}={path}"])
+    recognisers = [services.models.recogniser(model) for model in models or [None]]
+    evaluated = evaluate_models(recognisers, corpus, services.workspace, split.strip() or None, progress, cancelled)
+    progress(1.0, "counting")
+    checked = check_predictions(evaluated.predictions, corpus.name)
+    predictions = Predictions(checked.table, checked.methods, (*evaluated.notes, *checked.notes))
+    configuration = {
+        "models": {one.info.name: one.fingerprint for one in recognisers},
+        "corpus": {"name": corpus.name, "sha256 of its table": corpus_hash(corpus), "split": split or None},
+        "seed": 0,
+    }
+    named = ", ".join(one.info.name for one in recognisers)
+    return TestSet(f"{corpus.name}, recognised just now by {named}", predictions, evaluated.leaks, configuration)
+
+
+LAYOUTS = [*(name for name in CORPORA if name != "synthetic"), MANIFEST]
