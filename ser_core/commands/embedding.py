@@ -10,12 +10,11 @@ import pandas as pd
 
 from ser_core.commands.training_arguments import add_training_arguments, count, limit_threads, with_encoder
 from ser_core.data.corpora import load_corpora
-from ser_core.data.enrolment import first_of_each
 from ser_core.data.tables import write_csv
 from ser_core.encoders import load_encoder
-from ser_core.inference.embedding_view import ALL_FOLDS, NoEnrolmentUsed, View, maps_of, to_json, view
+from ser_core.inference.embedding_view import ALL_FOLDS, Maps, NoEnrolmentUsed, maps_of, maps_of_model, to_json, view
 from ser_core.inference.recogniser import Recogniser
-from ser_core.inference.test_set import corpus_hash, model_test_set, trained_models
+from ser_core.inference.test_set import corpus_hash, model_test_set
 from ser_core.methods import METHODS
 from ser_core.recipe import BadRecipe, read_recipe
 from ser_core.training.crossvalidation import Design, set_up, trained_folds
@@ -42,8 +41,7 @@ def run(arguments: Namespace) -> int:
     limit_threads(arguments.threads)
     corpus = load_corpora(arguments.corpus)
     workspace = open_workspace(arguments.workspace)
-    views, origin = (_of_model if arguments.model else _of_recipes)(arguments, corpus, workspace)
-    maps = maps_of(views, corpus.name)
+    maps, origin = (_of_model if arguments.model else _of_recipes)(arguments, corpus, workspace)
     folder = Path(arguments.output)
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(maps.points.round(3), folder / "map.csv")
@@ -55,7 +53,7 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _of_recipes(arguments: Namespace, corpus, workspace: Workspace) -> tuple[list[View], dict]:
+def _of_recipes(arguments: Namespace, corpus, workspace: Workspace) -> tuple[Maps, dict]:
     recipes = [with_encoder(read_recipe(name), arguments.encoder) for name in arguments.recipes]
     without = [recipe.name for recipe in recipes if not METHODS[recipe.method].uses_enrolment]
     if without:  # before anything is trained
@@ -64,7 +62,7 @@ def _of_recipes(arguments: Namespace, corpus, workspace: Workspace) -> tuple[lis
     design = Design(arguments.folds, n_seeds=1)
     experiment = set_up(recipes, corpus, encoder, design, workspace, arguments.device, _say)
     views = [view(trained, experiment.choice) for trained in trained_folds(experiment, arguments.device, _say)]
-    return views, {
+    return maps_of(views, corpus.name), {
         "split": {"design": asdict(design), "folds": experiment.folds},
         "leak_check": experiment.verdict,
         "encoder": encoder.fingerprint,
@@ -72,12 +70,10 @@ def _of_recipes(arguments: Namespace, corpus, workspace: Workspace) -> tuple[lis
     }
 
 
-def _of_model(arguments: Namespace, corpus, workspace: Workspace) -> tuple[list[View], dict]:
+def _of_model(arguments: Namespace, corpus, workspace: Workspace) -> tuple[Maps, dict]:
     recogniser = Recogniser(workspace, arguments.model, arguments.device)
     utterances, leaks = model_test_set(recogniser, corpus, workspace, _say)
-    choice = first_of_each(utterances.corpus)
-    networks = [trained for trained in trained_models(recogniser, utterances) if trained.method.uses_enrolment]
-    return [view(trained, choice) for trained in networks], {
+    return maps_of_model(recogniser, utterances), {
         "split": {"speakers": sorted(utterances.corpus.table["speaker"].unique())},
         "leak_check": leaks,
         "model": recogniser.info.name,

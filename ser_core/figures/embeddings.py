@@ -13,6 +13,7 @@ from ser_core.figures.style import GRID, INK, PAPER, QUIET, dress, percent
 from ser_core.labels import EMOTIONS, GENDERS
 
 STAGE_NAMES = {"before": "Before: nobody enrolled", "after": "After: enrolment used"}
+_SHORT = {"before": "Before", "after": "After"}
 
 READING_MAP = (
     "Each mark is one utterance; marks that lie close together sound alike to the network. Only who is close to whom says "
@@ -69,7 +70,13 @@ def map_of_stage(points: pd.DataFrame, stage: str, colour_by: str) -> go.Figure:
     of_stage = points[points["stage"] == stage]
     figure = go.Figure()
     for place, name in enumerate(classes):
-        figure.add_trace(_marks(of_stage[of_stage[colour_by] == name], name, *_look(colour_by, name, place)))
+        figure.add_trace(
+            _marks(
+                of_stage[of_stage[colour_by] == name],
+                name if colour_by == "speaker" else name.capitalize(),
+                *_look(colour_by, name, place),
+            )
+        )
     n_rows = -(-len(classes) // _PER_LEGEND_ROW) if len(classes) <= MAX_LEGEND else 0
     dress(figure, _MAP_PX + 34 + _LEGEND_ROW_PX * n_rows)
     bare = {"visible": True, "showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "showline": True,
@@ -80,7 +87,7 @@ def map_of_stage(points: pd.DataFrame, stage: str, colour_by: str) -> go.Figure:
         title={"text": STAGE_NAMES[stage], "font": {"size": 15, "color": INK}, "x": 0, "xref": "paper", "yref": "container", "y": 0.985, "yanchor": "top"},
         showlegend=len(classes) <= MAX_LEGEND, margin={"l": 8, "r": 8, "t": 34, "b": 10 + _LEGEND_ROW_PX * n_rows},
         legend={"orientation": "h", "x": 0, "y": -0.02, "xanchor": "left", "yanchor": "top", "entrywidth": 0.32,
-                "entrywidthmode": "fraction", "itemsizing": "constant"},
+                "entrywidthmode": "fraction", "itemsizing": "constant", "font": {"size": 12}},
         hoverlabel={"bgcolor": PAPER, "font": {"color": INK}},
     )  # fmt: skip
     return figure
@@ -96,22 +103,23 @@ def probes(table: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     for stage, (colour, pattern) in _STAGE_BARS.items():
         of_stage = table[table["stage"] == stage].set_index("probe").reindex(names)
-        figure.add_trace(_bars(of_stage, STAGE_NAMES[stage], colour, pattern))
+        figure.add_trace(_bars(of_stage, _SHORT[stage], colour, pattern))
     chance = table.groupby("probe")["chance"].max()
     for place, name in enumerate(names):
         if pd.notna(chance[name]):
             figure.add_shape(type="line", x0=chance[name], x1=chance[name], y0=place - 0.45, y1=place + 0.45,
                              line={"color": INK, "width": 3})  # fmt: skip
-    figure.add_trace(go.Scatter(x=[None], y=[names[0] if names else None], mode="markers", name="Guessing blindly",
+    figure.add_trace(go.Scatter(x=[None], y=[names[0] if names else None], mode="markers", name="Guessing",
                                 marker={"symbol": "line-ns-open", "size": 14, "color": INK, "line": {"width": 3}}))  # fmt: skip
-    dress(figure, 84 * max(1, len(names)) + 110)
+    dress(figure, 84 * max(1, len(names)) + 78)
     ticks = [0, 0.25, 0.5, 0.75, 1]
     figure.update_xaxes(range=[0, 1.16], tickvals=ticks, ticktext=[percent(tick) for tick in ticks], gridcolor=GRID, zeroline=True,
                         zerolinecolor=QUIET)  # fmt: skip
     figure.update_yaxes(autorange="reversed", tickvals=names, ticktext=[name.capitalize() for name in names])
+    fixed = {"itemclick": False, "itemdoubleclick": False}
     figure.update_layout(
-        barmode="group", bargap=0.25, bargroupgap=0.08, margin_t=76, showlegend=True,
-        legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom", "itemclick": False, "itemdoubleclick": False},
+        barmode="group", bargap=0.25, bargroupgap=0.08, margin_t=44, showlegend=True,
+        legend={"orientation": "h", "x": 0, "xref": "container", "y": 1, "yref": "container", "yanchor": "top", **fixed},
     )  # fmt: skip
     return figure
 
@@ -133,12 +141,12 @@ def _look(colour_by: str, name: str, place: int) -> tuple[str, str]:
     return _COLOURS[place % len(_COLOURS)], _SYMBOLS[(place + place // len(_COLOURS)) % len(_SYMBOLS)]
 
 
-def _marks(points: pd.DataFrame, name: str, colour: str, symbol: str) -> go.Scatter:
+def _marks(points: pd.DataFrame, title: str, colour: str, symbol: str) -> go.Scatter:
     edge = {"width": 2, "color": colour} if symbol.endswith("-open") else {"width": 0.7, "color": PAPER}
     shown = points[["emotion", "speaker", "gender", "text_id", "utterance_id"]].fillna("not known").astype(str)
     return go.Scatter(
-        x=points["x"], y=points["y"], mode="markers", name=_plain(name), customdata=shown.map(_plain).to_numpy(),
-        marker={"color": colour, "symbol": symbol, "size": 9, "line": edge},
+        x=points["x"], y=points["y"], mode="markers", name=_plain(title), customdata=shown.map(_plain).to_numpy(),
+        marker={"color": colour, "symbol": symbol, "size": 8, "line": edge},
         hovertemplate="%{customdata[0]}, %{customdata[1]} (%{customdata[2]})<br>sentence %{customdata[3]}"
         "<br>%{customdata[4]}<extra></extra>",
     )  # fmt: skip

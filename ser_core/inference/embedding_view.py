@@ -21,12 +21,15 @@ from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
-from ser_core.data.enrolment import target_rows
+from ser_core.data.batches import Utterances
+from ser_core.data.enrolment import first_of_each, target_rows
 from ser_core.data.manifest import BadCorpus
 from ser_core.data.sampling import in_order
 from ser_core.encoders.base import autocast
 from ser_core.evaluation.probe import Probed, ask, score
 from ser_core.inference.predict import Trained
+from ser_core.inference.recogniser import Recogniser
+from ser_core.inference.test_set import trained_models
 from ser_core.workspace import ASSETS
 
 STAGES = ("before", "after")
@@ -127,6 +130,21 @@ def maps_of(views: Sequence[View], corpus: str) -> Maps:
     return Maps(
         _joined([one.points for one in views]), _probe_table(answers), _joined([one.kept for one in views]), corpus
     )
+
+
+def maps_of_model(recogniser: Recogniser, utterances: Utterances) -> Maps:
+    """Of all personalisers of a model that is there.
+
+    Args:
+        recogniser: the model.
+        utterances: of speakers it has not heard, as `test_set.model_test_set` gives them.
+
+    Raises:
+        BadCorpus: too few utterances.
+    """
+    choice = first_of_each(utterances.corpus)
+    networks = [trained for trained in trained_models(recogniser, utterances) if trained.method.uses_enrolment]
+    return maps_of([view(trained, choice) for trained in networks], utterances.corpus.name)
 
 
 def embeddings(trained: Trained, rows: np.ndarray, choice: pd.DataFrame) -> np.ndarray:

@@ -17,7 +17,7 @@ from ser_core.ui import live, shown
 from ser_core.ui.answers import GAINS_DB, Asked, Comparison, Visit, at_levels, by_every_model, compare, document, read
 from ser_core.ui.enrol import NOBODY, choices, offer
 from ser_core.ui.errors import for_people, foreseen, sentence
-from ser_core.ui.saving import SaveButton, picture_button
+from ser_core.ui.saving import SaveButton, picture_buttons
 from ser_core.ui.services import Services, may_record
 from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
 
@@ -374,7 +374,7 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
                 parts["json"] = gr.DownloadButton(
                     "Save this answer (JSON)", elem_id="compare-json", size="sm", scale=0, min_width=180
                 )
-                picture_button("compare-bars", "attune-answer.svg")
+                picture_buttons("compare-bars", "attune-answer")
     with gr.Column(visible=False, elem_id="compare-more") as parts["more"]:
         _right_or_wrong(parts)
         gr.HTML('<div class="step"><h2>Why they differ</h2></div>')
@@ -393,7 +393,7 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
                 container=False,
             )  # fmt: skip
             parts["levels_said"] = gr.HTML(elem_id="compare-levels-said", elem_classes="explained")
-            picture_button("compare-levels", "attune-loudness.svg")
+            picture_buttons("compare-levels", "attune-loudness")
             parts["gain"] = gr.Slider(
                 GAINS_DB[0], GAINS_DB[-1], value=0, step=GAINS_DB[1] - GAINS_DB[0], elem_id="compare-gain",
                 label="Louder or quieter than it was recorded (dB)",

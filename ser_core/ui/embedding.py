@@ -10,7 +10,7 @@ from ser_core.data.tables import to_csv
 from ser_core.figures import embeddings
 from ser_core.figures.style import empty, percent
 from ser_core.ui.errors import for_people, sentence
-from ser_core.ui.saving import SaveButton, picture_button
+from ser_core.ui.saving import SaveButton, picture_buttons
 from ser_core.ui.services import Services
 from ser_core.ui.shown import signed, table
 from ser_core.ui.theme import personaliser_name, safe
@@ -103,7 +103,7 @@ def _networks(maps: "Maps", method: str, wanted: int | None) -> gr.Dropdown:
 
 def _network_name(maps: "Maps", method: str, fold: int, place: int, n: int) -> str:
     speakers = sorted(_of(maps.points, method, fold)["speaker"].unique())
-    names = ", ".join(speakers) if len(speakers) <= 5 else f"{len(speakers)} speakers"
+    names = f"{speakers[0]} … {speakers[-1]}" if len(speakers) > 1 else speakers[0]
     return f"{place + 1} of {n}: {names}" if n > 1 else names
 
 
@@ -161,7 +161,7 @@ def _share(row: pd.Series | None, column: str) -> str:
 def _number(row: pd.Series | None) -> str:
     share = _share(row, "balanced_accuracy")
     known = row is not None and pd.notna(row["low"])
-    return f"{share} ({percent(row['low'])} to {percent(row['high'])})" if known else share
+    return f"{share}\N{NO-BREAK SPACE}({100 * row['low']:.0f}–{100 * row['high']:.0f})" if known else share
 
 
 def _change(before: pd.Series | None, after: pd.Series | None) -> str:
@@ -250,7 +250,7 @@ def build(services: Services, tab: gr.Tab) -> Part:
             kind: SaveButton(words, f"embedding-save-{kind}", 160)
             for kind, words in (("map", "Save the maps (CSV)"), ("probes", "Save the probes (CSV)"))
         }
-        picture_button("embedding-probes", "attune-probes.svg")
+        picture_buttons("embedding-probes", "attune-probes")
     views = [*plots, reading, bars, numbers]
     outputs = [maps, about, method, fold, colour, *views]
     _events(services, tab, outputs, views, saves)
@@ -262,7 +262,7 @@ def _map(stage: str) -> gr.Plot:
         plot = gr.Plot(
             empty(WAITING, 380), show_label=False, elem_id=f"embedding-{stage}", elem_classes="figure", container=False
         )
-        picture_button(f"embedding-{stage}", f"attune-map-{stage}.svg")
+        picture_buttons(f"embedding-{stage}", f"attune-map-{stage}")
     return plot
 
 

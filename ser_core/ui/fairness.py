@@ -18,7 +18,7 @@ from ser_core.figures import fairness
 from ser_core.figures.report_page import LIMITS, comparison_in_words, report_page, verdict
 from ser_core.figures.style import empty
 from ser_core.ui.errors import for_people
-from ser_core.ui.saving import SaveButton, picture_button
+from ser_core.ui.saving import SaveButton, picture_buttons
 from ser_core.ui.services import Services
 from ser_core.ui.shown import table
 from ser_core.ui.test_sets import FILTERS, LAYOUTS, MANIFEST, WORDS, TestSet, demo, from_corpus, from_file
@@ -102,7 +102,7 @@ def tiles(looking: Looking) -> str:
         excess_low, excess_high = model.excess_gini_interval
         parts.append(
             f'<article class="tile"><h3>{safe(method_name(name))}</h3>'
-            f'<p class="big">{_number(model.uar)} <small>UAR ({_number(low)} to {_number(high)})</small></p><dl>'
+            f'<p class="big">{_number(model.uar)}</p><p class="quiet">UAR, {_number(low)} to {_number(high)}</p><dl>'
             f"<dt>worst-served speaker</dt><dd>{_number(model.speaker_spread['min'])} ({safe(model.worst_speakers[0])})</dd>"
             f"<dt>unevenness beyond chance (excess Gini)</dt><dd>{_number(model.excess_gini)} ({_number(excess_low)} to "
             f"{_number(excess_high)})</dd>{worse}"
@@ -342,6 +342,12 @@ def save_table(services: Services, name: str, test_set: TestSet | None, methods,
     return services.files.document(f"{name}.csv", to_csv(tables_of(looking, detail, group, speaker)[name]))
 
 
+def save_figure(services: Services, name: str, test_set: TestSet | None, methods, *choices) -> str:
+    """A figure as a page of its own that opens offline."""
+    figure = figures_of(*_chosen(test_set, methods, choices))[name]
+    return services.files.document(f"{name}.html", figure.to_html(include_plotlyjs=True, config={"displaylogo": False}))
+
+
 def save_report(services: Services, kind: str, test_set: TestSet | None, methods, *choices) -> str:
     """The whole report of what is looked at, with every attribute."""
     looking, *_ = _chosen(test_set, methods, choices)
@@ -503,7 +509,8 @@ def _figure(parts: dict, name: str) -> None:
         parts[f"numbers_{name}"] = gr.HTML()
     with gr.Row(elem_classes="actions"):
         parts[f"csv_{name}"] = SaveButton("Save the numbers (CSV)", f"{elem_id}-csv", 180)
-        picture_button(elem_id, f"attune-{name}.svg")
+        parts[f"html_{name}"] = SaveButton("Save the figure (HTML)", f"{elem_id}-html", 180)
+        picture_buttons(elem_id, f"attune-{name}")
 
 
 def _events(services: Services, parts: dict, opened, running, tab, page) -> None:
@@ -542,6 +549,7 @@ def _events(services: Services, parts: dict, opened, running, tab, page) -> None
     parts["utterance"].input(do(play), [opened, parts["utterance"]], parts["audio"], **in_turn)
     for name in FIGURES:
         parts[f"csv_{name}"].makes(do(save_table, name), chosen, **in_turn)
+        parts[f"html_{name}"].makes(do(save_figure, name), chosen, **in_turn)
     for kind in ("html", "json", "predictions"):
         parts[f"save_{kind}"].makes(do(save_report, kind), chosen, **in_turn)
     page.load(do(offer_models), None, parts["models"], api_visibility="private", show_progress="hidden")

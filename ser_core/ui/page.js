@@ -1,7 +1,7 @@
 // What all tabs share: keys, and a word when the app no longer answers.
 window.attune = window.attune || {};
 (() => {
-  const ASK_EVERY_MS = 4000, MISSES = 2;
+  const ASK_EVERY_MS = 4000, MISSES = 2, DENSITY = 2;
   let missed = 0;
 
   async function ask() {
@@ -18,19 +18,32 @@ window.attune = window.attune || {};
 
   window.attune.save = (id) => setTimeout(() => document.getElementById(id)?.click(), 150);  // once the page has the file
 
-  // a plotly figure as one SVG file: it is drawn in layers
+  // a plotly figure as one file, SVG or PNG: it is drawn in layers
   window.attune.picture = (id, name) => {
     const layers = [...document.querySelectorAll(`#${id} .main-svg`)];
     if (!layers.length) return;
     const { width, height } = layers[0].getBoundingClientRect();
     const inside = layers.map((layer) => layer.outerHTML).join("");
     const whole = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${inside}</svg>`;
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([whole], { type: "image/svg+xml" }));
-    link.download = name;
+    const drawn = new Blob([whole], { type: "image/svg+xml" });
+    if (name.endsWith(".svg")) return keep(drawn, name);
+    const picture = new Image();
+    picture.onload = () => {
+      const canvas = Object.assign(document.createElement("canvas"), { width: width * DENSITY, height: height * DENSITY });
+      const paper = canvas.getContext("2d");
+      paper.scale(DENSITY, DENSITY);
+      paper.drawImage(picture, 0, 0, width, height);
+      canvas.toBlob((blob) => keep(blob, name), "image/png");
+      URL.revokeObjectURL(picture.src);
+    };
+    picture.src = URL.createObjectURL(drawn);
+  };
+
+  function keep(blob, name) {
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  };
+  }
 
   // a click on a speaker of the figure chooses the speaker
   document.addEventListener("pointerover", (event) => {

@@ -22,7 +22,9 @@ class SaveButton:
         made.success(None, None, None, js=self._js)
 
 
-def picture_button(figure: str, name: str) -> None:
-    """A button that saves a plotly figure, by its elem_id, as it is drawn on the page."""
-    button = gr.Button("Save the picture (SVG)", size="sm", elem_id=f"{figure}-picture", scale=0, min_width=180)
-    button.click(None, None, None, js=f"() => window.attune.picture('{figure}', '{name}')")
+def picture_buttons(figure: str, name: str) -> None:
+    """Buttons that save a plotly figure, by its elem_id, as it is drawn on the page: NAME.svg, NAME.png."""
+    for kind in ("svg", "png"):
+        words = f"Save the picture ({kind.upper()})"
+        button = gr.Button(words, size="sm", elem_id=f"{figure}-{kind}", scale=0, min_width=180)
+        button.click(None, None, None, js=f"() => window.attune.picture('{figure}', '{name}.{kind}')")

@@ -187,7 +187,7 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 .tile { border: 1px solid var(--line); border-radius: 12px; padding: .8rem 1rem; background: var(--block-background-fill); }
 .tile h3 { font-size: 1rem; font-weight: 650; margin: 0; }
 .tile .big { font-size: 1.7rem; font-weight: 700; margin: .1rem 0 .3rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
-.tile .big small { font-size: .85rem; font-weight: 400; color: var(--soft-ink); }
+
 .tile dl { margin: 0; font-size: .9rem; } .tile dt { color: var(--soft-ink); }
 .tile dd { margin: 0 0 .25rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .verdict { border-left: 4px solid var(--baseline); padding: .1rem 0 .1rem .8rem; margin: .3rem 0; font-size: .92rem; line-height: 1.5; }
