@@ -153,7 +153,7 @@ def _linear() -> Pipeline:
 
 
 def _interval(answers: pd.DataFrame) -> Interval:
-    """Resample the groups; classes that a resample lacks do not count in it."""
+    """Resample the groups; without one of the classes a resample says nothing, unless the groups are the classes."""
     right = answers["label"] == answers["predicted"]
     cells = right.groupby([answers["group"], answers["label"]])
     n_right, n_asked = (cells.agg(what).unstack(fill_value=0).to_numpy(dtype=float) for what in ("sum", "count"))
@@ -163,4 +163,5 @@ def _interval(answers: pd.DataFrame) -> Interval:
     recall = np.divide(
         times @ n_right, counted := times @ n_asked, out=np.full(counted.shape, np.nan), where=counted > 0
     )
-    return interval(mean_where_known(recall), len(n_asked))
+    whole = (counted > 0).all(axis=1) | (answers["group"] == answers["label"]).all()
+    return interval(np.where(whole, mean_where_known(recall), np.nan), len(n_asked))

@@ -37,7 +37,7 @@ _GROUP_MARKS = (
     ("#2F6B1F", "bowtie"), ("#111827", "hourglass"),
 )  # fmt: skip
 _GENDER_PLACE = {"female": 0, "male": 1, "unknown": 6}
-_METHOD_LINES = (
+METHOD_LINES = (
     (ANSWER_COLOURS["baseline"], "solid", "circle"), (ANSWER_COLOURS["personalised"], "dash", "diamond"),
     ("#00735A", "dot", "square"), ("#6F42A0", "dashdot", "triangle-up"), ("#9A6700", "longdash", "cross"),
     ("#A3487B", "longdashdot", "x"), ("#374151", "solid", "star"),
@@ -84,14 +84,14 @@ def speakers(
                 )
     small = len(names) > _MANY
     dress(figure, (_SMALL_LANE_PX if small else _LANE_PX) * len(names) + 110)
-    _share_axis(figure, "x", "UAR")
+    share_axis(figure, "x", "UAR")
     figure.update_yaxes(
         tickvals=list(place.values()), ticktext=[escape(name) for name in names], range=[-0.8, len(names) - 0.2], autorange=False,
         tickfont_size=10 if small else 13, showgrid=True, gridcolor=GRID, zeroline=False,
     )  # fmt: skip
     if human is not None:
         figure.add_vline(x=human, line={"color": INK, "dash": "dot", "width": 1.5}, annotation_text="human listeners")
-    _legend_above(figure)
+    legend_above(figure)
     return figure
 
 
@@ -104,7 +104,7 @@ def lorenz(report: Report, methods: Sequence[str], named: Named = escape) -> go.
     )
     for number, method in enumerate(methods):
         model, name = report.models[method], named(method)
-        colour, dash, _ = _METHOD_LINES[number % len(_METHOD_LINES)]
+        colour, dash, _ = METHOD_LINES[number % len(METHOD_LINES)]
         figure.add_trace(
             go.Scatter(
                 x=model.lorenz["speakers"], y=model.lorenz["uar"], mode="lines", line={"color": colour, "dash": dash, "width": 2.5},
@@ -113,9 +113,9 @@ def lorenz(report: Report, methods: Sequence[str], named: Named = escape) -> go.
             )
         )  # fmt: skip
     dress(figure, 420)
-    _share_axis(figure, "x", "share of speakers, the worst served first")
-    _share_axis(figure, "y", "share of all UAR")
-    _legend_above(figure)
+    share_axis(figure, "x", "share of speakers, the worst served first")
+    share_axis(figure, "y", "share of all UAR")
+    legend_above(figure)
     return figure
 
 
@@ -124,13 +124,13 @@ def ginis(report: Report, methods: Sequence[str], named: Named = escape) -> go.F
     figure = go.Figure()
     for number, method in enumerate(methods):
         model, name = report.models[method], named(method)
-        colour, _, symbol = _METHOD_LINES[number % len(_METHOD_LINES)]
+        colour, _, symbol = METHOD_LINES[number % len(METHOD_LINES)]
         low, high = model.gini_interval
         figure.add_trace(
             go.Scatter(
                 x=[model.gini], y=[name], mode="markers", name=name, showlegend=False,
                 marker={"color": colour, "symbol": symbol, "size": 12},
-                error_x=_error([model.gini], [low], [high], colour),
+                error_x=error_bar([model.gini], [low], [high], colour),
                 hovertemplate=f"{name}: Gini {_three(model.gini)} ({_three(low)} to {_three(high)}), floor "
                 f"{_three(model.gini_floor)}<extra></extra>",
             )
@@ -144,7 +144,7 @@ def ginis(report: Report, methods: Sequence[str], named: Named = escape) -> go.F
     dress(figure, 46 * len(methods) + 100)
     figure.update_xaxes(title="Gini over speakers (0: all alike)", rangemode="tozero", title_font_color=QUIET)
     figure.update_yaxes(autorange="reversed", automargin=True)
-    _legend_above(figure)
+    legend_above(figure)
     return figure
 
 
@@ -153,7 +153,7 @@ def welfare(report: Report, methods: Sequence[str], named: Named = escape) -> go
     figure = go.Figure()
     for number, method in enumerate(methods):
         curve, name = report.models[method].welfare_curve, named(method)
-        colour, dash, _ = _METHOD_LINES[number % len(_METHOD_LINES)]
+        colour, dash, _ = METHOD_LINES[number % len(METHOD_LINES)]
         figure.add_trace(
             go.Scatter(
                 x=[float(alpha) for alpha in curve], y=list(curve.values()), mode="lines", name=name,
@@ -162,8 +162,8 @@ def welfare(report: Report, methods: Sequence[str], named: Named = escape) -> go
         )  # fmt: skip
     dress(figure, 380)
     figure.update_xaxes(title="α: how much the worst served count", title_font_color=QUIET, gridcolor=GRID)
-    _share_axis(figure, "y", "welfare (UAR)")
-    _legend_above(figure)
+    share_axis(figure, "y", "welfare (UAR)")
+    legend_above(figure)
     return figure
 
 
@@ -182,9 +182,9 @@ def recall_by_group(groups: GroupReport, emotions: Sequence[str]) -> go.Figure:
             )
         )  # fmt: skip
     dress(figure, 44 * len(emotions) + 110)
-    _share_axis(figure, "x", "recall")
+    share_axis(figure, "x", "recall")
     figure.update_yaxes(autorange="reversed", automargin=True, gridcolor=GRID, showgrid=True)
-    _legend_above(figure)
+    legend_above(figure)
     return figure
 
 
@@ -205,7 +205,7 @@ def differences(
     classes = [emotion.capitalize() for emotion in emotions]
     for number, (method, groups) in enumerate(models.items()):
         name = named(method)
-        colour, _, _ = _METHOD_LINES[number % len(_METHOD_LINES)]
+        colour, _, _ = METHOD_LINES[number % len(METHOD_LINES)]
         gap, band = getattr(groups, kind), getattr(groups, f"{kind}_band")
         figure.add_trace(
             go.Bar(
@@ -224,9 +224,9 @@ def differences(
         )  # fmt: skip
     dress(figure, 400)
     figure.update_layout(barmode="group", scattermode="group", bargap=0.25)
-    _share_axis(figure, "y", {"delta_sp": "ΔSP", "delta_eo": "ΔEO"}[kind], top=None)
+    share_axis(figure, "y", {"delta_sp": "ΔSP", "delta_eo": "ΔEO"}[kind], top=None)
     figure.update_xaxes(tickangle=-30, automargin=True)
-    _legend_above(figure)
+    legend_above(figure)
     return figure
 
 
@@ -300,13 +300,14 @@ def _speaker_marks(names, place, model: ModelReport, words: str, group: str, fil
     return go.Scatter(
         x=values, y=[place[name] + shift for name in names], mode="markers", name=words,
         marker={"color": colour, "symbol": symbol if filled else f"{symbol}-open", "size": 9, "line": {"width": 2, "color": colour}},
-        error_x=_error(values, low, high, colour, thin=True),
+        error_x=error_bar(values, low, high, colour, thin=True),
         customdata=[[name, *bounds] for name, bounds in zip(names, zip(low, high, strict=True), strict=True)],
         hovertemplate="%{customdata[0]}: %{x:.3f} (%{customdata[1]:.2f} to %{customdata[2]:.2f})<extra>" + words + "</extra>",
     )  # fmt: skip
 
 
-def _error(values, low, high, colour: str, thin: bool = False) -> dict:
+def error_bar(values, low, high, colour: str, thin: bool = False) -> dict:
+    """From a value to both ends of its interval, as plotly wants it."""
     above = [max(0.0, top - value) for value, top in zip(values, high, strict=True)]
     below = [max(0.0, value - bottom) for value, bottom in zip(values, low, strict=True)]
     return {
@@ -328,7 +329,8 @@ def _pattern(number: int, colour: str) -> dict | None:
     )
 
 
-def _share_axis(figure: go.Figure, axis: str, title: str, top: float | None = 1.0) -> None:
+def share_axis(figure: go.Figure, axis: str, title: str, top: float | None = 1.0) -> None:
+    """An axis from 0, of shares up to 1 unless `top` is None."""
     settings = {
         "title": title, "title_font_color": QUIET, "gridcolor": GRID, "zeroline": True, "zerolinecolor": QUIET,
         "tickformat": ".0%" if top else ".2f", "rangemode": "tozero",
@@ -342,7 +344,8 @@ def _share_axis(figure: go.Figure, axis: str, title: str, top: float | None = 1.
     (figure.update_xaxes if axis == "x" else figure.update_yaxes)(**settings)
 
 
-def _legend_above(figure: go.Figure) -> None:
+def legend_above(figure: go.Figure) -> None:
+    """Names of what is drawn, above it."""
     figure.update_layout(
         showlegend=True, margin_t=16,
         legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom", "font_size": 12,

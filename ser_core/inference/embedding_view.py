@@ -271,8 +271,9 @@ def read_maps(points: Path, probes: Path) -> Maps:
         numbers = pd.DataFrame(content["probes"]).astype(dict.fromkeys(NUMBERS, float))
         return Maps(table, numbers, pd.DataFrame(content["neighbours_kept"]), content["corpus"])
     except (OSError, ValueError, KeyError, TypeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error  # an OSError names folders
         raise BadMaps(
-            f"'{points.name}' and '{probes.name}' are not maps ({error}); make them with `python -m ser_core embedding`"
+            f"'{points.name}' and '{probes.name}' are not maps ({why}); make them with `python -m ser_core embedding`"
         ) from None
 
 

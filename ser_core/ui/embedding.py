@@ -161,7 +161,8 @@ def _share(row: pd.Series | None, column: str) -> str:
 def _number(row: pd.Series | None) -> str:
     share = _share(row, "balanced_accuracy")
     known = row is not None and pd.notna(row["low"])
-    return f"{share}\N{NO-BREAK SPACE}({100 * row['low']:.0f}–{100 * row['high']:.0f})" if known else share
+    interval = f" ({100 * row['low']:.0f} to {100 * row['high']:.0f})" if known else ""
+    return share + interval.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _change(before: pd.Series | None, after: pd.Series | None) -> str:
