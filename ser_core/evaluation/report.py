@@ -1,7 +1,7 @@
 """One table of predictions → every number about it; several methods → their comparison. To and from JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -181,6 +181,14 @@ def make_report(
     )
 
 
+def group_reports(predictions: Predictions, name: str) -> dict[str, GroupReport]:
+    """What differs between the groups of one attribute (as `attributes` names it), for every method."""
+    table = predictions.table
+    groups = attributes(table)[name]
+    parts = {method: table[table["method"] == method] for method in predictions.methods}
+    return {method: compare_groups(part, count(part), groups) for method, part in parts.items()}
+
+
 def reference(methods: Sequence[str]) -> str:
     """Which method the others are compared with: 'baseline', or one whose name ends so, or the first."""
     return next((name for name in methods if name.split(": ")[-1] == BASELINE), methods[0])
@@ -192,10 +200,9 @@ def _model_report(table: pd.DataFrame, counts: Counts, floor: float, groups: Map
     uars = uar_of_counts(counts.pooled)
     n_seeds, n_speakers = len(counts.seeds), len(counts.speakers)
     by_group = {name: compare_groups(table, counts, of) for name, of in groups.items()}
-    gender = by_group.get(GENDER)
     audmetric = uar_per_speaker(counts, "audmetric")
     gini_interval = _gini_interval(counts)
-    return ModelReport(
+    model = ModelReport(
         emotions=list(counts.emotions),
         n_utterances=int(counts.table.sum() // n_seeds),
         n_speakers=n_speakers,
@@ -225,14 +232,26 @@ def _model_report(table: pd.DataFrame, counts: Counts, floor: float, groups: Map
         welfare={f"{alpha:g}": isoelastic_welfare(speakers, alpha) for alpha in ALPHAS},
         welfare_curve={f"{alpha:g}": isoelastic_welfare(speakers, alpha) for alpha in CURVE},
         worst_speakers=worst(speakers),
-        recall_by_gender=gender.recall if gender else {},
-        uar_by_gender=gender.uar if gender else {},
-        delta_sp=gender.delta_sp if gender else {},
-        delta_eo=gender.delta_eo if gender else {},
-        delta_eo_mean=gender.delta_eo_mean if gender else {},
+        recall_by_gender={},
+        uar_by_gender={},
+        delta_sp={},
+        delta_eo={},
+        delta_eo_mean={},
         ccc=_ccc(table),
-        groups=by_group,
     )
+    return with_groups(model, by_group)
+
+
+def with_groups(model: ModelReport, groups: Mapping[str, GroupReport]) -> ModelReport:
+    """A method's report with what differs between groups; that between genders also stands in fields of its own."""
+    model = replace(model, groups=dict(groups))
+    if GENDER not in groups:
+        return model
+    gender = groups[GENDER]
+    return replace(
+        model, recall_by_gender=gender.recall, uar_by_gender=gender.uar, delta_sp=gender.delta_sp,
+        delta_eo=gender.delta_eo, delta_eo_mean=gender.delta_eo_mean,
+    )  # fmt: skip
 
 
 def resampled_uar(counts: Counts) -> np.ndarray:

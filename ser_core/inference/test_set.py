@@ -35,12 +35,14 @@ class Evaluated:
         choice: who was enrolled with what; never targets.
         leaks: the leak check's verdict.
         notes: what was left out, in words.
+        networks: of the first model.
     """
 
     predictions: pd.DataFrame
     choice: pd.DataFrame
     leaks: dict[str, list[str] | str]
     notes: tuple[str, ...]
+    networks: tuple[Trained, ...]
 
 
 def evaluate_models(
@@ -79,11 +81,8 @@ def evaluate_models(
             corpus, notes = utterances.corpus, [*notes, refused]
         parts.append((prefix, recogniser, utterances))
     choice = first_of_each(parts[-1][2].corpus)
-    tables = [
-        trained.predict(trained.targets(choice), choice)
-        for prefix, recogniser, utterances in parts
-        for trained in trained_models(recogniser, utterances, prefix)
-    ]
+    networks = [tuple(trained_models(recogniser, utterances, prefix)) for prefix, recogniser, utterances in parts]
+    tables = [trained.predict(trained.targets(choice), choice) for of_model in networks for trained in of_model]
     predictions = pd.concat(tables, ignore_index=True)
     if predictions.empty:
         raise BadCorpus(
@@ -91,7 +90,7 @@ def evaluate_models(
             f"recognise; at least two utterances of an emotion are needed"
         )
     predictions = predictions.assign(sentence=sentence_column(predictions, choice)).dropna(axis=1, how="all")
-    return Evaluated(predictions, choice, leaks, (*corpus.problems, *notes))
+    return Evaluated(predictions, choice, leaks, (*corpus.problems, *notes), networks[0])
 
 
 def trained_models(recogniser: Recogniser, utterances: Utterances, prefix: str = "") -> Iterator[Trained]:

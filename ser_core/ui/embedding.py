@@ -263,7 +263,8 @@ def _map(stage: str) -> gr.Plot:
         plot = gr.Plot(
             empty(WAITING, 380), show_label=False, elem_id=f"embedding-{stage}", elem_classes="figure", container=False
         )
-        picture_buttons(f"embedding-{stage}", f"attune-map-{stage}")
+        with gr.Row(elem_classes="actions"):
+            picture_buttons(f"embedding-{stage}", f"attune-map-{stage}")
     return plot
 
 

@@ -17,6 +17,7 @@ from ser_core.evaluation.report import Report
 from ser_core.figures import fairness
 from ser_core.figures.report_page import LIMITS, comparison_in_words, report_page, verdict
 from ser_core.figures.style import empty
+from ser_core.ui import embedding, studies
 from ser_core.ui.errors import for_people
 from ser_core.ui.saving import SaveButton, picture_buttons
 from ser_core.ui.services import Services
@@ -285,6 +286,7 @@ def opened_page(services: Services, test_set: TestSet) -> list:
     looking = Looking(test_set, methods, {}, GENDER)
     return [
         test_set,
+        test_set.maps,
         f'<p class="status" role="status">{safe(test_set.title)}.</p>{verdict(looking.report)}',
         gr.CheckboxGroup(choices=offered, value=methods, visible=len(methods) > 1),
         *filters,
@@ -441,6 +443,10 @@ def build(services: Services, tab: gr.Tab, page: gr.Blocks) -> None:
             parts["audio"] = gr.Audio(
                 visible=False, show_label=False, elem_id="fairness-audio", interactive=False, buttons=[]
             )
+        with gr.Tab("Embeddings", id="embeddings") as embeddings:
+            parts["maps"] = embedding.build(services, embeddings).outputs[0]
+        with gr.Tab("Studies", id="studies") as of_studies:
+            studies.build(services, of_studies)
     with gr.Row(elem_classes="actions"):
         for kind, words in (
             ("html", "the report (HTML)"),
@@ -524,7 +530,7 @@ def _events(services: Services, parts: dict, opened, running, tab, page) -> None
     ]
     views += [parts[f"figure_{name}"] for name in FIGURES] + [parts[f"numbers_{name}"] for name in FIGURES]
     filters = [parts[column] for column in FILTERS]
-    whole = [opened, parts["title"], parts["methods"], *filters, *views]
+    whole = [opened, parts["maps"], parts["title"], parts["methods"], *filters, *views]
     chosen = [
         opened,
         parts["methods"],
@@ -556,4 +562,4 @@ def _events(services: Services, parts: dict, opened, running, tab, page) -> None
 
 
 _N_PAGE = 9 + 2 * len(FIGURES)
-_N_ALL = 3 + len(FILTERS) + _N_PAGE
+_N_ALL = 4 + len(FILTERS) + _N_PAGE

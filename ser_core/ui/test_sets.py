@@ -1,17 +1,21 @@
 """Test sets that the tab Fairness shows: where their predictions come from, and what is looked at, without a page."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ser_core.data.corpora import CORPORA, load_corpora
 from ser_core.evaluation.demo import read_demo
 from ser_core.evaluation.predictions import Predictions, check_predictions, read_predictions
-from ser_core.evaluation.report import Report, make_report, reference
+from ser_core.evaluation.report import Report, group_reports, make_report, reference, with_groups
 from ser_core.ui.services import Services
+
+if TYPE_CHECKING:  # these take seconds to import
+    from ser_core.inference.embedding_view import Maps
+    from ser_core.inference.test_set import Evaluated
 
 FILTERS = {
     "corpus": "Corpus", "emotion": "Emotion", "language": "Language", "intensity": "Intensity", "sentence": "Sentence",
@@ -21,6 +25,9 @@ FILTERS = {
 WORDS = {"new": "not enrolled", "enrolled": "among the enrolled ones"}
 MANIFEST = "manifest"
 """Any CSV with paths and speakers, instead of an official layout."""
+
+
+_N_KEPT = 24
 
 
 class NothingLeft(ValueError):
@@ -38,7 +45,7 @@ class TestSet:
     Attributes:
         title: what it is, in words.
         leaks, configuration: as they stand in a report.
-        has_audio: whether the recordings are on this computer.
+        maps: embeddings before and after the enrolment is used; None where there are no networks at hand.
     """
 
     __test__ = False  # not a test of pytest's
@@ -47,6 +54,7 @@ class TestSet:
     predictions: Predictions
     leaks: Mapping[str, Any] = field(default_factory=dict)
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    maps: "Maps | None" = None
     _reports: dict = field(default_factory=dict, repr=False)
 
     @property
@@ -55,6 +63,7 @@ class TestSet:
 
     @property
     def has_audio(self) -> bool:
+        """Whether the recordings are on this computer."""
         return "path" in self.table and self.table["path"].notna().any() and Path(self.table["path"].iloc[0]).is_file()
 
     @property
@@ -83,12 +92,28 @@ class TestSet:
         return Predictions(table, tuple(name for name in self.methods if name in set(methods)), self.predictions.notes)
 
     def report(self, looked_at: Predictions, key: tuple, attributes: Sequence[str] | None) -> Report:
-        """The report of what is looked at; the last few are kept."""
-        key = (*key, None if attributes is None else tuple(attributes))
+        """The report of what is looked at; what was computed last is kept.
+
+        Args:
+            looked_at: as `narrowed` gives it.
+            key: names it.
+            attributes: of which groups are compared; all of them if None.
+        """
+        if attributes is None:
+            return make_report(looked_at, None, None, self.leaks, self.configuration)
+        base = self._kept((key,), lambda: make_report(looked_at, [], None, self.leaks, self.configuration))
+        found = {name: self._kept((key, name), lambda name=name: group_reports(looked_at, name)) for name in attributes}
+        models = {
+            method: with_groups(model, {name: of[method] for name, of in found.items()})
+            for method, model in base.models.items()
+        }
+        return replace(base, models=models)
+
+    def _kept(self, key: tuple, make: Callable):
         if key not in self._reports:
-            while len(self._reports) >= 8:
+            while len(self._reports) >= _N_KEPT:
                 self._reports.pop(next(iter(self._reports)))
-            self._reports[key] = make_report(looked_at, attributes, None, self.leaks, self.configuration)
+            self._reports[key] = make()
         return self._reports[key]
 
 
@@ -148,6 +173,8 @@ def from_corpus(
     corpus = load_corpora([f"{name}={path}"])
     recognisers = [services.models.recogniser(model) for model in models or [None]]
     evaluated = evaluate_models(recognisers, corpus, services.workspace, split.strip() or None, progress, cancelled)
+    progress(0.95, "drawing maps")
+    maps = _maps(evaluated, corpus.name)
     progress(1.0, "counting")
     checked = check_predictions(evaluated.predictions, corpus.name)
     predictions = Predictions(checked.table, checked.methods, (*evaluated.notes, *checked.notes))
@@ -157,7 +184,19 @@ def from_corpus(
         "seed": 0,
     }
     named = ", ".join(one.info.name for one in recognisers)
-    return TestSet(f"{corpus.name}, recognised just now by {named}", predictions, evaluated.leaks, configuration)
+    return TestSet(f"{corpus.name}, recognised just now by {named}", predictions, evaluated.leaks, configuration, maps)
+
+
+def _maps(evaluated: "Evaluated", corpus: str) -> "Maps | None":
+    """Of the first model's personalisers; None where there are too few utterances."""
+    from ser_core.data.manifest import BadCorpus
+    from ser_core.inference.embedding_view import maps_of, view
+
+    try:
+        networks = [one for one in evaluated.networks if one.method.uses_enrolment]
+        return maps_of([view(trained, evaluated.choice) for trained in networks], corpus)
+    except BadCorpus:
+        return None
 
 
 LAYOUTS = [*(name for name in CORPORA if name != "synthetic"), MANIFEST]
