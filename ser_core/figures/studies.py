@@ -66,6 +66,8 @@ def _lanes(results: pd.DataFrame, named: Named) -> go.Figure:
             )  # fmt: skip
     dress(figure, 46 * len(lanes) + 100)
     share_axis(figure, "x", "UAR")
+    low, high = float(results["uar_from"].min()), float(results["uar_to"].max())
+    figure.update_xaxes(range=[max(0.0, low - 0.04), min(1.0, high + 0.04)], tickvals=None, ticktext=None)
     figure.update_yaxes(
         tickvals=list(range(len(lanes))), ticktext=[escape(lane) for lane in lanes], range=[len(lanes) - 0.5, -0.5],
         showgrid=True, gridcolor=GRID, zeroline=False,
