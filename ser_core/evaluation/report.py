@@ -21,7 +21,7 @@ from ser_core.evaluation.individual import (
     uar_per_speaker,
     worst,
 )
-from ser_core.evaluation.performance import accuracy, ccc, macro_f1, recalls, uar, uar_of_counts
+from ser_core.evaluation.performance import accuracy, ccc, macro_f1, recalls, uar_of_counts
 from ser_core.evaluation.predictions import Predictions
 from ser_core.evaluation.statistics import N_RESAMPLES, UNKNOWN, Interval, drawn, holm, interval, resampled, sign_flip
 from ser_core.labels import ATTRIBUTES
@@ -93,6 +93,8 @@ class Comparison:
         difference, difference_interval: of UAR; speakers are resampled, both methods on the same ones.
         p, p_holm: sign-flip permutation over the speakers' differences of UAR.
         smallest_p: what so few speakers can reach at best.
+        difference_new_sentence, p_new_sentence: the same on utterances whose sentence was not enrolled, where that is
+            known; p is not adjusted.
         excess_gini_difference, excess_gini_difference_interval: below 0 is more even.
         share_worse, n_worse: speakers whose UAR fell.
         change: of each speaker's UAR.
@@ -105,6 +107,8 @@ class Comparison:
     p: float
     p_holm: float
     smallest_p: float
+    difference_new_sentence: float
+    p_new_sentence: float
     excess_gini_difference: float
     excess_gini_difference_interval: Interval
     share_worse: float
@@ -170,7 +174,8 @@ def make_report(
     floors = {name: gini_floor(counts[name], np.random.default_rng(0)) for name in parts}
     models = {name: _model_report(parts[name], counts[name], floors[name], chosen) for name in parts}
     first = reference(predictions.methods) if against is None else against
-    comparisons = [_compare(counts, floors, name, first) for name in parts if name != first]
+    new = {name: _new_sentences(part) for name, part in parts.items()}
+    comparisons = [_compare(counts, floors, new, name, first) for name in parts if name != first]
     adjusted = holm({one["model"]: one["p"] for one in comparisons})
     return Report(
         models,
@@ -202,6 +207,7 @@ def _model_report(table: pd.DataFrame, counts: Counts, floor: float, groups: Map
     by_group = {name: compare_groups(table, counts, of) for name, of in groups.items()}
     audmetric = uar_per_speaker(counts, "audmetric")
     gini_interval = _gini_interval(counts)
+    new = _new_sentences(table)
     model = ModelReport(
         emotions=list(counts.emotions),
         n_utterances=int(counts.table.sum() // n_seeds),
@@ -210,7 +216,7 @@ def _model_report(table: pd.DataFrame, counts: Counts, floor: float, groups: Map
         uar=float(uars.mean()),
         uar_interval=interval(resampled_uar(counts), n_speakers),
         uar_sd_over_seeds=float(uars.std()),
-        uar_new_sentence=_on_new_sentences(table),
+        uar_new_sentence=float(uar_of_counts(new.pooled).mean()) if new else float("nan"),
         accuracy=_over_seeds(table, accuracy),
         macro_f1=_over_seeds(table, macro_f1),
         recall=dict(zip(counts.emotions, recalls(counts.pooled).mean(axis=0).tolist(), strict=True)),
@@ -274,11 +280,16 @@ def _gini_interval(counts: Counts) -> Interval:
     return interval(np.clip(values + own - values.mean(), 0, 1), len(counts.speakers))
 
 
-def _compare(counts: Mapping[str, Counts], floors: Mapping[str, float], model: str, against: str) -> dict:
+def _compare(
+    counts: Mapping[str, Counts],
+    floors: Mapping[str, float],
+    new: Mapping[str, Counts | None],
+    model: str,
+    against: str,
+) -> dict:
     here, there = counts[model], counts[against]
     speakers = list(here.speakers)
-    change = pd.Series(uar_per_speaker(here).mean(axis=1) - uar_per_speaker(there).mean(axis=1), index=speakers)
-    change = change.where(change.abs() > 1e-12, 0.0)
+    change = _change(here, there)
     excess = [_mean_gini(uar_per_speaker(counts[name])) - floors[name] for name in (model, against)]
     moved = resampled_gini(here) - resampled_gini(there)
     own = excess[0] - excess[1]
@@ -289,6 +300,7 @@ def _compare(counts: Mapping[str, Counts], floors: Mapping[str, float], model: s
         "difference_interval": interval(resampled_uar(here) - resampled_uar(there), len(speakers)),
         "p": sign_flip(change.to_numpy()),
         "smallest_p": 2.0 ** (1 - len(speakers)) if len(speakers) > 1 else float("nan"),
+        **_on_new_sentences(new[model], new[against]),
         "excess_gini_difference": own,
         "excess_gini_difference_interval": interval(moved + own - moved.mean(), len(speakers)),
         "share_worse": float((change < 0).mean()),
@@ -310,9 +322,23 @@ def _over_seeds(table: pd.DataFrame, measure) -> float:
     return float(np.mean([measure(one["emotion"], one["predicted_emotion"]) for _, one in table.groupby("seed")]))
 
 
-def _on_new_sentences(table: pd.DataFrame) -> float:
+def _change(here: Counts, there: Counts) -> pd.Series:
+    """Of each speaker's UAR, averaged over seeds."""
+    change = uar_per_speaker(here).mean(axis=1) - uar_per_speaker(there).mean(axis=1)
+    return pd.Series(np.where(np.abs(change) > 1e-12, change, 0.0), index=list(here.speakers))
+
+
+def _new_sentences(table: pd.DataFrame) -> Counts | None:
+    """Counts of the utterances whose sentence was not enrolled; None where there are none, or it is not known."""
     new = table[table["sentence"] == "new"] if "sentence" in table else table.iloc[:0]
-    return _over_seeds(new, uar) if len(new) else float("nan")
+    return count(new) if len(new) else None
+
+
+def _on_new_sentences(here: Counts | None, there: Counts | None) -> dict[str, float]:
+    if here is None or there is None:
+        return {"difference_new_sentence": float("nan"), "p_new_sentence": float("nan")}
+    difference = uar_of_counts(here.pooled).mean() - uar_of_counts(there.pooled).mean()
+    return {"difference_new_sentence": float(difference), "p_new_sentence": sign_flip(_change(here, there).to_numpy())}
 
 
 def _ccc(table: pd.DataFrame) -> dict[str, dict[str, float]]:

@@ -101,7 +101,7 @@ def summary_table(summary: dict[str, dict]) -> str:
     genders = sorted({gender for line in summary.values() for gender in line["gender_uar"]})
     head = [
         "method", "UAR", "± seeds", "Gini", "worst speaker", *(f"UAR {gender}" for gender in genders), "speakers worse",
-        "new sentence: UAR", "Gini", "another speaker's enrolment: UAR", "random enrolments: UAR ± sd",
+        "new sentence: UAR", "Gini", "nobody enrolled: UAR", "another speaker's enrolment: UAR", "random enrolments: UAR ± sd",
     ]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for method, line in summary.items():
@@ -110,7 +110,7 @@ def summary_table(summary: dict[str, dict]) -> str:
             method, _cell(line["uar"]), _cell(line["uar_sd_over_seeds"]), _cell(line["gini"]), _cell(line["worst_speaker"]),
             *(_cell(line["gender_uar"].get(gender)) for gender in genders),
             _cell(line["share_of_speakers_worse"], "{:.0%}"), _cell(line["uar_new_sentence"]), _cell(line["gini_new_sentence"]),
-            _cell(line.get("uar_another speaker's enrolment")),
+            _cell(line.get("uar_nobody enrolled")), _cell(line.get("uar_another speaker's enrolment")),
             f"{_cell(draws['uar'])} ± {_cell(draws['sd'])} ({draws['n']})" if draws else "–",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")

@@ -24,6 +24,7 @@ def headline(report: Report) -> pd.DataFrame:
             "excess Gini from": model.excess_gini_interval[0], "excess Gini to": model.excess_gini_interval[1],
             "welfare, α = 1": model.welfare["1"], "welfare, α = 5": model.welfare["5"],
             "change of UAR": against.difference if against else np.nan,
+            "change, new sentences": against.difference_new_sentence if against else np.nan,
             "change from": against.difference_interval[0] if against else np.nan,
             "change to": against.difference_interval[1] if against else np.nan,
             "p": against.p if against else np.nan, "p (Holm)": against.p_holm if against else np.nan,
@@ -126,3 +127,40 @@ def confusion(counts: Sequence[Sequence[float]], emotions: Sequence[str]) -> pd.
 def _mean(values: Mapping[str, float]) -> float:
     known = [value for value in values.values() if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
+
+
+def as_markdown(report: Report) -> str:
+    """The headline numbers as a Markdown table, for README."""
+    compared = {one.model: one for one in report.comparisons}
+    heads = [
+        "method", "UAR (95 % interval)", "change of UAR", "p (Holm)", "worse off", "new sentences: change, p", "worst – best speaker",
+        "excess Gini (95 %)", "its change", "welfare α = 1, 2, 5", "gap of UAR by gender (chance reaches)",
+    ]  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for name, model in report.models.items():
+        one, gender = compared.get(name), model.groups.get("gender")
+        cells = [
+            name, f"{_three(model.uar)} ({_span(model.uar_interval)})",
+            f"{one.difference:+.3f} ({_span(one.difference_interval)})" if one else "–", _p(one.p_holm) if one else "–",
+            f"{one.n_worse} of {len(one.change)}" if one else "–",
+            f"{one.difference_new_sentence:+.3f}, {_p(one.p_new_sentence)}" if one else "–",
+            f"{_three(model.speaker_spread['min'])} – {_three(model.speaker_spread['max'])}",
+            f"{_three(model.excess_gini)} ({_span(model.excess_gini_interval)})",
+            f"{one.excess_gini_difference:+.3f} ({_span(one.excess_gini_difference_interval)})" if one else "–",
+            ", ".join(_three(model.welfare[alpha]) for alpha in ("1", "2", "5")),
+            f"{_three(gender.uar_gap)} ({_three(gender.uar_gap_band)})" if gender else "–",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _three(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}"
+
+
+def _span(interval: tuple[float, float]) -> str:
+    return f"{_three(interval[0])} to {_three(interval[1])}"
+
+
+def _p(value: float) -> str:
+    return "–" if np.isnan(value) else "< .001" if value < 0.001 else f"{value:.3f}"

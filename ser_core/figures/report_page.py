@@ -102,17 +102,11 @@ def comparison_in_words(one: Comparison, named: Callable[[str], str] = str) -> s
     """A comparison, as a sentence; `named` says what a method is called."""
     n = len(one.change)
     sure = "not told from chance" if not one.p_holm < 0.05 else "more than chance"
-    evenness = one.excess_gini_difference_interval
-    even = (
-        "more even"
-        if evenness[1] < 0
-        else "less even"
-        if evenness[0] > 0
-        else "neither more nor less even, as far as can be told"
-    )
+    new = f"; on new sentences {one.difference_new_sentence:+.3f}, p {_p(one.p_new_sentence)}"
     return (
         f"{named(one.model)} against {named(one.against)}: UAR {one.difference:+.3f} ({_span(one.difference_interval)}), p {_p(one.p)}, "
-        f"after Holm p {_p(one.p_holm)} ({sure}); {one.n_worse} of {n} speakers are worse off; {even}."
+        f"after Holm p {_p(one.p_holm)} ({sure}); {one.n_worse} of {n} speakers are worse off; excess Gini {one.excess_gini_difference:+.3f} "
+        f"({_span(one.excess_gini_difference_interval)}){'' if pd.isna(one.difference_new_sentence) else new}."
     )
 
 

@@ -1,0 +1,42 @@
+"""Studies that ship are read back as they were written."""
+
+import pandas as pd
+
+from ser_core.data.tables import write_json
+from ser_core.studies import STUDIES
+from ser_core.studies.stored import stored_studies
+
+
+def _store(folder, name: str, corpus: str, p: float) -> None:
+    (folder / name / corpus).mkdir(parents=True)
+    rows = [{"method": "ours", "condition": "1 of each", "uar": 0.5, "p": p}]
+    content = {"study": name, "corpus": corpus, "results": rows, "about": {"design": {"n_seeds": 3}}}
+    write_json(folder / name / corpus / "study.json", content)
+
+
+def test_what_was_written_is_read_in_order_of_name(tmp_path):
+    _store(tmp_path, "enrolment-size", "ravdess", 0.01)
+    _store(tmp_path, "enrolment-size", "nemo", 0.02)
+    _store(tmp_path, "enrolment-errors", "ravdess", 0.03)
+    stored = stored_studies(tmp_path)
+    assert [(one.name, one.corpus) for one in stored] == [
+        ("enrolment-errors", "ravdess"), ("enrolment-size", "nemo"), ("enrolment-size", "ravdess"),
+    ]  # fmt: skip
+    assert [one.results["p"].item() for one in stored] == [0.03, 0.02, 0.01]
+    assert stored[0].about == {"design": {"n_seeds": 3}}
+
+
+def test_a_number_that_does_not_exist_comes_back_as_nan(tmp_path):
+    _store(tmp_path, "enrolment-size", "ravdess", float("nan"))
+    [stored] = stored_studies(tmp_path)
+    assert pd.isna(stored.results["p"]).all() and stored.results["uar"].item() == 0.5
+
+
+def test_where_nothing_is_stored_there_are_none(tmp_path):
+    assert stored_studies(tmp_path / "nowhere") == []
+
+
+def test_what_ships_are_studies_that_can_be_asked_for():
+    for stored in stored_studies():
+        assert stored.name in STUDIES
+        assert {"method", "condition", "uar", "uar_from", "uar_to", "change", "share_worse"} <= set(stored.results)
