@@ -23,6 +23,7 @@ from ser_core.encoders import load_encoder
 from ser_core.encoders.base import SpeechEncoder, autocast
 from ser_core.figures.studies import study as study_figure
 from ser_core.inference.predict import Trained
+from ser_core.inference.test_set import corpus_hash
 from ser_core.recipe import BadRecipe, read_recipe
 from ser_core.studies import STUDIES
 from ser_core.studies.base import predict_conditions, results
@@ -52,7 +53,7 @@ def run(arguments: Namespace) -> int:
         raise BadRecipe("give either recipes or --model NAME: one of them is needed")
     limit_threads(arguments.threads)
     workspace = open_workspace(arguments.workspace)
-    asked = STUDIES if arguments.study == ALL else {arguments.study: STUDIES[arguments.study]}
+    asked = {name: STUDIES[name] for name in asked_for(arguments.study)}
     networks, encoder, about = (_of_model if arguments.model else _of_recipes)(arguments, workspace)
     hear = Noisy(encoder)
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in asked}
@@ -64,6 +65,11 @@ def run(arguments: Namespace) -> int:
         contents[name] = _written(name, study, pd.concat(tables[name], ignore_index=True), about, arguments)
     print(to_json(contents) if arguments.json else "\n\n".join(map(_in_words, contents.values())))
     return 0
+
+
+def asked_for(study: str) -> list[str]:
+    """Keys of STUDIES."""
+    return list(STUDIES) if study == ALL else [study]
 
 
 class Noisy:
@@ -95,11 +101,13 @@ def _of_recipes(arguments: Namespace, workspace: Workspace) -> tuple[Iterable[Tr
     chosen = recipes[0].encoder
     encoder = load_encoder(chosen.name, chosen.source or None, (workspace.models,))
     design = Design(None if arguments.leave_one_speaker_out else arguments.folds, arguments.seeds)
+    for name in asked_for(arguments.study):
+        STUDIES[name].check(corpus)
     experiment = set_up(recipes, corpus, encoder, design, workspace, arguments.device, _say)
     about = {
         "corpus": corpus.name, "design": asdict(design), "folds": experiment.folds, "leak_check": experiment.verdict,
         "recipes": [recipe.without_paths() for recipe in recipes], "encoder": encoder.fingerprint,
-        "enrolment_sha256": _digest(experiment.choice),
+        "corpus_sha256": corpus_hash(corpus), "enrolment_sha256": _digest(experiment.choice),
     }  # fmt: skip
     return trained_folds(experiment, arguments.device, _say), encoder, about
 
@@ -110,15 +118,17 @@ def _of_model(arguments: Namespace, workspace: Workspace) -> tuple[Iterable[Trai
 
     recogniser = Recogniser(workspace, arguments.model, arguments.device)
     utterances, leaks = model_test_set(recogniser, load_corpora(arguments.corpus), workspace, _say)
+    for name in asked_for(arguments.study):
+        STUDIES[name].check(utterances.corpus)
     about = {
         "corpus": utterances.corpus.name, "model": recogniser.info.name, "encoder": recogniser.fingerprint,
-        "leak_check": leaks, "enrolment_sha256": _digest(first_of_each(utterances.corpus)),
+        "leak_check": leaks, "corpus_sha256": corpus_hash(utterances.corpus), "enrolment_sha256": _digest(first_of_each(utterances.corpus)),
     }  # fmt: skip
     return trained_models(recogniser, utterances), recogniser.encoder, about
 
 
 def _written(name: str, study: ModuleType, predictions: pd.DataFrame, about: dict, arguments: Namespace) -> dict:
-    numbers = results(predictions)
+    numbers = results(predictions, study)
     corpus = about["corpus"]
     folder = Path(arguments.output) / name / corpus
     folder.mkdir(parents=True, exist_ok=True)

@@ -42,8 +42,8 @@ def target_rows(corpus: Corpus, choice: pd.DataFrame) -> np.ndarray:
     """Which rows may be targets, (N,) bool: of the corpus' classes, not enrolled, and no copy of an enrolled one."""
     enrolled = set(choice["utterance_id"])
     originals = corpus.table["duplicate_of"].dropna()
-    copies = {copy for copy, original in originals.items() if original in enrolled}
     copied = {original for copy, original in originals.items() if copy in enrolled}
+    copies = {copy for copy, original in originals.items() if original in enrolled | copied}
     usable = corpus.table["emotion"].isin(corpus.emotions)
     return (usable & ~corpus.table.index.isin(enrolled | copies | copied)).to_numpy()
 

@@ -9,4 +9,5 @@ STUDIES: dict[str, ModuleType] = {
     "enrolment-errors": enrolment_errors,
     "enrolment-choice": enrolment_choice,
 }
-"""Each offers TITLE, READING, IN_ORDER and conditions(trained, hear): the ways to enrol that are compared."""
+"""Each offers TITLE, READING, IN_ORDER; check(corpus); conditions(trained, hear), the ways to enrol; and contrast(condition),
+with which of them one is compared beside nobody."""

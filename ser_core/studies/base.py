@@ -11,11 +11,11 @@ import torch
 from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import BadCorpus, Corpus
-from ser_core.evaluation.counts import Counts, count
+from ser_core.evaluation.counts import count
 from ser_core.evaluation.individual import gini, gini_floor, share_worse, uar_per_speaker
 from ser_core.evaluation.performance import uar_of_counts
 from ser_core.evaluation.report import resampled_uar
-from ser_core.evaluation.statistics import interval, sign_flip
+from ser_core.evaluation.statistics import holm, interval, sign_flip
 from ser_core.evaluation.summary import sentence_column
 from ser_core.inference.predict import Trained
 
@@ -75,56 +75,71 @@ def _recognised(trained: Trained, targets: np.ndarray, choice: pd.DataFrame) -> 
     return predicted.assign(sentence=sentence_column(predicted, choice))
 
 
-def results(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row a method and condition: UAR, how evenly, and the change against the same method with nobody enrolled.
+def results(predictions: pd.DataFrame, study: ModuleType) -> pd.DataFrame:
+    """One row a method and condition: UAR, how evenly, and what changes for the speakers.
 
-    The change is of every speaker's UAR, mean over speakers, with a bootstrap interval over speakers and the p of a
-    sign-flip permutation; share_worse is the share of speakers who lose.
+    change: of a speaker's UAR against the same method with nobody enrolled, on the condition's own targets; the same on
+    targets whose sentence was not enrolled (change_new_sentence); and against another condition on the same targets
+    (contrast). Means over speakers, bootstrap intervals over speakers, p of sign-flip permutations, adjusted by Holm over
+    the conditions of the method. share_worse is the share of speakers who lose against nobody.
     """
     rows = []
     for method, of_method in predictions.groupby("method", sort=False):
-        is_reference = of_method["condition"] == REFERENCE
-        for condition, part in of_method[~is_reference].groupby("condition", sort=False):
-            rows.append({"method": method, "condition": condition, **_row(part, of_method[is_reference])})
+        of = dict(list(of_method.groupby("condition", sort=False)))
+        reference = of.pop(REFERENCE)
+        own = [
+            {"method": method, "condition": name, **_row(part, reference), **_contrast(part, study.contrast(name), of)}
+            for name, part in of.items()
+        ]
+        for p in ("p", "contrast_p"):
+            adjusted = holm({str(place): row[p] for place, row in enumerate(own) if row["condition"] != NOBODY})
+            for place, row in enumerate(own):
+                row[f"{p}_holm"] = adjusted.get(str(place), float("nan"))
+        rows += own
     return pd.DataFrame(rows)
 
 
 def _row(part: pd.DataFrame, reference: pd.DataFrame) -> dict:
     counts = count(part)
-    speakers = _speakers(counts)
+    speakers = _speakers(part)
     low, high = interval(resampled_uar(counts), len(speakers))
-    floor = gini_floor(counts, np.random.default_rng(0), 300)
     uneven = float(np.mean([gini(of_seed) for of_seed in uar_per_speaker(counts).T]))
+    own = _speakers(_on_targets_of(part, reference))
     new = part[part["sentence"] == "new"]
-    row = {
+    change_new = _change(_speakers(new), _speakers(_on_targets_of(new, reference))) if len(new) else None
+    return {
         "uar": float(uar_of_counts(counts.pooled).mean()), "uar_from": low, "uar_to": high,
-        "uar_new_sentence": float(uar_of_counts(count(new).pooled).mean()) if len(new) else float("nan"),
-        "worst_speaker": float(speakers.min()), "gini": uneven, "excess_gini": uneven - floor,
+        "worst_speaker": float(speakers.min()), "gini": uneven,
+        "excess_gini": uneven - gini_floor(counts, np.random.default_rng(0), 300),
+        **_change(speakers, own), "share_worse": share_worse(own, speakers),
+        "change_new_sentence": change_new["change"] if change_new else float("nan"),
+        "n_utterances": int(counts.table.sum() // len(counts.seeds)), "n_speakers": len(speakers), "n_seeds": len(counts.seeds),
     }  # fmt: skip
-    own = _speakers(count(part[["utterance_id", "seed"]].merge(reference, on=["utterance_id", "seed"])))
-    return (
-        row
-        | _change(speakers, own)
-        | {
-            "n_utterances": int(counts.table.sum() // len(counts.seeds)),
-            "n_speakers": len(speakers),
-            "n_seeds": len(counts.seeds),
-        }
-    )
+
+
+def _contrast(part: pd.DataFrame, with_: str | None, of: dict[str, pd.DataFrame]) -> dict:
+    """The change against another condition, on the targets that both have."""
+    keys = ("contrast_change", "contrast_from", "contrast_to", "contrast_p")
+    if with_ not in of:
+        return {"contrast": None, **dict.fromkeys(keys, float("nan"))}
+    found = _change(_speakers(part), _speakers(_on_targets_of(part, of[with_])))
+    return {"contrast": with_, **dict(zip(keys, found.values(), strict=True))}
 
 
 def _change(speakers: pd.Series, own: pd.Series) -> dict:
-    change = (speakers - own[speakers.index]).to_numpy()
-    rng = np.random.default_rng(0)
-    drawn = rng.choice(change, size=(2_000, len(change))).mean(axis=1)
+    change = np.round((speakers - own[speakers.index]).to_numpy(), 12)
+    drawn = np.random.default_rng(0).choice(change, size=(2_000, len(change))).mean(axis=1)
     low, high = interval(drawn, len(change))
-    return {
-        "change": float(change.mean()), "change_from": low, "change_to": high, "p": sign_flip(np.round(change, 12)),
-        "share_worse": share_worse(own, speakers),
-    }  # fmt: skip
+    return {"change": float(change.mean()), "change_from": low, "change_to": high, "p": sign_flip(change)}
 
 
-def _speakers(counts: Counts) -> pd.Series:
+def _on_targets_of(part: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    keys = ["utterance_id", "seed"]
+    return part[keys].merge(other, on=keys)
+
+
+def _speakers(predictions: pd.DataFrame) -> pd.Series:
+    counts = count(predictions)
     return pd.Series(uar_per_speaker(counts).mean(axis=1), index=list(counts.speakers))
 
 
@@ -136,14 +151,15 @@ def nobody(trained: Trained, targets: np.ndarray, choice: pd.DataFrame) -> Condi
     return Condition(NOBODY, ((targets, choice.iloc[:0]),), trained.utterances)
 
 
-def own_cells(trained: Trained) -> Iterator[tuple[str, str, list[str]]]:
-    """Speaker, class and the utterances of each of the network's speakers, in alphabetical order.
+def cells_of(corpus: Corpus, speakers: Iterable[str]) -> Iterator[tuple[str, str, list[str]]]:
+    """Speaker, class and the utterances of each of the speakers, in alphabetical order.
 
     Copies of an utterance (duplicate_of) are left out: they would straddle enrolment and targets.
     """
-    table = trained.utterances.corpus.table
-    usable = table["speaker"].isin(trained.speakers) & table["emotion"].isin(trained.utterances.corpus.emotions)
-    usable &= table["duplicate_of"].isna()
+    table = corpus.table
+    usable = (
+        table["speaker"].isin(list(speakers)) & table["emotion"].isin(corpus.emotions) & table["duplicate_of"].isna()
+    )
     for (speaker, emotion), part in table[usable].groupby(["speaker", "emotion"], sort=True):
         yield str(speaker), str(emotion), sorted(part.index)
 

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from ser_core.data.enrolment import first_of_each, random_of_each
+from ser_core.data.manifest import Corpus
 from ser_core.inference.predict import Trained
 from ser_core.studies.base import Condition, Hear, as_choice, nobody
 
 TITLE = "Does it matter which utterances are enrolled?"
 READING = (
     "Sentence and take: each recording is recognised with an enrolment that shares its sentence (take), and with one that "
-    "does not. Draws: twenty random choices of enrolment; the dots of one method lie close together where the choice matters little."
+    "does not, on the same recordings. Draws: twenty random choices of enrolment, each with the recordings that it leaves."
 )
 IN_ORDER = False
 
@@ -42,22 +43,32 @@ def conditions(trained: Trained, hear: Hear) -> Iterator[Condition]:
         yield Condition(f"random draw {draw + 1}", ((trained.targets(choice), choice),), utterances)
 
 
+def check(corpus: Corpus) -> None:
+    """Nothing is needed that cross-validation does not need anyway."""
+
+
+def contrast(condition: str) -> str | None:
+    """What a condition is compared with, beside nobody: another sentence (take …) with the same one."""
+    return condition.replace("another ", "same ", 1) if condition.startswith("another ") else None
+
+
 def two_sides(trained: Trained, column: str) -> dict[str, pd.DataFrame] | None:
-    """One enrolled utterance of each emotion on both sides of a column; None where it has not two sides for each of them."""
+    """One enrolled utterance of each emotion on both sides of a column, for the network's speakers.
+
+    None where the column has not two values, or some speaker of the corpus lacks an emotion on one side.
+    """
     corpus = trained.utterances.corpus
     table = corpus.table
     if column not in table:
         return None
-    own = table[
-        table["speaker"].isin(trained.speakers) & table["emotion"].isin(corpus.emotions) & table["duplicate_of"].isna()
-    ]
+    own = table[table["emotion"].isin(corpus.emotions) & table["duplicate_of"].isna()]
     values = sorted(own[column].dropna().astype(str).unique())
     if len(values) != 2:
         return None
     cells = own.groupby(["speaker", "emotion", own[column].astype(str)])
     if len(cells) < 2 * own.groupby(["speaker", "emotion"]).ngroups or cells.size().min() < 2:
         return None
-    first = {key: min(part.index) for key, part in cells}
+    first = {key: min(part.index) for key, part in cells if key[0] in trained.speakers}
     return {
         value: as_choice([(key[0], key[1], one) for key, one in first.items() if key[2] == value], corpus)
         for value in values

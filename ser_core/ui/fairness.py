@@ -418,6 +418,7 @@ def build(services: Services, tab: gr.Tab, page: gr.Blocks) -> None:
     parts["detail"] = gr.Dropdown(
         [], label="Set beside the baseline, in the figures below", elem_id="fairness-detail", visible=False
     )
+    parts["clicked"] = gr.Textbox(elem_id="fairness-clicked", visible="hidden", label="Clicked speaker")
     with gr.Tabs(elem_id="fairness-views"):
         with gr.Tab("Speakers", id="speakers"):
             _figure(parts, "speakers")
@@ -435,7 +436,6 @@ def build(services: Services, tab: gr.Tab, page: gr.Blocks) -> None:
             _figure(parts, "confusion")
         with gr.Tab("One speaker", id="one"):
             parts["speaker"] = gr.Dropdown([], label="Speaker (the worst served first)", elem_id="fairness-speaker")
-            parts["clicked"] = gr.Textbox(elem_id="fairness-clicked", visible="hidden", label="Clicked speaker")
             _figure(parts, "speaker")
             parts["utterance"] = gr.Dropdown(
                 [], value=None, label="Listen to an utterance", elem_id="fairness-utterance", visible=False

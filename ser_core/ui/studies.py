@@ -53,11 +53,12 @@ def reading(one: "StoredStudy", words: str) -> str:
 
 def numbers(one: "StoredStudy") -> str:
     """UAR and what changed for the speakers, under every condition."""
-    heads = ["Method, condition", "UAR", "95 % interval", "Change of a speaker", "Speakers worse off"]
+    heads = ["Method, condition", "UAR", "Change of a speaker", "95 % interval", "p (Holm)", "Speakers worse off"]
     rows = [
         [
-            f"{safe(method_name(row.method))}, {safe(row.condition)}", f"{row.uar:.3f}", f"{row.uar_from:.3f} to {row.uar_to:.3f}",
-            f"{100 * row.change:+.1f} points", f"{row.share_worse:.0%}",
+            f"{safe(method_name(row.method))}, {safe(row.condition)}", f"{row.uar:.3f}", f"{100 * row.change:+.1f} points",
+            f"{100 * row.change_from:+.1f} to {100 * row.change_to:+.1f}",
+            "–" if row.p_holm != row.p_holm else f"{row.p_holm:.3f}", f"{row.share_worse:.0%}",
         ]
         for row in one.results.itertuples()
         if not row.condition.startswith("random draw")

@@ -16,7 +16,7 @@ from ser_core.data.manifest import BadCorpus
 from ser_core.encoders.compact import Compact, CompactSettings
 from ser_core.recipe import TrainingSettings, read_recipe
 from ser_core.studies import STUDIES, enrolment_choice, enrolment_errors, enrolment_size
-from ser_core.studies.base import NOBODY, REFERENCE, altered, own_cells, predict_conditions, results, run_study
+from ser_core.studies.base import NOBODY, REFERENCE, altered, cells_of, predict_conditions, results, run_study
 from ser_core.studies.enrolment_errors import RIGHT
 from ser_core.training.crossvalidation import Design, crossvalidate, set_up, trained_folds
 from ser_core.workspace import open_workspace
@@ -135,7 +135,7 @@ def test_altered_copies_stand_behind_the_corpus_and_are_no_targets():
 def test_copies_and_utterances_of_no_class_are_in_no_cell():
     corpus = spoken(p0_anger_A2="p0_anger_A1")
     table = corpus.table.assign(emotion=corpus.table["emotion"].where(corpus.table.index != "p0_sadness_B1", "other"))
-    cells = {(who, emotion): ids for who, emotion, ids in own_cells(network(replace(corpus, table=table)))}
+    cells = {(who, emotion): ids for who, emotion, ids in cells_of(network(replace(corpus, table=table)))}
     assert set(cells) == {(who, emotion) for who in ("p0", "p1") for emotion in corpus.emotions}
     assert cells["p0", "anger"] == ["p0_anger_A1", "p0_anger_B1", "p0_anger_B2"]
     assert cells["p0", "sadness"] == ["p0_sadness_A1", "p0_sadness_A2", "p0_sadness_B2"]
