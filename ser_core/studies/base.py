@@ -44,17 +44,12 @@ class Condition:
     utterances: Utterances
 
 
-def run_study(study: ModuleType, networks: Iterable[Trained], hear: Hear) -> pd.DataFrame:
-    """Predictions of every network under every condition: the table of predictions with a column condition.
+def predict_conditions(study: ModuleType, trained: Trained, hear: Hear) -> pd.DataFrame:
+    """Predictions of one network under every condition of a study: the table of predictions with a column condition.
 
     Raises:
         BadCorpus: the corpus is too small for the study.
     """
-    return pd.concat([predict_conditions(study, trained, hear) for trained in networks], ignore_index=True)
-
-
-def predict_conditions(study: ModuleType, trained: Trained, hear: Hear) -> pd.DataFrame:
-    """Predictions of one network under every condition of a study."""
     nobody_enrolled = first_of_each(trained.utterances.corpus).iloc[:0]
     reference = _recognised(trained, trained.targets(nobody_enrolled), nobody_enrolled).assign(condition=REFERENCE)
     tables = [

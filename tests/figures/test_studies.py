@@ -14,7 +14,7 @@ def _results(conditions: list[str], methods: tuple[str, ...] = ("baseline", "our
     rows = [(method, condition) for method in methods for condition in conditions]
     uar = np.linspace(0.5, 0.8, len(rows))
     table = pd.DataFrame(rows, columns=["method", "condition"])
-    return table.assign(uar=uar, uar_from=uar - 0.05, uar_to=uar + 0.07)
+    return table.assign(change=uar, change_from=uar - 0.05, change_to=uar + 0.07)
 
 
 def test_growing_conditions_are_a_line_of_each_method_in_the_order_of_the_study():
@@ -23,15 +23,16 @@ def test_growing_conditions_are_a_line_of_each_method_in_the_order_of_the_study(
     assert [line.name for line in lines] == ["baseline", "ours"]
     for line in lines:
         own = results[results["method"] == line.name]
-        assert list(line.x) == SIZES and list(line.y) == list(own["uar"])
-        np.testing.assert_allclose(line.y + line.error_y.array, own["uar_to"])
-        np.testing.assert_allclose(line.y - line.error_y.arrayminus, own["uar_from"])
+        assert list(line.x) == SIZES and line.y == pytest.approx(100 * own["change"])
+        np.testing.assert_allclose(line.y + line.error_y.array, 100 * own["change_to"])
+        np.testing.assert_allclose(line.y - line.error_y.arrayminus, 100 * own["change_from"])
 
 
-def test_the_whole_interval_is_in_sight():
+def test_methods_for_which_nothing_changes_are_left_out():
     results = _results(SIZES)
-    low, high = study(results, in_order=True).layout.yaxis.range
-    assert low <= results["uar_from"].min() and results["uar_to"].max() <= high
+    results.loc[results["method"] == "baseline", "change"] = 0.0
+    assert {trace.name for trace in study(results, in_order=True).data} == {"ours"}
+    assert not study(results.assign(change=0.0), in_order=True).data
 
 
 def test_other_conditions_have_a_lane_each_and_random_draws_share_one():
@@ -52,7 +53,8 @@ def test_every_number_is_drawn_once_at_its_place():
         for trace in study(results, in_order=False).data
         for (condition,), value in zip(trace.customdata, trace.x, strict=True)
     }
-    assert drawn == results.set_index(["method", "condition"])["uar"].to_dict()
+    expected = (100 * results.set_index(["method", "condition"])["change"]).to_dict()
+    assert drawn == pytest.approx(expected)
 
 
 def test_each_method_is_once_in_the_legend_and_methods_differ_by_more_than_colour():
@@ -70,7 +72,7 @@ def test_a_method_with_markup_in_its_name_is_shown_as_it_is_written(in_order):
 
 @pytest.mark.parametrize("in_order", [True, False])
 def test_intervals_that_are_not_known_are_not_drawn(in_order):
-    figure = study(_results(SIZES).assign(uar_from=np.nan, uar_to=np.nan), in_order)
+    figure = study(_results(SIZES).assign(change_from=np.nan, change_to=np.nan), in_order)
     bars = [trace.error_y if in_order else trace.error_x for trace in figure.data]
     assert all(bar.array is None or not np.nansum(np.abs(np.asarray(bar.array, dtype=float))) for bar in bars)
 

@@ -1,6 +1,7 @@
 """The numbers of a study against scikit-learn and scipy, on the same targets; and small networks through whole studies."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,14 @@ from ser_core.data.manifest import BadCorpus
 from ser_core.encoders.compact import Compact, CompactSettings
 from ser_core.recipe import TrainingSettings, read_recipe
 from ser_core.studies import STUDIES, enrolment_choice, enrolment_errors, enrolment_size
-from ser_core.studies.base import NOBODY, REFERENCE, altered, cells_of, predict_conditions, results, run_study
+from ser_core.studies.base import NOBODY, REFERENCE, altered, cells_of, predict_conditions, results
 from ser_core.studies.enrolment_errors import RIGHT
 from ser_core.training.crossvalidation import Design, crossvalidate, set_up, trained_folds
 from ser_core.workspace import open_workspace
 
 METHODS = ("baseline", "enrolment_attention", "speaker_reference")
 KEYS = ["utterance_id", "seed"]
+PLAIN = SimpleNamespace(contrast=lambda condition: None)
 
 
 def _said(n_speakers: int, ability: float, condition: str, skip: int = 0, seed: int = 0) -> pd.DataFrame:
@@ -51,7 +53,7 @@ def _uar_of_speakers(table: pd.DataFrame) -> pd.Series:
 def told() -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
     """All utterances with nobody enrolled, fewer under the condition, and what is made of them."""
     reference, part = _said(6, 0.6, REFERENCE), _said(6, 0.7, "enrolled", skip=5, seed=1)
-    [row] = results(pd.concat([reference, part])).to_dict("records")
+    [row] = results(pd.concat([reference, part]), PLAIN).to_dict("records")
     return reference, part, pd.Series(row)
 
 
@@ -91,29 +93,43 @@ def test_it_is_said_how_much_was_measured(told):
 
 def test_the_reference_is_compared_with_and_never_shown(told):
     reference, part, _ = told
-    assert results(pd.concat([reference, part]))["condition"].to_list() == ["enrolled"]
+    assert results(pd.concat([reference, part]), PLAIN)["condition"].to_list() == ["enrolled"]
 
 
 def test_targets_whose_sentence_was_enrolled_are_left_out_of_the_new_ones():
     reference, part = _said(6, 0.6, REFERENCE), _said(6, 0.7, "enrolled")
     part = part.assign(sentence=np.where(part["place"] < 10, "enrolled", "new"))
     new = part[part["place"] >= 10]
-    [row] = results(pd.concat([reference, part])).to_dict("records")
-    of_seeds = [balanced_accuracy_score(one["emotion"], one["predicted_emotion"]) for _, one in new.groupby("seed")]
-    assert row["uar_new_sentence"] == pytest.approx(np.mean(of_seeds))
-    [none_new] = results(pd.concat([reference, part.assign(sentence="enrolled")])).to_dict("records")
-    assert np.isnan(none_new["uar_new_sentence"])
+    [row] = results(pd.concat([reference, part]), PLAIN).to_dict("records")
+    change = _uar_of_speakers(new) - _uar_of_speakers(reference[reference["place"] >= 10])
+    assert row["change_new_sentence"] == pytest.approx(change.mean())
+    [none_new] = results(pd.concat([reference, part.assign(sentence="enrolled")]), PLAIN).to_dict("records")
+    assert np.isnan(none_new["change_new_sentence"])
+
+
+def test_conditions_are_contrasted_on_the_same_targets_and_p_is_adjusted_over_them():
+    reference, right = _said(6, 0.6, REFERENCE), _said(6, 0.9, "right")
+    wrong, nobody = _said(6, 0.7, "wrong", skip=5, seed=1), _said(6, 0.6, NOBODY)
+    study = SimpleNamespace(contrast=lambda condition: "right" if condition == "wrong" else None)
+    table = results(pd.concat([reference, nobody, right, wrong]), study).set_index("condition")
+    change = _uar_of_speakers(wrong) - _uar_of_speakers(right[right["place"] >= 5])
+    assert table.loc["wrong", "contrast_change"] == pytest.approx(change.mean())
+    assert table.loc["wrong", "contrast"] == "right" and np.isnan(table.loc["right", "contrast_change"])
+    p = table["p"].drop(NOBODY).sort_values()
+    by_hand = [min(1, 2 * p.iloc[0]), max(min(1, 2 * p.iloc[0]), p.iloc[1])]
+    assert list(table.loc[p.index, "p_holm"]) == pytest.approx(by_hand)
+    assert np.isnan(table.loc[NOBODY, "p_holm"])
 
 
 def test_methods_are_compared_with_themselves():
     reference, part = _said(6, 0.6, REFERENCE), _said(6, 0.6, "enrolled")
     better = pd.concat([reference.assign(predicted_emotion=reference["emotion"]), part]).assign(method="better")
-    table = results(pd.concat([reference, part, better])).set_index("method")
+    table = results(pd.concat([reference, part, better]), PLAIN).set_index("method")
     assert table.loc["ours", "change"] == 0 and table.loc["better", "change"] < -0.2
 
 
 def test_one_speaker_alone_has_no_interval_and_no_p():
-    [row] = results(pd.concat([_said(1, 0.6, REFERENCE), _said(1, 0.7, "enrolled")])).to_dict("records")
+    [row] = results(pd.concat([_said(1, 0.6, REFERENCE), _said(1, 0.7, "enrolled")]), PLAIN).to_dict("records")
     assert all(np.isnan(row[name]) for name in ("uar_from", "uar_to", "change_from", "change_to", "p"))
     assert 0 <= row["uar"] <= 1
 
@@ -135,7 +151,7 @@ def test_altered_copies_stand_behind_the_corpus_and_are_no_targets():
 def test_copies_and_utterances_of_no_class_are_in_no_cell():
     corpus = spoken(p0_anger_A2="p0_anger_A1")
     table = corpus.table.assign(emotion=corpus.table["emotion"].where(corpus.table.index != "p0_sadness_B1", "other"))
-    cells = {(who, emotion): ids for who, emotion, ids in cells_of(network(replace(corpus, table=table)))}
+    cells = {(who, emotion): ids for who, emotion, ids in cells_of(replace(corpus, table=table), ("p0", "p1"))}
     assert set(cells) == {(who, emotion) for who in ("p0", "p1") for emotion in corpus.emotions}
     assert cells["p0", "anger"] == ["p0_anger_A1", "p0_anger_B1", "p0_anger_B2"]
     assert cells["p0", "sadness"] == ["p0_sadness_A1", "p0_sadness_A2", "p0_sadness_B2"]
@@ -192,7 +208,12 @@ def _hear_noise(experiment):
 
 @pytest.fixture(scope="module")
 def predictions(experiment, networks) -> dict[str, pd.DataFrame]:
-    return {name: run_study(study, networks, _hear_noise(experiment)) for name, study in STUDIES.items()}
+    return {
+        name: pd.concat(
+            [predict_conditions(study, one, _hear_noise(experiment)) for one in networks], ignore_index=True
+        )
+        for name, study in STUDIES.items()
+    }
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -206,7 +227,7 @@ def test_every_network_is_measured_on_each_target_once_under_every_condition(nam
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_baseline_hears_no_enrolment_and_nobody_enrolled_is_no_change(name, predictions):
-    table = results(predictions[name])
+    table = results(predictions[name], STUDIES[name])
     still = table[(table["method"] == "baseline") | (table["condition"] == NOBODY)]
     assert len(still) > len(METHODS)
     assert (still["change"] == 0).all() and (still["share_worse"] == 0).all() and (still["p"] == 1).all()
@@ -255,5 +276,7 @@ def test_the_right_enrolment_gives_what_crossvalidation_gives(experiment, predic
 
 
 def test_the_same_networks_give_the_same_study_again(experiment, networks, predictions):
-    again = run_study(enrolment_size, networks, _hear_noise(experiment))
+    again = pd.concat(
+        [predict_conditions(enrolment_size, one, _hear_noise(experiment)) for one in networks], ignore_index=True
+    )
     pd.testing.assert_frame_equal(again, predictions["enrolment-size"])

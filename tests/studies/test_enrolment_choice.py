@@ -107,9 +107,6 @@ def test_on_either_side_the_alphabetically_first_is_enrolled():
     )
 
 
-@pytest.mark.xfail(
-    strict=True, reason="sides are looked for fold by fold, so that pooled conditions have other speakers"
-)
 def test_every_fold_looks_at_the_same_sides_also_where_a_speaker_lacks_one():
     corpus = spoken(n_takes=4)
     takes = corpus.table["take"].map({"1": "1", "2": "1", "3": "2", "4": "2"})

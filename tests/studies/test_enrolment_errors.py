@@ -15,6 +15,7 @@ SEEDS = range(5)
 WRONG_VOICE, ONE_WRONG_VOICE = "another speaker's, all", "one bad: another speaker's"
 NOISE, ONE_NOISY = "noise at {:g} dB, all", "one bad: noise at 0 dB"
 EXCHANGED, SHUFFLED, ONE_WRONG_LABEL = "two labels exchanged", "all labels shuffled", "one bad: wrong label"
+RANDOM = "labels drawn at random"
 
 
 def _by_name(corpus=None, seed: int = 0, listener=None) -> dict:
@@ -28,7 +29,7 @@ def _truth(recording: str) -> str:
 
 def test_every_mistake_that_was_asked_about_is_there():
     noises = [NOISE.format(snr) for snr in (20, 10, 5, 0)]
-    mistakes = [WRONG_VOICE, EXCHANGED, SHUFFLED, *noises, ONE_WRONG_VOICE, ONE_WRONG_LABEL, ONE_NOISY]
+    mistakes = [WRONG_VOICE, EXCHANGED, SHUFFLED, RANDOM, *noises, ONE_WRONG_VOICE, ONE_WRONG_LABEL, ONE_NOISY]
     assert set(_by_name()) == {RIGHT, NOBODY, *mistakes}
 
 

@@ -85,14 +85,12 @@ def test_the_largest_size_is_what_nine_in_ten_can_give():
     assert largest_size([6] * 8 + [2] * 2) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="sizes are chosen fold by fold, so that pooled sizes have other targets")
 def test_every_fold_offers_the_same_sizes_also_where_speakers_have_unequally_many_utterances():
     corpus = spoken(n_takes=3)
     short = corpus.only(~corpus.table.index.str.match("p0_.*_(A3|B.)"))  # p0 says each emotion twice, others six times
     assert list(_by_name(short, speakers=("p0",))) == list(_by_name(short, speakers=("p1",)))
 
 
-@pytest.mark.xfail(strict=True, reason="the draw does not depend on the fold: all folds reserve the same places")
 def test_each_fold_has_a_draw_of_its_own():
     corpus = spoken(8)
     first, second = (
