@@ -282,7 +282,11 @@ def opened_page(services: Services, test_set: TestSet) -> list:
     filters = []
     for column in FILTERS:
         values = test_set.values(column)
-        filters.append(gr.Dropdown(choices=[(WORDS.get(v, v), v) for v in values], value=[], visible=bool(values)))
+        filters.append(
+            gr.Dropdown(
+                choices=[(WORDS.get(v, v), v) for v in values], value=[], multiselect=True, visible=bool(values)
+            )
+        )
     looking = Looking(test_set, methods, {}, GENDER)
     return [
         test_set,
@@ -386,7 +390,7 @@ def offer_models(services: Services) -> gr.Dropdown:
         names = [info.name for info in services.models.offered()]
     except ValueError:  # the tab Compare says why
         names = []
-    return gr.Dropdown(choices=names, value=names[:1], interactive=bool(names))
+    return gr.Dropdown(choices=names, value=names[:1], multiselect=True, interactive=bool(names))
 
 
 # where it stands

@@ -1,4 +1,4 @@
-"""evaluate, as a person types it: three files that can be trusted, or one line that says what to mend and nothing written."""
+"""evaluate, as a person types it: files that can be trusted, or one line that says what to mend and nothing written."""
 
 import csv
 import gzip
@@ -20,7 +20,7 @@ from ser_core.__main__ import main
 
 CHROMIUM = Path(os.environ.get("SER_CHROMIUM", "/usr/bin/chromium"))
 EMOTIONS = ("neutral", "happiness", "sadness", "anger")
-FILES = ["predictions.csv", "report.html", "report.json"]
+FILES = ["predictions.csv", "report.html", "report.json", "table.md"]
 
 
 def spoken(n_speakers: int = 8, n_each: int = 5, methods: tuple[str, ...] = ("baseline", "ours"), seed: int = 0):
@@ -71,7 +71,7 @@ def read_strictly(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
 
 
-# three files
+# files
 
 
 def test_the_report_holds_the_keys_and_they_hold_the_libraries_numbers(evaluate):

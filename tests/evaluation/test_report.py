@@ -1,6 +1,7 @@
 """One table → every number. Truth: the same numbers again, from the rows, by audmetric, scikit-learn and by hand."""
 
 import json
+import re
 from dataclasses import replace
 
 import audmetric
@@ -184,6 +185,41 @@ def test_a_comparison_is_over_the_speakers_and_holm_over_all_of_them(table, repo
     assert low.p_holm < 0.05 and low.model == "ours" and low.smallest_p == pytest.approx(2 / 2**10)
 
 
+def test_on_new_sentences_a_comparison_is_that_of_those_rows(table, report):
+    new = table[table["sentence"] == "new"]
+    before = of_speakers(new, "baseline").mean(axis=1)
+    for one in report.comparisons:
+        change = of_speakers(new, one.model).mean(axis=1) - before
+        expected = np.mean(of_seeds(new, one.model, balanced_accuracy_score)) - np.mean(
+            of_seeds(new, "baseline", balanced_accuracy_score)
+        )
+        assert one.difference_new_sentence == pytest.approx(expected)
+        flips = np.array(np.meshgrid(*[[-1, 1]] * 10)).reshape(10, -1).T @ change.to_numpy()
+        assert one.p_new_sentence == pytest.approx((np.abs(flips) >= abs(change.sum()) - 1e-12).mean())
+
+
+@pytest.mark.parametrize("but", ["nobody", "speaker 03"])
+@pytest.mark.parametrize("who", ["new", "enrolled"])
+def test_where_sentences_are_new_to_one_method_alone_like_is_compared_with_like_or_nothing_is(table, who, but):
+    """Nobody is enrolled for a baseline: all sentences, or none, may be called new there."""
+    changed = table.copy()
+    changed.loc[changed["method"] == "baseline", "sentence"] = who
+    changed.loc[(changed["method"] == "baseline") & (changed["speaker"] == but), "sentence"] = "enrolled"
+    shared = table[table["sentence"] == "new"]
+    one = make_report(check_predictions(changed), []).comparisons[0]
+    expected = np.mean(of_seeds(shared, "ours", balanced_accuracy_score)) - np.mean(
+        of_seeds(shared, "baseline", balanced_accuracy_score)
+    )
+    shared = shared[shared["speaker"] != but]  # or: on what is new to both
+    of_both = np.mean(of_seeds(shared, "ours", balanced_accuracy_score)) - np.mean(
+        of_seeds(shared, "baseline", balanced_accuracy_score)
+    )
+    assert np.isnan(one.difference_new_sentence) or one.difference_new_sentence in (
+        pytest.approx(expected),
+        pytest.approx(of_both),
+    )
+
+
 def test_a_method_against_its_own_copy_changes_nobody(table):
     base = table[table["method"] == "baseline"]
     both = pd.concat([base, base.assign(method="copy")], ignore_index=True)
@@ -311,6 +347,18 @@ def test_every_table_has_a_row_for_each_it_speaks_of(report):
     assert len(tables.groups(report, "gender × accent")) == 3 * 4
     assert tables.change(report).set_index("speaker")["change under ours"].to_dict() == report.comparisons[0].change
     assert tables.confusion(report.models["ours"].confusion, report.models["ours"].emotions).shape == (4, 5)
+
+
+def test_the_markdown_table_quotes_the_report(world, report):
+    head, rule, *lines = tables.as_markdown(report).splitlines()
+    assert [line.split(" | ")[0] for line in lines] == [f"| {name}" for name in METHODS]
+    assert {line.count("|") for line in (head, rule, *lines)} == {head.count("|")}
+    model, one = report.models["ours"], report.comparisons[0]
+    low, high = model.uar_interval
+    assert f"{model.uar:.3f} ({low:.3f} to {high:.3f})" in lines[1] and f"{one.difference:+.3f}" in lines[1]
+    assert f"{one.n_worse} of 10" in lines[1] and f"{model.groups['gender'].uar_gap:.3f}" in lines[1]
+    alone = tables.as_markdown(make_report(check_predictions(world(1, 5))))
+    assert re.search(r"\bnan\b", alone) is None, "numbers that do not exist are a dash"
 
 
 def test_the_mean_over_emotions_is_of_those_that_can_be_estimated(report):

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ def test_groups_confusions_and_one_speaker_can_be_looked_at(page: Page, demo_tab
 def test_everything_can_be_saved_and_the_report_opens_offline(page: Page, browser: Browser, tmp_path: Path, demo_table):
     open_fairness(page)
     assert saved(page, "fairness-figure-speakers-png").startswith(b"\x89PNG")
-    assert b"<svg" in saved(page, "fairness-figure-speakers-svg")
+    assert ElementTree.fromstring(saved(page, "fairness-figure-speakers-svg")).tag.endswith("svg")  # well-formed
     assert b"plotly" in saved(page, "fairness-figure-speakers-html")
     report = json.loads(saved(page, "fairness-report-json"))
     assert report["models"]["speaker_reference"]["uar"] == pytest.approx(uar(demo_table, "speaker_reference"))
@@ -165,7 +166,7 @@ def test_an_evaluation_can_be_stopped(page: Page, corpora: Path):
     [
         ("speaker,predicted_emotion\na,anger\n", "lacks the columns emotion"),
         ("speaker,emotion,predicted_emotion\na,contempt,anger\n", "'contempt' is not an emotion known here"),
-        ("speaker,emotion,p_anger,p_fear\na,anger,0.9,\n", "a probability that is no number"),
+        ("speaker,emotion,p_anger,p_fear\na,anger,0.9,\na,fear,0.5,0.5\n", "a probability that is no number"),
     ],
     ids=["a missing column", "an unknown label", "a probability that is not there"],
 )
