@@ -162,7 +162,8 @@ def _findings(speech_s, speech_share, level_dbfs, peak, clipped_share, snr_db) -
         (
             snr_db < _SOME_NOISE_SNR_DB,
             "poor" if snr_db < _NOISE_SNR_DB else "usable",
-            "There is a lot of noise around you. Go to a quieter place, or come closer to the microphone.",
+            "There is a lot of noise around you: with noisy recordings the answers for you can be worse than those for everybody. "
+            "Go to a quieter place, or come closer to the microphone.",
         ),
         (
             speech_s < _SHORT_SPEECH_S,
