@@ -8,9 +8,9 @@ from pathlib import Path
 from ser_core.data.corpora import load_corpora
 from ser_core.data.tables import write_csv, write_json
 from ser_core.evaluation.predictions import BadPredictions, Predictions, check_predictions, read_predictions
-from ser_core.evaluation.report import Report, make_report
+from ser_core.evaluation.report import ModelReport, Report, make_report
 from ser_core.evaluation.tables import as_markdown
-from ser_core.figures.report_page import comparison_in_words, report_page
+from ser_core.figures.report_page import comparison_in_words, report_page, span
 from ser_core.training.run import provenance
 from ser_core.workspace import open_workspace
 
@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Make the report, write the three files, say it in a few lines."""
+    """Make the report, write the files, say it in a few lines."""
     if bool(arguments.predictions) == bool(arguments.corpus):
         raise BadPredictions("give either --predictions FILE.csv or --corpus NAME=DIR: one of them is needed")
     predictions, leaks, configuration = (_from_file if arguments.predictions else _from_models)(arguments)
@@ -44,7 +44,7 @@ def run(arguments: Namespace) -> int:
         print(line)
     if arguments.output:
         write_report(report, predictions, Path(arguments.output))
-        print(f"written: predictions.csv, report.json and report.html in '{Path(arguments.output).name}'")
+        print(f"written: predictions.csv, report.json, report.html and table.md in '{Path(arguments.output).name}'")
     return 0
 
 
@@ -90,12 +90,17 @@ def _from_models(arguments: Namespace) -> tuple[Predictions, dict, dict]:
     return Predictions(predictions.table, predictions.methods, notes), evaluated.leaks, configuration
 
 
+def _gini(model: ModelReport) -> str:
+    if model.n_speakers < 2:
+        return "Gini not estimable"
+    return f"Gini {model.gini:.3f} (floor {model.gini_floor:.3f})"
+
+
 def _in_words(report: Report) -> list[str]:
     lines = []
     for name, model in report.models.items():
-        low, high = model.uar_interval
         lines.append(
-            f"{name}: UAR {model.uar:.3f} ({low:.3f} to {high:.3f}), worst speaker {model.speaker_spread['min']:.3f}, "
-            f"Gini {model.gini:.3f} (floor {model.gini_floor:.3f}), {model.n_utterances} utterances, {model.n_speakers} speakers"
+            f"{name}: UAR {model.uar:.3f} ({span(model.uar_interval)}), worst speaker {model.speaker_spread['min']:.3f}, "
+            f"{_gini(model)}, {model.n_utterances} utterances, {model.n_speakers} speakers"
         )
     return [*lines, *map(comparison_in_words, report.comparisons), *(f"note: {note}" for note in report.notes)]

@@ -34,7 +34,10 @@ def _holds_numbers(column: pd.Series) -> bool:
 
 
 def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    line = " ".join(value.splitlines()) if value.splitlines() != [value] else value  # a row of its own to some readers
+    return f"'{line}" if value.startswith(_FORMULA) or line.lstrip().startswith(_FORMULA) else line
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -40,16 +40,22 @@ class Counts:
         return Counts(self.emotions, tuple(speakers), self.seeds, self.table[places])
 
 
-def count(predictions: pd.DataFrame) -> Counts:
+def classes_of(predictions: pd.DataFrame) -> tuple[str, ...]:
+    """Classes that are spoken or predicted, in the order they are shown."""
+    named = {*predictions["emotion"], *predictions["predicted_emotion"]}
+    return (*(word for word in EMOTIONS if word in named), *sorted(named - {*EMOTIONS}))
+
+
+def count(predictions: pd.DataFrame, emotions: tuple[str, ...] | None = None) -> Counts:
     """Count one method's table of predictions.
 
     Args:
         predictions: columns speaker, seed, emotion, predicted_emotion.
+        emotions: of several methods that are compared; those that occur if None.
     """
     speaker, speakers = pd.factorize(predictions["speaker"], sort=True)
     seed, seeds = pd.factorize(predictions["seed"], sort=True)
-    named = {*predictions["emotion"], *predictions["predicted_emotion"]}
-    emotions = (*(word for word in EMOTIONS if word in named), *sorted(named - {*EMOTIONS}))
+    emotions = emotions or classes_of(predictions)
     place = {word: number for number, word in enumerate(emotions)}
     truth, said = (predictions[column].map(place).to_numpy() for column in ("emotion", "predicted_emotion"))
     shape = (len(speakers), len(seeds), len(emotions), len(emotions))

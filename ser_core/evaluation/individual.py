@@ -76,7 +76,7 @@ def _floor_of_seed(counts: np.ndarray, rng: np.random.Generator, n_worlds: int) 
     right = rng.binomial(spoken, ability, size=(n_worlds, *spoken.shape))
     recall = np.divide(right, spoken, out=np.zeros(right.shape), where=spoken > 0)
     utilities = recall.sum(axis=-1) / np.maximum(1, (spoken > 0).sum(axis=-1))
-    return float(np.mean(gini_of_rows(utilities)))
+    return float(np.nanmean(gini_of_rows(utilities))) if utilities.any() else float("nan")
 
 
 def lorenz(utilities: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -49,7 +49,7 @@ def confusion(truth: ArrayLike, prediction: ArrayLike, emotions: Sequence[str]) 
 def ccc(truth: ArrayLike, prediction: ArrayLike) -> float:
     """Concordance correlation coefficient, 2 cov / (var + var + (difference of means)²), with moments over N: −1 to 1.
 
-    nan for fewer than two values, or where neither truth nor prediction varies.
+    nan for fewer than two values, values that are not finite, or where neither truth nor prediction varies.
 
     Source: Lin 1989, Biometrics 45(1); used as in arXiv 2309.02418, section 3.
 
@@ -57,10 +57,10 @@ def ccc(truth: ArrayLike, prediction: ArrayLike) -> float:
     1.0
     """
     x, y = np.asarray(truth, dtype=float), np.asarray(prediction, dtype=float)
-    spread = x.var() + y.var() if len(x) > 1 else 0.0
-    if spread == 0:
+    if len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(x) == np.ptp(y) == 0:
         return float("nan")
-    return float(2 * ((x - x.mean()) * (y - y.mean())).mean() / (spread + (x.mean() - y.mean()) ** 2))
+    covariance = ((x - x.mean()) * (y - y.mean())).mean()
+    return float(2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))
 
 
 def recalls(counts: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ largest is taken · method · seed · gender and further attributes · corpus ·
 """
 
 import io
+import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from ser_core.labels import EMOTIONS, GENDERS, NO_AGREEMENT, OTHER, UnknownEmoti
 
 REQUIRED = ("speaker", "emotion")
 MAX_ROWS = 2_000_000
+MAX_SPEAKERS = 5_000
 _SUM_TOLERANCE = 0.02
+_MAX_SEED = 2**31
 
 
 class BadPredictions(ValueError):
@@ -48,13 +52,15 @@ def read_predictions(path: str | Path) -> Predictions:
         content = path.read_bytes()
         compression = "gzip" if content[:2] == b"\x1f\x8b" else None
         encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-        table = pd.read_csv(
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
+            table = pd.read_csv(
             io.BytesIO(content), compression=compression, encoding=encoding, sep=None if _odd(content) else ",",
-            engine="python" if _odd(content) else "c", dtype=_TEXT, keep_default_na=True, nrows=MAX_ROWS + 1,
+            engine="python" if _odd(content) else "c", dtype=_TEXT, keep_default_na=True, nrows=MAX_ROWS + 1, index_col=False,
         )  # fmt: skip
     except FileNotFoundError:
         raise BadPredictions(f"there is no '{path.name}' at the place named; check the path") from None
-    except (OSError, EOFError, ValueError, pd.errors.ParserError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, pd.errors.ParserWarning) as error:
         raise BadPredictions(
             f"'{path.name}' cannot be read as a CSV ({_first_line(error)}); save it as UTF-8 CSV"
         ) from None
@@ -76,8 +82,8 @@ def check_predictions(table: pd.DataFrame, name: str = "predictions") -> Predict
     _check_columns(table, name)
     notes: list[str] = []
     table = _completed(table.copy(), name, notes)
-    table = _only_classes(table, notes)
-    table["predicted_emotion"] = _predicted(table, name)
+    table = _only_classes(_told_apart(table, notes), notes)
+    table["predicted_emotion"] = _predicted(table, name, notes)
     _check_rows(table, name)
     methods = tuple(dict.fromkeys(table["method"]))
     table = _same_utterances(table, methods, notes)
@@ -118,7 +124,9 @@ def _completed(table: pd.DataFrame, name: str, notes: list[str]) -> pd.DataFrame
     """Columns that may be absent, and words as the field writes them."""
     if table["speaker"].isna().any():
         raise BadPredictions(f"{name}: {int(table['speaker'].isna().sum())} rows have no speaker; every row needs one")
-    table["speaker"] = table["speaker"].astype(str)
+    for column in ("speaker", "method", "utterance_id", "corpus"):
+        if column in table:
+            table[column] = table[column].map(lambda word: word if pd.isna(word) else str(word).strip())
     for column, value in (("method", name), ("seed", 0), ("fold", 0), ("corpus", "not named"), ("gender", None)):
         if column not in table:
             table[column] = value
@@ -127,7 +135,7 @@ def _completed(table: pd.DataFrame, name: str, notes: list[str]) -> pd.DataFrame
         notes.append("the table names no utterances (utterance_id): they were numbered in the order of the rows")
     table["method"] = table["method"].fillna(name).astype(str)
     seeds = pd.to_numeric(table["seed"], errors="coerce")
-    if seeds.isna().any() or (seeds % 1 != 0).any():
+    if seeds.isna().any() or (seeds.abs() > _MAX_SEED).any() or (seeds % 1 != 0).any():
         raise BadPredictions(f"{name}: the column seed must hold whole numbers")
     table["seed"] = seeds.astype(int)
     table["corpus"] = table["corpus"].fillna("not named").astype(str)
@@ -135,6 +143,20 @@ def _completed(table: pd.DataFrame, name: str, notes: list[str]) -> pd.DataFrame
     unknown = sorted(set(table["gender"]) - set(GENDERS))
     if unknown:
         raise BadPredictions(f"{name}: gender '{unknown[0]}' is not one of {', '.join(GENDERS)}")
+    return table
+
+
+def _told_apart(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Speakers of the same name in two corpora are two people."""
+    in_several = table.groupby("speaker")["corpus"].transform("nunique") > 1
+    if in_several.any():
+        names = ", ".join(sorted(set(table.loc[in_several, "speaker"]))[:3])
+        notes.append(f"speakers of the same name in several corpora ({names} …) were taken for different people")
+        table.loc[in_several, "speaker"] = table["corpus"] + "_" + table["speaker"]
+    if table["speaker"].nunique() > MAX_SPEAKERS:
+        raise BadPredictions(
+            f"{table['speaker'].nunique()} speakers were found, {MAX_SPEAKERS} at most can be resampled; take a part"
+        )
     return table
 
 
@@ -157,7 +179,7 @@ def _only_classes(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return kept
 
 
-def _predicted(table: pd.DataFrame, name: str) -> pd.Series:
+def _predicted(table: pd.DataFrame, name: str, notes: list[str]) -> pd.Series:
     """The column, or the most probable class; impossible probabilities are refused."""
     columns = _probability_columns(table)
     if columns:
@@ -169,13 +191,22 @@ def _predicted(table: pd.DataFrame, name: str) -> pd.Series:
             raise BadPredictions(
                 f"{name}: {int(wrong.sum())} rows have no predicted_emotion that is a class; every row needs one"
             )
+        n_other = int((_most_probable(table, columns) != said).sum()) if columns else 0
+        if n_other:
+            notes.append(
+                f"{n_other} rows name another predicted_emotion than their most probable one; it was taken as it stands"
+            )
         return said
-    numbers = table[columns].apply(pd.to_numeric).fillna(-1.0)
-    return numbers.idxmax(axis=1).map(lambda column: canonical_emotion(column.removeprefix("p_"), EMOTIONS))
+    return _most_probable(table, columns)
+
+
+def _most_probable(table: pd.DataFrame, columns: list[str]) -> pd.Series:
+    named = {column: canonical_emotion(column.removeprefix("p_"), EMOTIONS) for column in columns}
+    return table[columns].apply(pd.to_numeric).fillna(-1.0).idxmax(axis=1).map(named)
 
 
 def _check_probabilities(table: pd.DataFrame, columns: list[str], name: str) -> None:
-    numbers = table[columns].apply(pd.to_numeric, errors="coerce")
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce").clip(-9, 9)  # infinite ones too are only too large
     empty_columns = table[columns].isna().groupby(table["corpus"]).transform("all")  # a class the corpus does not have
     bad = (numbers.isna() & ~empty_columns).any(axis=1)
     if bad.any():
@@ -197,7 +228,7 @@ def _check_rows(table: pd.DataFrame, name: str) -> None:
             f"{name}: utterance '{row['utterance_id']}' stands there more than once for {row['method']}, "
             f"seed {row['seed']}; one row each was expected"
         )
-    for column in ("gender", "emotion"):
+    for column in ("gender", "emotion", "speaker"):
         by = "speaker" if column == "gender" else ["utterance_id", "corpus"]
         several = table.groupby(by)[column].nunique()
         if (several > 1).any():
@@ -244,11 +275,15 @@ def _probability_columns(table: pd.DataFrame) -> list[str]:
         BadPredictions: a p_ column of an unknown class.
     """
     found = [str(column) for column in table.columns if str(column).startswith("p_")]
+    known: dict[str, str] = {}
     for column in found:
         try:
-            canonical_emotion(column.removeprefix("p_"), EMOTIONS)
+            emotion = canonical_emotion(column.removeprefix("p_"), EMOTIONS)
         except UnknownEmotion as error:
             raise BadPredictions(f"column '{column}': {error}") from None
+        if emotion in known:
+            raise BadPredictions(f"columns '{known[emotion]}' and '{column}' are both of {emotion}; one was expected")
+        known[emotion] = column
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_core.evaluation.counts import Counts, count
+from ser_core.evaluation.counts import Counts, classes_of, count
 from ser_core.evaluation.group import GroupReport, attributes, compare_groups
 from ser_core.evaluation.individual import (
     ALPHAS,
@@ -23,7 +23,7 @@ from ser_core.evaluation.individual import (
 )
 from ser_core.evaluation.performance import accuracy, ccc, macro_f1, recalls, uar_of_counts
 from ser_core.evaluation.predictions import Predictions
-from ser_core.evaluation.statistics import N_RESAMPLES, UNKNOWN, Interval, drawn, holm, interval, resampled, sign_flip
+from ser_core.evaluation.statistics import N_FLIPS, N_RESAMPLES, Interval, drawn, holm, interval, resampled, sign_flip
 from ser_core.labels import ATTRIBUTES
 
 BASELINE = "baseline"
@@ -141,12 +141,8 @@ class Report:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Report":
         """The report again; null becomes nan."""
-        content = _with_nan(content)
-        models = {
-            name: ModelReport(**{**of, "groups": {key: GroupReport(**one) for key, one in of["groups"].items()}})
-            for name, of in content["models"].items()
-        }
-        comparisons = [Comparison(**one) for one in content["comparisons"]]
+        models = {name: _model_from_json(of) for name, of in content["models"].items()}
+        comparisons = [Comparison(**_known(one, _INTERVALS)) for one in content["comparisons"]]
         return cls(models, comparisons, list(content["notes"]), content["leaks"], content["configuration"])
 
 
@@ -170,11 +166,12 @@ def make_report(
     found = attributes(table)
     chosen = found if group_attributes is None else {name: found[name] for name in group_attributes if name in found}
     parts = {name: table[table["method"] == name] for name in predictions.methods}
-    counts = {name: count(part) for name, part in parts.items()}
+    emotions = classes_of(table)
+    counts = {name: count(part, emotions) for name, part in parts.items()}
     floors = {name: gini_floor(counts[name], np.random.default_rng(0)) for name in parts}
     models = {name: _model_report(parts[name], counts[name], floors[name], chosen) for name in parts}
     first = reference(predictions.methods) if against is None else against
-    new = {name: _new_sentences(part) for name, part in parts.items()}
+    new = _new_for_all(parts)
     comparisons = [_compare(counts, floors, new, name, first) for name in parts if name != first]
     adjusted = holm({one["model"]: one["p"] for one in comparisons})
     return Report(
@@ -191,7 +188,8 @@ def group_reports(predictions: Predictions, name: str) -> dict[str, GroupReport]
     table = predictions.table
     groups = attributes(table)[name]
     parts = {method: table[table["method"] == method] for method in predictions.methods}
-    return {method: compare_groups(part, count(part), groups) for method, part in parts.items()}
+    emotions = classes_of(table)
+    return {method: compare_groups(part, count(part, emotions), groups) for method, part in parts.items()}
 
 
 def reference(methods: Sequence[str]) -> str:
@@ -231,7 +229,7 @@ def _model_report(table: pd.DataFrame, counts: Counts, floor: float, groups: Map
         gini=_mean_gini(per_seed),
         gini_interval=gini_interval,
         gini_audmetric=_mean_gini(audmetric),
-        gini_floor=floor,
+        gini_floor=floor if n_speakers > 1 else float("nan"),
         excess_gini=_mean_gini(per_seed) - floor,
         excess_gini_interval=(gini_interval[0] - floor, gini_interval[1] - floor),
         lorenz=dict(zip(("speakers", "uar"), (share.tolist() for share in lorenz(speakers)), strict=True)),
@@ -299,7 +297,7 @@ def _compare(
         "difference": float(uar_of_counts(here.pooled).mean() - uar_of_counts(there.pooled).mean()),
         "difference_interval": interval(resampled_uar(here) - resampled_uar(there), len(speakers)),
         "p": sign_flip(change.to_numpy()),
-        "smallest_p": 2.0 ** (1 - len(speakers)) if len(speakers) > 1 else float("nan"),
+        "smallest_p": max(2.0 ** (1 - len(speakers)), 2 / (N_FLIPS + 1)) if len(speakers) > 1 else float("nan"),
         **_on_new_sentences(new[model], new[against]),
         "excess_gini_difference": own,
         "excess_gini_difference_interval": interval(moved + own - moved.mean(), len(speakers)),
@@ -310,6 +308,9 @@ def _compare(
 
 
 def _mean_gini(per_seed: np.ndarray) -> float:
+    """nan for one speaker alone: nobody can be served less."""
+    if len(per_seed) < 2:
+        return float("nan")
     return float(np.mean([gini(per_seed[:, seed]) for seed in range(per_seed.shape[1])]))
 
 
@@ -334,6 +335,18 @@ def _new_sentences(table: pd.DataFrame) -> Counts | None:
     return count(new) if len(new) else None
 
 
+def _new_for_all(parts: Mapping[str, pd.DataFrame]) -> dict[str, Counts | None]:
+    """Counts of the utterances whose sentence is new to every method that knows sentences: like is compared with like."""
+    keys = {name: part["corpus"] + "\0" + part["utterance_id"] for name, part in parts.items()}
+    known = [
+        set(keys[name][part["sentence"] == "new"])
+        for name, part in parts.items()
+        if "sentence" in part and part["sentence"].notna().any()
+    ]
+    shared = set.intersection(*known) if known else set()
+    return {name: count(part[keys[name].isin(shared)]) if shared else None for name, part in parts.items()}
+
+
 def _on_new_sentences(here: Counts | None, there: Counts | None) -> dict[str, float]:
     if here is None or there is None:
         return {"difference_new_sentence": float("nan"), "p_new_sentence": float("nan")}
@@ -349,7 +362,7 @@ def _ccc(table: pd.DataFrame) -> dict[str, dict[str, float]]:
             pairs = table[["speaker", name, f"predicted_{name}"]].apply(
                 lambda column: column if column.name == "speaker" else pd.to_numeric(column, errors="coerce")
             )
-            pairs = pairs.dropna()
+            pairs = pairs.replace([np.inf, -np.inf], np.nan).dropna()
             of_speakers = [ccc(one[name], one[f"predicted_{name}"]) for _, one in pairs.groupby("speaker")]
             known = [value for value in of_speakers if not np.isnan(value)]
             found[name] = {
@@ -359,17 +372,30 @@ def _ccc(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     return found
 
 
+_INTERVALS = (
+    "uar_interval", "gini_interval", "excess_gini_interval", "difference_interval", "excess_gini_difference_interval",
+)  # fmt: skip
+
+
+def _model_from_json(content: Mapping[str, Any]) -> ModelReport:
+    groups = {name: GroupReport(**_known(of, ())) for name, of in content["groups"].items()}
+    groups = {name: replace(of, uar_interval=_intervals(of.uar_interval)) for name, of in groups.items()}
+    model = ModelReport(**{**_known(content, _INTERVALS), "groups": groups})
+    return replace(model, speaker_uar_interval=_intervals(model.speaker_uar_interval))
+
+
+def _known(content: Mapping[str, Any], intervals: Sequence[str]) -> dict[str, Any]:
+    """null → nan; a list of two numbers → a tuple, where an interval stands."""
+    return {key: tuple(_with_nan(value)) if key in intervals else _with_nan(value) for key, value in content.items()}
+
+
+def _intervals(content: Mapping[str, Any]) -> dict[str, Interval]:
+    return {name: tuple(ends) for name, ends in content.items()}
+
+
 def _with_nan(content: Any) -> Any:
-    """null → nan, lists of two numbers at the place of an interval → tuples."""
     if isinstance(content, Mapping):
-        return {key: _interval(value) if "interval" in key else _with_nan(value) for key, value in content.items()}
-    if isinstance(content, list):
+        return {key: _with_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
         return [_with_nan(value) for value in content]
     return float("nan") if content is None else content
-
-
-def _interval(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {key: _interval(value) for key, value in content.items()}
-    low, high = UNKNOWN if content is None else content
-    return (float("nan") if low is None else low, float("nan") if high is None else high)

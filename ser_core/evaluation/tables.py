@@ -140,13 +140,13 @@ def as_markdown(report: Report) -> str:
     for name, model in report.models.items():
         one, gender = compared.get(name), model.groups.get("gender")
         cells = [
-            name, f"{_three(model.uar)} ({_span(model.uar_interval)})",
-            f"{one.difference:+.3f} ({_span(one.difference_interval)})" if one else "–", _p(one.p_holm) if one else "–",
+            name.replace("|", "/"), f"{_three(model.uar)} ({_span(model.uar_interval)})",
+            f"{_signed(one.difference)} ({_span(one.difference_interval)})" if one else "–", _p(one.p_holm) if one else "–",
             f"{one.n_worse} of {len(one.change)}" if one else "–",
-            f"{one.difference_new_sentence:+.3f}, {_p(one.p_new_sentence)}" if one else "–",
+            f"{_signed(one.difference_new_sentence)}, {_p(one.p_new_sentence)}" if one else "–",
             f"{_three(model.speaker_spread['min'])} – {_three(model.speaker_spread['max'])}",
             f"{_three(model.excess_gini)} ({_span(model.excess_gini_interval)})",
-            f"{one.excess_gini_difference:+.3f} ({_span(one.excess_gini_difference_interval)})" if one else "–",
+            f"{_signed(one.excess_gini_difference)} ({_span(one.excess_gini_difference_interval)})" if one else "–",
             ", ".join(_three(model.welfare[alpha]) for alpha in ("1", "2", "5")),
             f"{_three(gender.uar_gap)} ({_three(gender.uar_gap_band)})" if gender else "–",
         ]  # fmt: skip
@@ -158,8 +158,12 @@ def _three(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:.3f}"
 
 
+def _signed(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:+.3f}"
+
+
 def _span(interval: tuple[float, float]) -> str:
-    return f"{_three(interval[0])} to {_three(interval[1])}"
+    return "not estimable" if np.isnan(interval[0]) else f"{_three(interval[0])} to {_three(interval[1])}"
 
 
 def _p(value: float) -> str:

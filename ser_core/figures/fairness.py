@@ -176,7 +176,7 @@ def recall_by_group(groups: GroupReport, emotions: Sequence[str]) -> go.Figure:
         (colour, symbol), group = _group_mark(of, number), escape(of)
         figure.add_trace(
             go.Scatter(
-                x=[recall[emotion] for emotion in emotions], y=[emotion.capitalize() for emotion in emotions], mode="markers",
+                x=[recall.get(emotion) for emotion in emotions], y=[emotion.capitalize() for emotion in emotions], mode="markers",
                 name=f"{group} ({groups.n_speakers[of]} speakers)", marker={"color": colour, "symbol": symbol, "size": 12},
                 hovertemplate="%{y}, " + group + ": %{x:.1%}<extra></extra>",
             )

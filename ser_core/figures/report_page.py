@@ -15,7 +15,7 @@ from ser_core.figures import fairness
 
 LIMITS = (
     "An answer says what an utterance sounds like to a model, not what anybody feels.",
-    "Intervals are 95 %. Those of methods come from resampling speakers: with fewer than about ten they are rough.",
+    "Intervals are 95 %. Those of methods come from resampling speakers: with fewer than about twenty they are rough, and somewhat too narrow for Gini.",
     "A gap between groups is told from chance only beyond its band; groups under 10 utterances or 2 speakers are not estimable.",
     "Gini falls by itself as UAR rises; only the excess over its floor says something about people.",
     "What was measured on these recordings need not hold for other languages, microphones, or speech that is not acted.",
@@ -92,7 +92,7 @@ def in_words(report: Report) -> str:
     lines = [
         f"{base.n_utterances} utterances of {base.n_speakers} speakers, {len(base.emotions)} classes, "
         f"{base.n_seeds} seed{'' if base.n_seeds == 1 else 's'}. {first}: UAR {_number(base.uar)} "
-        f"({_span(base.uar_interval)}), worst speaker {_number(base.speaker_spread['min'])}."
+        f"({span(base.uar_interval)}), worst speaker {_number(base.speaker_spread['min'])}."
     ]
     lines += [comparison_in_words(one) for one in report.comparisons]
     return "".join(f"<p>{escape(line)}</p>" for line in [*lines, *(f"Note: {note}." for note in report.notes)])
@@ -104,9 +104,9 @@ def comparison_in_words(one: Comparison, named: Callable[[str], str] = str) -> s
     sure = "not told from chance" if not one.p_holm < 0.05 else "more than chance"
     new = f"; on new sentences {one.difference_new_sentence:+.3f}, p {_p(one.p_new_sentence)}"
     return (
-        f"{named(one.model)} against {named(one.against)}: UAR {one.difference:+.3f} ({_span(one.difference_interval)}), p {_p(one.p)}, "
-        f"after Holm p {_p(one.p_holm)} ({sure}); {one.n_worse} of {n} speakers are worse off; excess Gini {one.excess_gini_difference:+.3f} "
-        f"({_span(one.excess_gini_difference_interval)}){'' if pd.isna(one.difference_new_sentence) else new}."
+        f"{named(one.model)} against {named(one.against)}: UAR {signed(one.difference)} ({span(one.difference_interval)}), p {_p(one.p)}, "
+        f"after Holm p {_p(one.p_holm)} ({sure}); {one.n_worse} of {n} speakers are worse off; excess Gini {signed(one.excess_gini_difference)} "
+        f"({span(one.excess_gini_difference_interval)}){'' if pd.isna(one.difference_new_sentence) else new}."
     )
 
 
@@ -155,5 +155,11 @@ def _p(value: float) -> str:
     return "not estimable" if pd.isna(value) else "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
-def _span(interval: tuple[float, float]) -> str:
+def signed(value: float) -> str:
+    """A difference, in words where it cannot be estimated."""
+    return "not estimable" if pd.isna(value) else f"{value:+.3f}"
+
+
+def span(interval: tuple[float, float]) -> str:
+    """From … to …, in words where it cannot be estimated."""
     return "interval not estimable" if pd.isna(interval[0]) else f"{interval[0]:.3f} to {interval[1]:.3f}"

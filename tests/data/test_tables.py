@@ -25,7 +25,7 @@ def as_a_spreadsheet_reads(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_a_formula_stands_behind_a_quote_in_cells_and_in_headers(formula):
     head, row = as_a_spreadsheet_reads(to_csv(pd.DataFrame({formula: [formula], "uar": [-0.5]})))
-    expected = f"'{formula}" if formula.startswith(STARTS) else formula
+    expected = f"'{formula}".replace("\r", " ") if formula.startswith(STARTS) else formula  # one line to all readers
     assert head == [expected, "uar"] and row == [expected, "-0.50000"]
 
 
