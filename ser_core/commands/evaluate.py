@@ -51,7 +51,9 @@ def run(arguments: Namespace) -> int:
 def write_report(report: Report, predictions: Predictions, folder: Path) -> None:
     """predictions.csv, report.json, report.html, and table.md with the headline numbers."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_csv(predictions.table, folder / "predictions.csv")
+    write_csv(
+        predictions.table.drop(columns="path", errors="ignore"), folder / "predictions.csv"
+    )  # a place on this machine
     write_json(folder / "report.json", report.to_json())
     gender_of = predictions.table.groupby("speaker")["gender"].first().to_dict()
     (folder / "table.md").write_text(as_markdown(report), encoding="utf-8")
@@ -69,7 +71,7 @@ def _from_file(arguments: Namespace) -> tuple[Predictions, dict, dict]:
 
 def _from_models(arguments: Namespace) -> tuple[Predictions, dict, dict]:
     from ser_core.inference.recogniser import Recogniser  # takes seconds
-    from ser_core.inference.test_set import corpus_hash, evaluate_models
+    from ser_core.inference.test_set import configuration_of, evaluate_models
 
     workspace = open_workspace(arguments.workspace)
     corpus = load_corpora(arguments.corpus)
@@ -81,12 +83,7 @@ def _from_models(arguments: Namespace) -> tuple[Predictions, dict, dict]:
     print(file=sys.stderr)
     predictions = check_predictions(evaluated.predictions)
     notes = (*evaluated.notes, *predictions.notes)
-    configuration = {
-        "models": {one.info.name: one.fingerprint for one in recognisers},
-        "corpus": {"name": corpus.name, "sha256 of its table": corpus_hash(corpus), "split": arguments.split},
-        "enrolment": "the alphabetically first utterance of each emotion of a speaker (arXiv 2406.06665), never a target",
-        "seed": 0,
-    }
+    configuration = configuration_of(recognisers, corpus, arguments.split)
     return Predictions(predictions.table, predictions.methods, notes), evaluated.leaks, configuration
 
 

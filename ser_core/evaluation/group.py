@@ -22,6 +22,9 @@ MIN_UTTERANCES, MIN_SPEAKERS = 10, 2
 MAX_GROUPS = 12
 """A column with more values than this is not an attribute of groups."""
 
+MAX_ATTRIBUTES, MAX_CROSSED = 8, 24
+"""So many attributes are looked at, and intersections of so many groups."""
+
 NOT_AN_ATTRIBUTE = frozenset({
     "utterance_id", "path", "duration_s", "speaker", "split", "emotion", "arousal", "valence", "dominance", "text",
     "text_id", "intensity", "duplicate_of", "take", "sentence", "method", "seed", "fold", "predicted_emotion", "age",
@@ -79,10 +82,9 @@ def attributes(table: pd.DataFrame) -> dict[str, pd.Series]:
         if per_speaker[name].nunique().max() == 1:
             found[name] = per_speaker[name].first().map(lambda value: None if _unknown(value) else str(value))
     found = {name: groups for name, groups in found.items() if 2 <= groups.nunique() <= MAX_GROUPS}
-    found = dict(sorted(found.items(), key=lambda item: (item[0] != "gender", item[0])))
-    return found | {
-        f"{one} × {other}": _crossed(found[one], found[other]) for one, other in combinations(found, 2)
-    }  # fmt: skip
+    found = dict(sorted(found.items(), key=lambda item: (item[0] != "gender", item[0]))[:MAX_ATTRIBUTES])
+    crossed = {f"{one} × {other}": _crossed(found[one], found[other]) for one, other in combinations(found, 2)}
+    return found | {name: groups for name, groups in crossed.items() if groups.nunique() <= MAX_CROSSED}
 
 
 def compare_groups(table: pd.DataFrame, counts: Counts, groups: pd.Series, n_resamples: int = 2_000) -> GroupReport:
@@ -172,7 +174,10 @@ def _differences(rates: Mapping[str, pd.DataFrame], kind: str) -> dict[str, floa
 
 
 def _null_bands(counts: Counts, group_of: pd.Series, large: list[str], table: pd.DataFrame, n: int) -> dict:
-    """95th percentiles of the gaps where groups are dealt out anew among the speakers of each corpus."""
+    """95th percentiles of the gaps where groups are dealt out anew among the speakers of each corpus.
+
+    nan where every corpus has one group only: then a difference between groups may as well be one between corpora.
+    """
     inside = group_of.isin(large).to_numpy()
     unknown = np.full(len(counts.emotions), np.nan)
     if len(large) < 2:
@@ -181,6 +186,8 @@ def _null_bands(counts: Counts, group_of: pd.Series, large: list[str], table: pd
     speakers = np.array(counts.speakers)[inside]
     number = group_of[inside].map({g: place for place, g in enumerate(large)}).to_numpy(dtype=int)
     corpus = table.groupby("speaker")["corpus"].first().loc[speakers].to_numpy()
+    if all(len(set(number[corpus == name])) == 1 for name in set(corpus)):  # nothing to deal out
+        return {"uar": float("nan"), "sp": unknown.tolist(), "eo": unknown.tolist()}
     dealt = shuffled_within(number, corpus, n=n)
     member = (dealt[:, None, :] == np.arange(len(large))[None, :, None]).astype(float)  # (n, G, S)
     pooled = (member @ table_of.reshape(len(table_of), -1)).reshape(n, len(large), *table_of.shape[1:])

@@ -21,7 +21,7 @@ ALPHAS = (0.0, 1.0, 2.0, 5.0)
 CURVE = tuple(np.round(np.concatenate([np.arange(0, 5, 0.25), np.arange(5, 30.5, 1)]), 2).tolist())
 """Aversions at which the curve is drawn."""
 
-N_EQUAL_WORLDS = 1_000
+N_EQUAL_WORLDS = 500
 
 
 def speaker_uar(predictions: pd.DataFrame, reading: Reading = "spoken") -> pd.Series:

@@ -19,6 +19,7 @@ REQUIRED = ("speaker", "emotion")
 MAX_ROWS = 2_000_000
 MAX_SPEAKERS = 5_000
 _SUM_TOLERANCE = 0.02
+_ROUNDING = 0.005
 _MAX_SEED = 2**31
 
 
@@ -191,13 +192,21 @@ def _predicted(table: pd.DataFrame, name: str, notes: list[str]) -> pd.Series:
             raise BadPredictions(
                 f"{name}: {int(wrong.sum())} rows have no predicted_emotion that is a class; every row needs one"
             )
-        n_other = int((_most_probable(table, columns) != said).sum()) if columns else 0
+        n_other = _n_contradictions(table, columns, said) if columns else 0
         if n_other:
             notes.append(
                 f"{n_other} rows name another predicted_emotion than their most probable one; it was taken as it stands"
             )
         return said
     return _most_probable(table, columns)
+
+
+def _n_contradictions(table: pd.DataFrame, columns: list[str], said: pd.Series) -> int:
+    """Rows in which another class is more probable than the one named, by more than rounding."""
+    numbers = table[columns].apply(pd.to_numeric)
+    of_class = numbers.rename(columns=lambda column: canonical_emotion(column.removeprefix("p_"), EMOTIONS))
+    own = [row.get(word, float("nan")) for word, row in zip(said, of_class.to_dict("records"), strict=True)]
+    return int((numbers.max(axis=1).to_numpy() - own > _ROUNDING).sum())
 
 
 def _most_probable(table: pd.DataFrame, columns: list[str]) -> pd.Series:
@@ -285,8 +294,3 @@ def _probability_columns(table: pd.DataFrame) -> list[str]:
             raise BadPredictions(f"columns '{known[emotion]}' and '{column}' are both of {emotion}; one was expected")
         known[emotion] = column
     return found
-
-
-def probability_columns(table: pd.DataFrame) -> list[str]:
-    """p_<emotion> columns of a checked table."""
-    return [str(column) for column in table.columns if str(column).startswith("p_")]

@@ -102,10 +102,11 @@ def differences(report: Report, attribute: str) -> pd.DataFrame:
                 "ΔEO": of.delta_eo[emotion], "chance reaches (ΔEO)": of.delta_eo_band[emotion],
                 "ΔEO, mean": of.delta_eo_mean[emotion], **{f"base rate {group}": base[group][emotion] for group in base},
             })  # fmt: skip
-        rows.append({
-            "method": method, "emotion": "mean over emotions",
-            **{head: _mean(values) for head, values in (("ΔSP", of.delta_sp), ("ΔEO", of.delta_eo), ("ΔEO, mean", of.delta_eo_mean))},
-        })  # fmt: skip
+        for words, over in (("mean over emotions", np.mean), ("largest", np.max)):
+            named = {"ΔSP": of.delta_sp, "ΔEO": of.delta_eo, "ΔEO, mean": of.delta_eo_mean}
+            rows.append(
+                {"method": method, "emotion": words, **{head: _over(values, over) for head, values in named.items()}}
+            )
     return pd.DataFrame(rows)
 
 
@@ -124,9 +125,9 @@ def confusion(counts: Sequence[Sequence[float]], emotions: Sequence[str]) -> pd.
     return table
 
 
-def _mean(values: Mapping[str, float]) -> float:
+def _over(values: Mapping[str, float], summary) -> float:
     known = [value for value in values.values() if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+    return float(summary(known)) if known else float("nan")
 
 
 def as_markdown(report: Report) -> str:

@@ -15,7 +15,7 @@ from ser_core.figures.recognition import ANSWER_COLOURS
 from ser_core.figures.style import GRID, INK, PAPER, QUIET, dress, empty, percent
 
 READING = {
-    "speakers": "Each line is one speaker, the worst served at the bottom: the open mark is the baseline, the filled one the "
+    "speakers": "Each line is one speaker, the worst served at the bottom: the open mark is the method compared with (usually the baseline), the filled one the "
     "other method, and a bar on a mark shows how far it may be off with so few utterances.",
     "lorenz": "If all speakers were served alike, the curve would lie on the straight line; the more it sags, the more "
     "uneven. Equally able speakers also sag a little by chance: that is the Gini's floor.",
@@ -25,7 +25,7 @@ READING = {
     "curve that falls steeply leaves somebody behind.",
     "recall": "How often each emotion is recognised when it is spoken, group by group: marks far apart are a gap.",
     "differences": "The bar is the gap between the groups, the black line what chance alone reaches in 95 of 100 cases: a "
-    "bar that stays below its line is no evidence of unfairness.",
+    "bar that stays below its line is no evidence of unfairness, and of twenty bars one passes it by chance.",
     "confusion": "Rows are what was spoken, columns what was answered; a row adds up to 100 %.",
     "change": "Each bar is one speaker: how many points of recall they win or lose against the baseline. Bars to the left "
     "are people who would be better off without it.",
@@ -143,7 +143,7 @@ def ginis(report: Report, methods: Sequence[str], named: Named = escape) -> go.F
         )  # fmt: skip
     dress(figure, 46 * len(methods) + 100)
     figure.update_xaxes(title="Gini over speakers (0: all alike)", rangemode="tozero", title_font_color=QUIET)
-    figure.update_yaxes(autorange="reversed", automargin=True)
+    figure.update_yaxes(type="category", autorange="reversed", automargin=True)
     legend_above(figure)
     return figure
 
@@ -279,7 +279,11 @@ def change(comparison: Comparison, named: Named = escape) -> go.Figure:
     figure.update_xaxes(title=f"points of UAR against {named(comparison.against)}", range=[-reach, reach], gridcolor=GRID,
                         zeroline=True, zerolinecolor=INK, title_font_color=QUIET)  # fmt: skip
     figure.update_yaxes(
-        tickvals=names, ticktext=[escape(name) for name in names], tickfont_size=10 if small else 13, automargin=True
+        type="category",
+        tickvals=names,
+        ticktext=[escape(name) for name in names],
+        tickfont_size=10 if small else 13,
+        automargin=True,
     )
     return figure
 

@@ -78,7 +78,8 @@ def evaluate_models(
 
         utterances, refused = _embedded(corpus, recogniser, workspace, told, cancelled)
         if refused:
-            corpus, notes = utterances.corpus, [*notes, refused]
+            corpus = corpus.only(corpus.table.index.isin(utterances.corpus.table.index))
+            notes = [*notes, refused]
         parts.append((prefix, recogniser, utterances))
     choice = first_of_each(parts[-1][2].corpus)
     networks = [tuple(trained_models(recogniser, utterances, prefix)) for prefix, recogniser, utterances in parts]
@@ -89,6 +90,7 @@ def evaluate_models(
             f"{corpus.name}: after one utterance of each emotion was set aside to enrol each speaker none is left to "
             f"recognise; at least two utterances of an emotion are needed"
         )
+    leaks["enrolment_among_targets"] = sorted(_same_recordings(predictions, choice, corpus))
     predictions = predictions.assign(sentence=sentence_column(predictions, choice)).dropna(axis=1, how="all")
     return Evaluated(predictions, choice, leaks, (*corpus.problems, *notes), networks[0])
 
@@ -114,6 +116,26 @@ def model_test_set(
     for note in [*notes, *([refused] if refused else [])]:
         say(note)
     return utterances, leaks
+
+
+def _same_recordings(predictions: pd.DataFrame, choice: pd.DataFrame, corpus: Corpus) -> set[str]:
+    """Targets that are enrolled, or a copy of what is."""
+    originals = corpus.table["duplicate_of"].dropna()
+    enrolled = set(choice["utterance_id"]) | set(originals[originals.index.isin(choice["utterance_id"])])
+    targets = set(predictions["utterance_id"])
+    return targets & enrolled | {
+        copy for copy, original in originals.items() if copy in targets and original in enrolled
+    }
+
+
+def configuration_of(recognisers: Sequence[Recogniser], corpus: Corpus, split: str | None) -> dict:
+    """What was evaluated how, for the report."""
+    return {
+        "models": {one.info.name: one.fingerprint for one in recognisers},
+        "corpus": {"name": corpus.name, "sha256 of its table": corpus_hash(corpus), "split": split},
+        "enrolment": "the alphabetically first utterance of each emotion of a speaker (arXiv 2406.06665), never a target",
+        "seed": 0,
+    }
 
 
 def _of_split(corpus: Corpus, split: str | None) -> Corpus:
@@ -143,7 +165,8 @@ def _unheard(corpus: Corpus, recognisers: Sequence[Recogniser]) -> tuple[Corpus,
             f"mislead; use other speakers, or cross-validate recipes (crossvalidate)"
         )
     leaks: dict = {
-        "speakers_on_both_sides": [],
+        "speakers_on_both_sides": sorted((speakers - set(left_out)) & heard),
+        "speakers_are_told_apart": "by name only",
         "left_out_because_heard_in_training": left_out,
         "enrolment_among_targets": [],
         "training_speakers_unknown_of": unknown,

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ser_core.data.enrolment import first_of_each, random_of_each
 from ser_core.data.manifest import Corpus
+from ser_core.figures.studies import DRAW
 from ser_core.inference.predict import Trained
 from ser_core.studies.base import Condition, Hear, as_choice, nobody
 
@@ -40,7 +41,7 @@ def conditions(trained: Trained, hear: Hear) -> Iterator[Condition]:
             yield from _same_and_other(trained, column, words, sides)
     for draw in range(N_DRAWS):
         choice = random_of_each(corpus, np.random.default_rng([draw, 2]))
-        yield Condition(f"random draw {draw + 1}", ((trained.targets(choice), choice),), utterances)
+        yield Condition(f"{DRAW} {draw + 1}", ((trained.targets(choice), choice),), utterances)
 
 
 def check(corpus: Corpus) -> None:

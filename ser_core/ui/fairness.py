@@ -12,7 +12,7 @@ from ser_core.data.audio import SAMPLE_RATE, read_recording
 from ser_core.data.tables import to_csv, to_json
 from ser_core.evaluation import tables
 from ser_core.evaluation.group import attributes
-from ser_core.evaluation.human import human_line
+from ser_core.evaluation.human import HumanLine, human_line
 from ser_core.evaluation.report import Report
 from ser_core.figures import fairness
 from ser_core.figures.report_page import LIMITS, comparison_in_words, report_page, verdict
@@ -23,7 +23,7 @@ from ser_core.ui.saving import SaveButton, picture_buttons
 from ser_core.ui.services import Services
 from ser_core.ui.shown import table
 from ser_core.ui.test_sets import FILTERS, LAYOUTS, MANIFEST, WORDS, TestSet, demo, from_corpus, from_file
-from ser_core.ui.theme import personaliser_name, safe
+from ser_core.ui.theme import method_name, safe
 
 DEMO, CORPUS, FILE = "demo", "corpus", "file"
 EVERYBODY = "Everybody"
@@ -56,6 +56,7 @@ class Looking:
         self.looked_at = test_set.narrowed(wanted, methods)
         self.groups = attributes(self.looked_at.table)
         self.attribute = attribute if attribute in self.groups else next(iter(self.groups), "")
+        self.is_narrowed = any(values for name, values in wanted.items() if name != "corpus")
         key = (tuple(methods), tuple((name, tuple(values)) for name, values in wanted.items()))
         asked = [name for name in dict.fromkeys((GENDER, self.attribute)) if name in self.groups]
         self.report: Report = test_set.report(self.looked_at, key, asked)
@@ -72,6 +73,11 @@ class Looking:
     def gender_of(self) -> dict[str, str]:
         return self.table.groupby("speaker")["gender"].first().to_dict()
 
+    def against(self, detail: str | None) -> str:
+        """What a method is compared with."""
+        found = next((one for one in self.report.comparisons if one.model == detail), None)
+        return found.against if found else self.first
+
     def detail(self, wanted: str | None) -> str | None:
         """The method that is set beside the first; None where there is none."""
         others = self.looked_at.methods[1:]
@@ -79,13 +85,6 @@ class Looking:
 
 
 # what is shown
-
-
-def method_name(name: str) -> str:
-    """In words; of several models with the model's name before it."""
-    model, colon, method = name.rpartition(": ")
-    words = "Baseline" if method == "baseline" else personaliser_name(method)
-    return f"{model}: {words}" if colon else words
 
 
 def tiles(looking: Looking) -> str:
@@ -96,7 +95,7 @@ def tiles(looking: Looking) -> str:
         low, high = model.uar_interval
         against = compared.get(name)
         worse = (
-            f"<dt>worse off than with the baseline</dt><dd>{against.n_worse} of {len(against.change)}</dd>"
+            f"<dt>worse off than with {safe(method_name(against.against)).lower()}</dt><dd>{against.n_worse} of {len(against.change)}</dd>"
             if against
             else ""
         )
@@ -121,10 +120,17 @@ def in_words(looking: Looking) -> str:
     seeds = f", mean of {model.n_seeds} seeds" if model.n_seeds > 1 else ""
     lines = [f"{model.n_utterances} utterances of {model.n_speakers} speakers, {len(model.emotions)} emotions{seeds}."]
     lines += [comparison_in_words(one, method_name) for one in looking.report.comparisons]
+    if line := human_of(looking):
+        lines.append(f"Human listeners: UAR {line.uar:.3f}, Gini {line.gini:.3f} ({line.source}).")
     if model.n_speakers < 6:
         lines.append("With so few speakers hardly anything can be told from chance.")
     lines += [f"Note: {note}." for note in looking.report.notes]
     return f'<div class="explained">{"".join(f"<p>{safe(line)}</p>" for line in lines)}</div>'
+
+
+def human_of(looking: Looking) -> HumanLine | None:
+    """How well people do, where it was measured on the same corpus, all of it."""
+    return None if looking.is_narrowed else human_line(looking.table["corpus"].unique())
 
 
 def gap_in_words(looking: Looking) -> str:
@@ -136,6 +142,12 @@ def gap_in_words(looking: Looking) -> str:
         of = model.groups[looking.attribute]
         if of.uar_gap != of.uar_gap:
             lines.append(f"{method_name(name)}: not estimable, fewer than two groups are large enough.")
+            continue
+        if of.uar_gap_band != of.uar_gap_band:
+            lines.append(
+                f"{method_name(name)}: the gap in UAR is {of.uar_gap:.3f}; what chance reaches cannot be said, because every "
+                f"corpus has one of the groups only."
+            )
             continue
         chance = "more than" if of.uar_gap > of.uar_gap_band else "no more than"
         lines.append(
@@ -154,12 +166,12 @@ def figures_of(looking: Looking, detail: str | None, group: str, speaker: str) -
     emotions = report.models[looking.first].emotions
     known = {name: of for name, of in by_method.items() if of is not None}
     no_groups = empty("The table names no groups")
-    line = human_line(looking.table["corpus"].unique())
+    line = human_of(looking)
     named = lambda name: safe(method_name(name))  # noqa: E731
     comparison = next((one for one in report.comparisons if one.model == detail), None)
     return {
         "speakers": fairness.speakers(
-            report, looking.first, detail, looking.gender_of, line.uar if line else None, named
+            report, looking.against(detail), detail, looking.gender_of, line.uar if line else None, named
         ),
         "change": fairness.change(comparison, named) if comparison else empty("Choose a second method to compare"),
         "gini": fairness.ginis(report, methods, named),
@@ -194,7 +206,7 @@ def tables_of(looking: Looking, detail: str | None, group: str, speaker: str) ->
 
 
 def utterances(looking: Looking, speaker: str) -> pd.DataFrame:
-    """One row an utterance of a speaker: what was spoken, and what each method answered."""
+    """One row an utterance of a speaker: what was spoken, and what each method answered (with the first seed)."""
     part = _of_speaker(looking, speaker)
     part = part[part["seed"] == part["seed"].min()]
     wide = part.pivot_table(index="utterance_id", columns="method", values="predicted_emotion", aggfunc="first")
@@ -331,11 +343,12 @@ def shown_page(looking: Looking, detail: str | None, group: str, speaker: str) -
     ]
 
 
-def play(services: Services, test_set: TestSet | None, utterance: str | None) -> str | None:
+def play(services: Services, test_set: TestSet | None, utterance: str | None, speaker: str) -> str | None:
     """One utterance of the test set, as it was recorded."""
     if test_set is None or not utterance:
         return None
-    rows = test_set.table[test_set.table["utterance_id"] == utterance]
+    own = test_set.table[test_set.table["speaker"] == speaker]
+    rows = own[own["utterance_id"] == utterance]
     recording = read_recording(rows["path"].iloc[0])
     file = io.BytesIO()
     soundfile.write(file, recording.waveform, SAMPLE_RATE, format="WAV", subtype="PCM_16")
@@ -373,8 +386,9 @@ def _chosen(test_set: TestSet | None, methods, choices) -> tuple[Looking, str | 
     return looking, looking.detail(detail), group, speaker
 
 
-def begin(services: Services) -> Event:
-    """A new evaluation, which can be stopped."""
+def begin(services: Services, running: Event | None) -> Event:
+    """A new evaluation, which can be stopped; the page's last one is, if it still runs."""
+    stop(services, running)
     return Event()
 
 
@@ -547,8 +561,14 @@ def _events(services: Services, parts: dict, opened, running, tab, page) -> None
     gr.on([parts["file"].upload], do(open_file), [parts["file"], opened], **opening)
     asked = [parts[name] for name in ("layout", "folder", "models", "split")]
     parts["evaluate"].click(
-        do(begin), None, running, api_visibility="private", show_progress="hidden", trigger_mode="once"
-    ).then(do(evaluate), [*asked, running], whole, show_progress_on=parts["progress"], **in_turn)
+        do(begin), running, running, api_visibility="private", show_progress="hidden", trigger_mode="once"
+    ).then(
+        do(evaluate),
+        [*asked, running],
+        whole,
+        show_progress_on=parts["progress"],
+        **{**in_turn, "concurrency_id": "evaluate", "concurrency_limit": 1},
+    )
     parts["stop"].click(do(stop), running, None, api_visibility="private", queue=False)
     looking = {"fn": do(look), "inputs": chosen, "outputs": views, "show_progress_on": parts["tiles"],
                "trigger_mode": "always_last", **in_turn}  # fmt: skip
@@ -556,7 +576,7 @@ def _events(services: Services, parts: dict, opened, running, tab, page) -> None
     gr.on([component.input for component in again], **looking)
     parts["clicked"].input(lambda name: name, parts["clicked"], parts["speaker"], api_visibility="private",
                            show_progress="hidden").then(**looking)  # fmt: skip
-    parts["utterance"].input(do(play), [opened, parts["utterance"]], parts["audio"], **in_turn)
+    parts["utterance"].input(do(play), [opened, parts["utterance"], parts["speaker"]], parts["audio"], **in_turn)
     for name in FIGURES:
         parts[f"csv_{name}"].makes(do(save_table, name), chosen, **in_turn)
         parts[f"html_{name}"].makes(do(save_figure, name), chosen, **in_turn)

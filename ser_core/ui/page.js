@@ -1,7 +1,7 @@
 // What all tabs share: keys, and a word when the app no longer answers.
 window.attune = window.attune || {};
 (() => {
-  const ASK_EVERY_MS = 4000, MISSES = 2, DENSITY = 2;
+  const ASK_EVERY_MS = 4000, MISSES = 2, DENSITY = 2, NAME_EVERY_MS = 1500;
   let missed = 0;
 
   async function ask() {
@@ -58,6 +58,16 @@ window.attune = window.attune || {};
       [...document.querySelectorAll("#fairness-views button[role=tab]")].find((tab) => tab.textContent.trim() === "One speaker")?.click();
     });
   });
+
+  // a figure is one picture to a screen reader, called as its heading; its numbers stand below it
+  setInterval(() => {
+    for (const drawn of document.querySelectorAll(".figure .js-plotly-plot:not([role])")) {
+      const headings = [...document.querySelectorAll("h1, h2, h3")].filter(
+        (one) => one.compareDocumentPosition(drawn) & Node.DOCUMENT_POSITION_FOLLOWING);
+      drawn.setAttribute("role", "img");
+      drawn.setAttribute("aria-label", `Figure: ${headings.at(-1)?.textContent.trim() || "chart"}`);
+    }
+  }, NAME_EVERY_MS);
 
   const visible = (element) => element && element.offsetParent !== null;
 

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from ser_core.data.tables import to_csv
+from ser_core.figures.studies import DRAW
 from ser_core.figures.style import empty
 from ser_core.ui.errors import for_people
 from ser_core.ui.saving import SaveButton, picture_buttons
 from ser_core.ui.services import Services
 from ser_core.ui.shown import table
-from ser_core.ui.theme import personaliser_name, safe
+from ser_core.ui.theme import method_name, safe
 
 if TYPE_CHECKING:
     from ser_core.studies.stored import StoredStudy
@@ -19,11 +20,6 @@ WAITING = "The studies come when this tab is opened"
 
 
 # what is shown
-
-
-def method_name(name: str) -> str:
-    """In words."""
-    return "Baseline" if name == "baseline" else personaliser_name(name)
 
 
 def shown(studies: "list[StoredStudy]", place: int) -> list:
@@ -61,7 +57,7 @@ def numbers(one: "StoredStudy") -> str:
             "–" if row.p_holm != row.p_holm else f"{row.p_holm:.3f}", f"{row.share_worse:.0%}",
         ]
         for row in one.results.itertuples()
-        if not row.condition.startswith("random draw")
+        if not row.condition.startswith(DRAW)
     ]  # fmt: skip
     note = '<p class="quiet">Changes are against the same method with nobody enrolled, on the same utterances.</p>'
     return f'<div class="numbers wide">{table(heads, rows)}</div>{note}'

@@ -100,7 +100,7 @@ class TestSet:
             attributes: of which groups are compared; all of them if None.
         """
         if attributes is None:
-            return make_report(looked_at, None, None, self.leaks, self.configuration)
+            return self._kept((key, None), lambda: make_report(looked_at, None, None, self.leaks, self.configuration))
         base = self._kept((key,), lambda: make_report(looked_at, [], None, self.leaks, self.configuration))
         found = {name: self._kept((key, name), lambda name=name: group_reports(looked_at, name)) for name in attributes}
         models = {
@@ -137,7 +137,8 @@ def from_file(path: str) -> TestSet:
     Raises:
         BadPredictions: it cannot be evaluated.
     """
-    predictions = read_predictions(path)
+    read = read_predictions(path)  # without paths: a table from anywhere must not name files of this computer
+    predictions = replace(read, table=read.table.drop(columns="path", errors="ignore"))
     return TestSet(f"Predictions of {Path(path).name}", predictions, {}, {"predictions": Path(path).name})
 
 
@@ -164,7 +165,8 @@ def from_corpus(
     Raises:
         NoFolder, BadCorpus, LeakingSplit, Cancelled: no result; the message says what to do.
     """
-    from ser_core.inference.test_set import corpus_hash, evaluate_models
+    from ser_core.inference.test_set import configuration_of, evaluate_models
+    from ser_core.training.run import provenance
 
     if not folder.strip():
         raise NoFolder("say where the corpus is: the folder's path on this computer")
@@ -174,15 +176,11 @@ def from_corpus(
     recognisers = [services.models.recogniser(model) for model in models or [None]]
     evaluated = evaluate_models(recognisers, corpus, services.workspace, split.strip() or None, progress, cancelled)
     progress(0.95, "drawing maps")
-    maps = _maps(evaluated, corpus.name)
+    maps = None if cancelled() else _maps(evaluated, corpus.name)
     progress(1.0, "counting")
     checked = check_predictions(evaluated.predictions, corpus.name)
     predictions = Predictions(checked.table, checked.methods, (*evaluated.notes, *checked.notes))
-    configuration = {
-        "models": {one.info.name: one.fingerprint for one in recognisers},
-        "corpus": {"name": corpus.name, "sha256 of its table": corpus_hash(corpus), "split": split or None},
-        "seed": 0,
-    }
+    configuration = {**configuration_of(recognisers, corpus, split.strip() or None), **provenance()}
     named = ", ".join(one.info.name for one in recognisers)
     return TestSet(f"{corpus.name}, recognised just now by {named}", predictions, evaluated.leaks, configuration, maps)
 

@@ -48,6 +48,13 @@ def personaliser_name(name: str) -> str:
     return PERSONALISERS.get(name, name.replace("_", " ").capitalize())
 
 
+def method_name(name: str) -> str:
+    """A method in words; of several models ('MODEL: METHOD') with the model's name before it."""
+    model, colon, method = name.rpartition(": ")
+    words = "Baseline" if method == "baseline" else personaliser_name(method)
+    return f"{model}: {words}" if colon else words
+
+
 def safe(text: str) -> str:
     """What a person or a file brought, for HTML."""
     return html.escape(str(text))
