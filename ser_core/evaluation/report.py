@@ -295,7 +295,7 @@ def resampled_gini(counts: Counts) -> np.ndarray:
 
 def _gini_interval(counts: Counts) -> Interval:
     low, high = _around(_mean_gini(uar_per_speaker(counts)), resampled_gini(counts), len(counts.speakers))
-    return max(0.0, low), high  # max keeps nan, which compares with nothing
+    return float(np.maximum(0.0, low)), high  # which keeps nan
 
 
 def _around(own: float, resamples: np.ndarray, n_speakers: int) -> Interval:

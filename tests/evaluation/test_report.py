@@ -14,10 +14,12 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_m
 
 from ser_core.data.tables import to_json
 from ser_core.evaluation import tables
+from ser_core.evaluation.counts import Counts
 from ser_core.evaluation.demo import DEMO, NoDemo, read_demo, write_demo
 from ser_core.evaluation.human import human_line
+from ser_core.evaluation.individual import uar_per_speaker
 from ser_core.evaluation.predictions import check_predictions
-from ser_core.evaluation.report import Report, make_report, reference
+from ser_core.evaluation.report import Report, _gini_interval, make_report, reference
 from ser_core.figures.report_page import report_page
 
 METHODS = {"baseline": 0.4, "ours": 0.7, "theirs": 0.45}
@@ -93,17 +95,21 @@ def test_individual_fairness_is_the_papers_formulas_on_the_speakers(table, repor
     assert model.gini == pytest.approx(np.mean([gini(per_seed[seed]) for seed in per_seed]))
     assert model.gini_audmetric == pytest.approx(np.mean([gini(authors[seed]) for seed in authors]))
     assert model.excess_gini == pytest.approx(model.gini - model.gini_floor)
-    for alpha, expected in {
-        "0": mean.mean(),
-        "1": np.exp(np.log(mean).mean()),
-        "2": 1 / (1 / mean).mean(),
-        "5": (mean**-4.0).mean() ** -0.25,
+    seeds = [per_seed[seed] for seed in per_seed]
+    for alpha, welfare in {
+        "0": lambda x: x.mean(),
+        "1": lambda x: np.exp(np.log(x).mean()),
+        "2": lambda x: 1 / (1 / x).mean(),
+        "5": lambda x: (x**-4.0).mean() ** -0.25,
     }.items():
+        expected = np.mean([welfare(seed) for seed in seeds])
         assert model.welfare[alpha] == pytest.approx(expected) == model.welfare_curve[alpha]
-    expected = {"mean": mean.mean(), "sd": mean.std(), "median": mean.median(), "min": mean.min(), "max": mean.max()}
+    named = {"mean": "mean", "sd": "std", "median": "median", "min": "min", "max": "max"}
+    expected = {name: np.mean([getattr(seed, what)() for seed in seeds]) for name, what in named.items()}
     assert model.speaker_spread == pytest.approx(expected)
     assert model.worst_speakers == mean.sort_values(kind="stable").index[:3].to_list()
-    np.testing.assert_allclose(model.lorenz["uar"][1:], np.cumsum(np.sort(mean)) / mean.sum())
+    curves = [np.cumsum(np.sort(seed)) / seed.sum() for seed in seeds]
+    np.testing.assert_allclose(model.lorenz["uar"][1:], np.mean(curves, axis=0))
 
 
 def test_intervals_hold_their_values_and_the_floors_are_those_of_equals(report):
@@ -122,7 +128,45 @@ def test_intervals_hold_their_values_and_the_floors_are_those_of_equals(report):
 def test_the_bootstrap_interval_holds_the_uar_of_any_world(world, seed, n_speakers):
     model = make_report(check_predictions(world(n_speakers, 3, methods={"x": 0.5}, seed=seed)), []).models["x"]
     assert model.uar_interval[0] - 1e-9 <= model.uar <= model.uar_interval[1] + 1e-9
-    assert model.gini_interval[0] - 1e-9 <= model.gini <= model.gini_interval[1] + 1e-9
+    if n_speakers < 10:
+        assert np.isnan(model.gini_interval).all(), "too few speakers for an interval of their unevenness"
+    else:
+        assert model.gini_interval[0] - 1e-9 <= model.gini <= model.gini_interval[1] + 1e-9
+
+
+def test_where_every_corpus_has_one_group_there_is_no_band_and_never_one_that_equals_the_gap(world):
+    made = pd.concat([
+        world(6, 5, methods={"x": ability}, seed=place).assign(corpus=name, language=name)
+        for place, (name, ability) in enumerate((("here", 0.9), ("there", 0.3)))
+    ])  # fmt: skip
+    made["speaker"] += made["corpus"]
+    of = make_report(check_predictions(made), ["language"]).models["x"].groups["language"]
+    assert of.uar_gap > 0.3 and np.isnan(of.uar_gap_band)
+    assert np.isnan(list(of.delta_sp_band.values())).all() and np.isnan(list(of.delta_eo_band.values())).all()
+
+
+def test_each_model_of_several_is_compared_with_its_own_baseline(world):
+    methods = {"one: baseline": 0.5, "one: ours": 0.7, "two: baseline": 0.8, "two: ours": 0.75}
+    compared = {
+        one.model: one.against for one in make_report(check_predictions(world(6, 5, methods=methods)), []).comparisons
+    }
+    assert compared == {"one: ours": "one: baseline", "two: ours": "two: baseline", "two: baseline": "one: baseline"}
+
+
+def test_the_interval_of_gini_covers_what_it_says_with_twenty_speakers(world):
+    """Coverage of the mean Gini of 60 worlds of unequal speakers: .92 was measured, .80 would be a mistake."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(60):
+        ability = np.clip(rng.normal(0.7, 0.1, 20), 0.05, 1)
+        right = rng.binomial(6, ability[:, None], (20, 4))
+        table = np.zeros((20, 1, 4, 4), dtype=int)
+        for c in range(4):
+            table[:, 0, c, c], table[:, 0, c, (c + 1) % 4] = right[:, c], 6 - right[:, c]
+        counts = Counts(("a", "b", "c", "d"), tuple(f"s{s:02d}" for s in range(20)), (0,), table)
+        found.append((gini(uar_per_speaker(counts)[:, 0]), _gini_interval(counts)))
+    truth = np.mean([own for own, _ in found])
+    assert np.mean([low <= truth <= high for _, (low, high) in found]) > 0.84
 
 
 def test_gender_stands_at_the_top_as_in_its_group(report):
@@ -187,7 +231,7 @@ def test_a_comparison_is_over_the_speakers_and_holm_over_all_of_them(table, repo
 
 def test_on_new_sentences_a_comparison_is_that_of_those_rows(table, report):
     new = table[table["sentence"] == "new"]
-    before = of_speakers(new, "baseline").mean(axis=1)
+    before, raw = of_speakers(new, "baseline").mean(axis=1), {}
     for one in report.comparisons:
         change = of_speakers(new, one.model).mean(axis=1) - before
         expected = np.mean(of_seeds(new, one.model, balanced_accuracy_score)) - np.mean(
@@ -195,7 +239,11 @@ def test_on_new_sentences_a_comparison_is_that_of_those_rows(table, report):
         )
         assert one.difference_new_sentence == pytest.approx(expected)
         flips = np.array(np.meshgrid(*[[-1, 1]] * 10)).reshape(10, -1).T @ change.to_numpy()
-        assert one.p_new_sentence == pytest.approx((np.abs(flips) >= abs(change.sum()) - 1e-12).mean())
+        raw[one.model] = (np.abs(flips) >= abs(change.sum()) - 1e-12).mean()
+    first, second = sorted(raw, key=raw.get)  # Holm by hand: the smaller p twice, the larger once, never falling
+    by_hand = {first: min(1, 2 * raw[first])}
+    by_hand[second] = max(by_hand[first], raw[second])
+    assert {one.model: one.p_new_sentence for one in report.comparisons} == pytest.approx(by_hand)
 
 
 @pytest.mark.parametrize("but", ["nobody", "speaker 03"])
