@@ -35,6 +35,20 @@ INTRO = """
 group by group who is understood, who is not, and who would be better off without personalisation.</p></div>
 """
 
+WORDS_USED = """
+<details class="tips"><summary>What the words mean</summary><ul>
+<li><b>UAR</b> (unweighted average recall): for each emotion the share of utterances that is recognised, then the mean over the
+emotions. 1 is always right; guessing among eight emotions gives 0.125.</li>
+<li><b>Baseline</b>: the model for everybody. The other methods first hear some recordings of the person (the enrolment).</li>
+<li><b>0.70 to 0.80</b> behind a number: with other speakers it would lie in there, 95 times in 100.</li>
+<li><b>Gini</b>: how unevenly people are served; 0 is all alike. <b>Excess Gini</b>: what is left of it when chance is taken away.</li>
+<li><b>p</b>: how often chance alone would make such a difference; below 0.05 is taken seriously. <b>Holm</b>: stricter, because
+several methods are looked at.</li>
+<li><b>Statistical parity</b>: is an emotion named equally often for both groups? <b>Equalised odds</b>: is it recognised, and named
+by mistake, equally often?</li>
+</ul></details>
+"""
+
 FIGURES = {
     "speakers": "Speaker by speaker", "change": "Who wins and who loses", "gini": "How uneven", "lorenz": "Lorenz curve",
     "welfare": "Welfare", "recall": "Recall of each emotion", "delta_sp": "Statistical parity difference, ΔSP",
@@ -93,19 +107,18 @@ def tiles(looking: Looking) -> str:
     parts = []
     for name, model in looking.report.models.items():
         low, high = model.uar_interval
+        uneven = _number(model.excess_gini) + _from_to(*model.excess_gini_interval)
         against = compared.get(name)
         worse = (
             f"<dt>worse off than with {safe(method_name(against.against)).lower()}</dt><dd>{against.n_worse} of {len(against.change)}</dd>"
             if against
             else ""
         )
-        excess_low, excess_high = model.excess_gini_interval
         parts.append(
             f'<article class="tile"><h3>{safe(method_name(name))}</h3>'
-            f'<p class="big">{_number(model.uar)}</p><p class="quiet">UAR, {_number(low)} to {_number(high)}</p><dl>'
+            f'<p class="big">{_number(model.uar)}</p><p class="quiet">UAR{_from_to(low, high)}</p><dl>'
             f"<dt>worst-served speaker</dt><dd>{_number(model.speaker_spread['min'])} ({safe(model.worst_speakers[0])})</dd>"
-            f"<dt>unevenness beyond chance (excess Gini)</dt><dd>{_number(model.excess_gini)} ({_number(excess_low)} to "
-            f"{_number(excess_high)})</dd>{worse}"
+            f"<dt>unevenness beyond chance (excess Gini)</dt><dd>{uneven}</dd>{worse}"
             + "".join(
                 f"<dt>UAR {safe(group)}</dt><dd>{_number(uar)}</dd>" for group, uar in model.uar_by_gender.items()
             )
@@ -234,6 +247,10 @@ def _cell(value: object) -> str:
 
 def _number(value: float) -> str:
     return "not estimable" if value != value else f"{value:.3f}"
+
+
+def _from_to(low: float, high: float) -> str:
+    return "" if low != low else f", {low:.3f} to {high:.3f}"
 
 
 def _counts(part: pd.DataFrame, method: str, emotions: Sequence[str]):
@@ -420,7 +437,7 @@ def build(services: Services, tab: gr.Tab, page: gr.Blocks) -> None:
     """
     opened, running = gr.State(None), gr.State(None)  # neither may have a listener: gradio would hash what is in them
     parts: dict = {}
-    gr.HTML(INTRO)
+    gr.HTML(INTRO + WORDS_USED)
     _sources(parts)
     parts["title"] = gr.HTML(elem_id="fairness-title")
     with gr.Row(equal_height=False):
