@@ -146,14 +146,23 @@ def _written(name: str, study: ModuleType, predictions: pd.DataFrame, about: dic
 
 
 def _in_words(content: dict) -> str:
-    lines = [f"{content['title']} ({content['corpus']})"]
-    for row in content["results"]:
-        lines.append(
-            f"  {row['method']}, {row['condition']}: UAR {row['uar']:.3f} ({row['uar_from']:.3f} to {row['uar_to']:.3f}), "
-            f"change {row['change']:+.3f} ({row['change_from']:+.3f} to {row['change_to']:+.3f}), "
-            f"{row['share_worse']:.0%} of speakers worse"
-        )
+    """One line a condition; a method for which nothing changes gets one line."""
+    lines = [f"{content['title']} ({content['corpus']}); changes are against the same method with nobody enrolled:"]
+    for method in dict.fromkeys(row["method"] for row in content["results"]):
+        rows = [row for row in content["results"] if row["method"] == method]
+        if not any(row["change"] for row in rows):
+            lines.append(f"  {method}: uses no enrolment, UAR {rows[0]['uar']:.3f}")
+            continue
+        lines += [f"  {method}, {_row_in_words(row)}" for row in rows]
     return "\n".join(lines)
+
+
+def _row_in_words(row: dict) -> str:
+    p = "" if row["p_holm"] != row["p_holm"] else f", p = {row['p_holm']:.3f} (Holm)"
+    return (
+        f"{row['condition']}: UAR {row['uar']:.3f} ({row['uar_from']:.3f} to {row['uar_to']:.3f}), change {row['change']:+.3f} "
+        f"({row['change_from']:+.3f} to {row['change_to']:+.3f}){p}, {row['share_worse']:.0%} of speakers worse"
+    )
 
 
 def _digest(choice: pd.DataFrame) -> str:

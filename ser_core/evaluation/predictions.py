@@ -80,6 +80,7 @@ def check_predictions(table: pd.DataFrame, name: str = "predictions") -> Predict
     """
     if len(table) > MAX_ROWS:
         raise BadPredictions(f"{name} has more than {MAX_ROWS:,} rows; split it by corpus or method")
+    table = table.rename(columns=lambda column: str(column).strip().lower())
     _check_columns(table, name)
     notes: list[str] = []
     table = _completed(table.copy(), name, notes)
@@ -117,6 +118,7 @@ def _check_columns(table: pd.DataFrame, name: str) -> None:
         found = ", ".join(map(str, list(table.columns)[:12]))
         raise BadPredictions(f"{name} lacks the columns {', '.join(missing)}; found {found}")
     twice = [column for column in table.columns if str(column).endswith(".1") and str(column)[:-2] in table]
+    twice += [f"{column}.1" for column in table.columns[table.columns.duplicated()]]
     if twice:
         raise BadPredictions(f"{name} has the column '{twice[0][:-2]}' twice; keep one of them")
 

@@ -40,6 +40,7 @@ from ser_core.labels import ATTRIBUTES
 BASELINE = "baseline"
 GENDER = "gender"
 FEWEST_FOR_GINI = 10
+FEW_SPEAKERS = 6
 
 
 @dataclass(frozen=True)
@@ -192,10 +193,23 @@ def make_report(
     return Report(
         models,
         [Comparison(**one) for one in comparisons],
-        list(predictions.notes),
+        [*predictions.notes, *_cautions(table)],
         dict(leaks or {}),
         dict(configuration or {}),
     )
+
+
+def _cautions(table: pd.DataFrame) -> list[str]:
+    """What makes the numbers of a table say little."""
+    n_speakers, emotions = table["speaker"].nunique(), table["emotion"].unique()
+    cautions = []
+    if n_speakers < FEW_SPEAKERS:
+        cautions.append(
+            f"with {n_speakers} speaker{'' if n_speakers == 1 else 's'} hardly anything can be told from chance"
+        )
+    if len(emotions) == 1:
+        cautions.append(f"only {emotions[0]} was spoken: UAR is its recall, and to answer it always would give 1")
+    return cautions
 
 
 def group_reports(predictions: Predictions, name: str) -> dict[str, GroupReport]:
@@ -234,7 +248,7 @@ def _model_report(table: pd.DataFrame, counts: Counts, floor: float, groups: Map
         n_seeds=n_seeds,
         uar=float(uars.mean()),
         uar_interval=interval(resampled_uar(counts), n_speakers),
-        uar_sd_over_seeds=float(uars.std()),
+        uar_sd_over_seeds=float(uars.std()) if n_seeds > 1 else float("nan"),
         uar_new_sentence=float(uar_of_counts(new.pooled).mean()) if new else float("nan"),
         accuracy=_over_seeds(table, accuracy),
         macro_f1=_over_seeds(table, macro_f1),

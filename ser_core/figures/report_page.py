@@ -22,6 +22,15 @@ LIMITS = (
     "Inferring emotions of people at work or in education is prohibited in the EU (AI Act, Article 5(1)(f)).",
 )
 
+_LEAKS = {
+    "speakers_on_both_sides": "speakers that were heard in training and tested",
+    "heard_by_the_encoder": "tested speakers whom the encoder heard in its own training",
+    "sentences_on_both_sides": "sentences that were also spoken in training (scripted corpora always have some; see new sentences)",
+    "left_out_because_heard_in_training": "speakers left out because they were heard in training",
+    "enrolment_among_targets": "enrolled recordings among those that are recognised",
+    "training_speakers_unknown_of": "models whose training speakers are not written down",
+}
+
 _STYLE = """
 body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1F2937; background: #fff;
   max-width: 1080px; margin: 0 auto; padding: 1rem 1.2rem 3rem; }
@@ -76,6 +85,10 @@ def _groups(report: Report, attribute: str) -> Iterator[str]:
     by_method = {name: model.groups[attribute] for name, model in report.models.items()}
     emotions = next(iter(report.models.values())).emotions
     yield f"<h2>{escape(attribute.capitalize())}</h2>"
+    if not any(len(of.recall) > 1 for of in by_method.values()):
+        small = next(iter(by_method.values())).not_estimable
+        yield f"<p>Not estimable: {escape('; '.join(f'{group}: {why}' for group, why in small.items()) or 'one group only')}.</p>"
+        return
     for name, of in by_method.items():
         figure = fairness.recall_by_group(of, emotions)
         yield _section(f"Recall: {name}", figure, "recall", tables.groups(report, attribute), "h3")
@@ -130,7 +143,7 @@ def verdict(report: Report) -> str:
     lines = []
     for name, found in report.leaks.items():
         words = found if isinstance(found, str) else ", ".join(map(str, found)) or "none"
-        lines.append(f"<li>{escape(name.replace('_', ' '))}: {escape(words)}</li>")
+        lines.append(f"<li>{escape(_LEAKS.get(name, name.replace('_', ' ')))}: {escape(words)}</li>")
     kind = "verdict bad" if report.leaks.get("training_speakers_unknown_of") else "verdict"
     return f'<div class="{kind}"><b>Leak check</b><ul>{"".join(lines)}</ul></div>'
 

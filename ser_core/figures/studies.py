@@ -34,7 +34,7 @@ def study(results: pd.DataFrame, in_order: bool, named: Named = escape) -> go.Fi
     return figure
 
 
-AXIS = "points of UAR a speaker gains against nobody enrolled"
+AXIS = "points of UAR gained against nobody enrolled"
 
 
 def _line(points: pd.DataFrame, named: Named) -> go.Figure:

@@ -18,7 +18,7 @@ from ser_core.figures import fairness
 from ser_core.figures.report_page import LIMITS, comparison_in_words, report_page, verdict
 from ser_core.figures.style import empty
 from ser_core.ui import embedding, studies
-from ser_core.ui.errors import for_people
+from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.saving import SaveButton, picture_buttons
 from ser_core.ui.services import Services
 from ser_core.ui.shown import table
@@ -124,19 +124,42 @@ def tiles(looking: Looking) -> str:
             )
             + "</dl></article>"
         )
-    return f'<div class="tiles">{"".join(parts)}</div>'
+    return f'{plainly(looking)}<div class="tiles">{"".join(parts)}</div>'
+
+
+def plainly(looking: Looking) -> str:
+    """What came out, for somebody who has never seen a statistic."""
+    model = looking.report.models[looking.first]
+    guessing = 100 / max(1, sum(known == known for known in model.recall.values()))
+    lines = [
+        f"Of 100 utterances, as many of each emotion, <b>{100 * model.uar:.0f}</b> are recognised by {_whose(looking.first)}; "
+        f"guessing would give {guessing:.0f}. The worst-served person gets {100 * model.speaker_spread['min']:.0f}, the best "
+        f"{100 * model.speaker_spread['max']:.0f}."
+    ]
+    if looking.report.comparisons:
+        best = max(looking.report.comparisons, key=lambda one: looking.report.models[one.model].uar)
+        other = looking.report.models[best.model]
+        lines.append(
+            f"With {safe(method_name(best.model)).lower()} it is <b>{100 * other.uar:.0f}</b>, the worst-served person gets "
+            f"{100 * other.speaker_spread['min']:.0f}, and {best.n_worse} of {len(best.change)} people are worse off."
+        )
+    return f'<div class="plainly">{"".join(f"<p>{line}</p>" for line in lines)}</div>'
+
+
+def _whose(name: str) -> str:
+    return "the model for everybody" if name.endswith("baseline") else safe(method_name(name))
 
 
 def in_words(looking: Looking) -> str:
     """What came out, in sentences; and notes."""
     model = looking.report.models[looking.first]
     seeds = f", mean of {model.n_seeds} seeds" if model.n_seeds > 1 else ""
-    lines = [f"{model.n_utterances} utterances of {model.n_speakers} speakers, {len(model.emotions)} emotions{seeds}."]
+    lines = [
+        f"{model.n_utterances} utterances of {model.n_speakers} speakers, {sum(known == known for known in model.recall.values())} emotions{seeds}."
+    ]
     lines += [comparison_in_words(one, method_name) for one in looking.report.comparisons]
     if line := human_of(looking):
         lines.append(f"Human listeners: UAR {line.uar:.3f}, Gini {line.gini:.3f} ({line.source}).")
-    if model.n_speakers < 6:
-        lines.append("With so few speakers hardly anything can be told from chance.")
     lines += [f"Note: {note}." for note in looking.report.notes]
     return f'<div class="explained">{"".join(f"<p>{safe(line)}</p>" for line in lines)}</div>'
 
@@ -182,7 +205,7 @@ def figures_of(looking: Looking, detail: str | None, group: str, speaker: str) -
     line = human_of(looking)
     named = lambda name: safe(method_name(name))  # noqa: E731
     comparison = next((one for one in report.comparisons if one.model == detail), None)
-    return {
+    drawn = {
         "speakers": fairness.speakers(
             report, looking.against(detail), detail, looking.gender_of, line.uar if line else None, named
         ),
@@ -196,6 +219,10 @@ def figures_of(looking: Looking, detail: str | None, group: str, speaker: str) -
         "confusion": fairness.confusion(_counts(_of_group(looking, group), shown, emotions), emotions),
         "speaker": fairness.confusion(_counts(_of_speaker(looking, speaker), shown, emotions), emotions),
     }
+    drawn["recall"].update_xaxes(title=f"recall by {named(shown)}")
+    for name in ("confusion", "speaker"):
+        drawn[name].update_xaxes(title=f"answered by {named(shown)}")
+    return drawn
 
 
 def tables_of(looking: Looking, detail: str | None, group: str, speaker: str) -> dict[str, pd.DataFrame]:
@@ -227,6 +254,14 @@ def utterances(looking: Looking, speaker: str) -> pd.DataFrame:
     columns = [name for name in ("emotion", "intensity", "text_id", "sentence") if name in about]
     methods = [name for name in looking.looked_at.methods if name in wide]
     return about[columns].join(wide[methods]).reset_index()
+
+
+def to_hear(rows: pd.DataFrame, method: str) -> list[tuple[str, str]]:
+    """Utterances to choose from: what was spoken, and what was answered."""
+    return [
+        (f"{one['utterance_id']}: {one['emotion']}, answered {one.get(method, '?')}", one["utterance_id"])
+        for one in rows.to_dict("records")
+    ]
 
 
 def as_html(numbers: pd.DataFrame) -> str:
@@ -301,7 +336,13 @@ def evaluate(
     def told(share: float, words: str) -> None:
         progress(share, desc=words)
 
-    return opened_page(services, from_corpus(services, layout, folder, models, split, told, stop.is_set))
+    try:
+        return opened_page(services, from_corpus(services, layout, folder, models, split, told, stop.is_set))
+    except ValueError as error:
+        if type(error).__name__ != "Cancelled":  # its room takes seconds to import
+            raise
+        gr.Info(sentence(error))
+        return [gr.skip()] * _N_ALL
 
 
 def opened_page(services: Services, test_set: TestSet) -> list:
@@ -344,7 +385,7 @@ def shown_page(looking: Looking, detail: str | None, group: str, speaker: str) -
     speaker = speaker if speaker in worst_first else worst_first[0]
     drawn = figures_of(looking, detail, group, speaker)
     numbers = tables_of(looking, detail, group, speaker)
-    heard = numbers["speaker"]["utterance_id"].tolist() if looking.test_set.has_audio else []
+    heard = to_hear(numbers["speaker"], detail or looking.first) if looking.test_set.has_audio else []
     return [
         tiles(looking),
         in_words(looking),
@@ -531,7 +572,7 @@ def _sources(parts: dict) -> None:
             )
         with gr.Tab("A table of predictions", id=FILE):
             parts["file"] = gr.File(
-                label="Predictions (CSV)", file_types=[".csv", ".gz"], elem_id="fairness-file", height=130
+                label="Predictions (CSV)", file_types=[".csv", ".gz"], elem_id="fairness-table", height=130
             )
             gr.HTML(
                 '<p class="quiet">One row an utterance: speaker, emotion, predicted_emotion (or p_anger, p_fear, …); and where '
@@ -575,7 +616,9 @@ def _events(services: Services, parts: dict, opened, running, tab, page) -> None
     opening = {"outputs": whole, "show_progress_on": parts["tiles"], **in_turn}
     tab.select(do(open_if_empty), opened, trigger_mode="once", **opening)
     parts["demo"].click(do(open_demo), opened, trigger_mode="once", **opening)
-    gr.on([parts["file"].upload], do(open_file), [parts["file"], opened], **opening)
+    parts["file"].upload(do(open_file), [parts["file"], opened], **opening).then(  # the next one may be put in
+        lambda: None, None, parts["file"], api_visibility="private", show_progress="hidden"
+    )
     asked = [parts[name] for name in ("layout", "folder", "models", "split")]
     parts["evaluate"].click(
         do(begin), running, running, api_visibility="private", show_progress="hidden", trigger_mode="once"
@@ -591,8 +634,7 @@ def _events(services: Services, parts: dict, opened, running, tab, page) -> None
                "trigger_mode": "always_last", **in_turn}  # fmt: skip
     again = [parts["methods"], *filters, *(parts[name] for name in ("detail", "attribute", "group", "speaker"))]
     gr.on([component.input for component in again], **looking)
-    parts["clicked"].input(lambda name: name, parts["clicked"], parts["speaker"], api_visibility="private",
-                           show_progress="hidden").then(**looking)  # fmt: skip
+    parts["clicked"].input(**{**looking, "inputs": [*chosen[:-1], parts["clicked"]]})
     parts["utterance"].input(do(play), [opened, parts["utterance"], parts["speaker"]], parts["audio"], **in_turn)
     for name in FIGURES:
         parts[f"csv_{name}"].makes(do(save_table, name), chosen, **in_turn)

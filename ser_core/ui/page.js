@@ -23,7 +23,8 @@ window.attune = window.attune || {};
     const layers = [...document.querySelectorAll(`#${id} .main-svg`)];
     if (!layers.length) return;
     const { width, height } = layers[0].getBoundingClientRect();
-    const inside = layers.map((layer) => new XMLSerializer().serializeToString(layer)).join("");
+    const inside = layers.map((layer) => new XMLSerializer().serializeToString(layer)).join("")
+      .replace(/url\((&quot;|["']?)https?:[^#)]*#/g, "url($1#");  // what is hatched stays so away from this page
     const whole = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${inside}</svg>`;
     const drawn = new Blob([whole], { type: "image/svg+xml" });
     if (name.endsWith(".svg")) return keep(drawn, name);

@@ -197,6 +197,7 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 
 .tile dl { margin: 0; font-size: .9rem; } .tile dt { color: var(--soft-ink); }
 .tile dd { margin: 0 0 .25rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.plainly { font-size: 1.1rem; line-height: 1.5; margin: .5rem 0; } .plainly p { margin: .15rem 0; }
 .verdict { border-left: 4px solid var(--baseline); padding: .1rem 0 .1rem .8rem; margin: .3rem 0; font-size: .92rem; line-height: 1.5; }
 .verdict ul { list-style: disc; padding-left: 1.2rem; } .verdict.bad { border-color: #b42318; }
 .numbers.wide table { max-width: none; } .numbers.wide :is(th, td) { white-space: nowrap; }
