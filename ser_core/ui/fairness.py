@@ -494,7 +494,7 @@ def build(services: Services, tab: gr.Tab, page: gr.Blocks) -> None:
     parts["detail"] = gr.Dropdown(
         [], label="Set beside the baseline, in the figures below", elem_id="fairness-detail", visible=False
     )
-    parts["clicked"] = gr.Textbox(elem_id="fairness-clicked", visible="hidden", label="Clicked speaker")
+    parts["clicked"] = gr.Button("The clicked speaker", elem_id="fairness-clicked", visible="hidden")
     with gr.Tabs(elem_id="fairness-views"):
         with gr.Tab("Speakers", id="speakers"):
             _figure(parts, "speakers")
@@ -571,8 +571,13 @@ def _sources(parts: dict) -> None:
                 elem_id="fairness-progress",
             )
         with gr.Tab("A table of predictions", id=FILE):
-            parts["file"] = gr.File(
-                label="Predictions (CSV)", file_types=[".csv", ".gz"], elem_id="fairness-table", height=130
+            parts["file"] = gr.UploadButton(
+                "Choose a table (CSV)",
+                file_types=[".csv", ".gz"],
+                elem_id="fairness-table",
+                size="sm",
+                scale=0,
+                min_width=200,
             )
             gr.HTML(
                 '<p class="quiet">One row an utterance: speaker, emotion, predicted_emotion (or p_anger, p_fear, …); and where '
@@ -616,9 +621,7 @@ def _events(services: Services, parts: dict, opened, running, tab, page) -> None
     opening = {"outputs": whole, "show_progress_on": parts["tiles"], **in_turn}
     tab.select(do(open_if_empty), opened, trigger_mode="once", **opening)
     parts["demo"].click(do(open_demo), opened, trigger_mode="once", **opening)
-    parts["file"].upload(do(open_file), [parts["file"], opened], **opening).then(  # the next one may be put in
-        lambda: None, None, parts["file"], api_visibility="private", show_progress="hidden"
-    )
+    parts["file"].upload(do(open_file), [parts["file"], opened], **opening)
     asked = [parts[name] for name in ("layout", "folder", "models", "split")]
     parts["evaluate"].click(
         do(begin), running, running, api_visibility="private", show_progress="hidden", trigger_mode="once"
@@ -634,7 +637,7 @@ def _events(services: Services, parts: dict, opened, running, tab, page) -> None
                "trigger_mode": "always_last", **in_turn}  # fmt: skip
     again = [parts["methods"], *filters, *(parts[name] for name in ("detail", "attribute", "group", "speaker"))]
     gr.on([component.input for component in again], **looking)
-    parts["clicked"].input(**{**looking, "inputs": [*chosen[:-1], parts["clicked"]]})
+    parts["clicked"].click(**looking, js="(...chosen) => [...chosen.slice(0, -1), window.attune.clicked]")
     parts["utterance"].input(do(play), [opened, parts["utterance"], parts["speaker"]], parts["audio"], **in_turn)
     for name in FIGURES:
         parts[f"csv_{name}"].makes(do(save_table, name), chosen, **in_turn)

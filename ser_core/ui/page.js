@@ -52,20 +52,19 @@ window.attune = window.attune || {};
     if (!drawn?.on || drawn.attuned) return;
     drawn.attuned = true;
     drawn.on("plotly_click", ({ points }) => {
-      const name = points[0]?.customdata?.[0], box = document.querySelector("#fairness-clicked textarea, #fairness-clicked input");
-      if (!name || !box) return;
-      box.value = name;
-      box.dispatchEvent(new Event("input", { bubbles: true }));
+      window.attune.clicked = points[0]?.customdata?.[0];
+      if (!window.attune.clicked) return;
+      document.getElementById("fairness-clicked")?.click();
       [...document.querySelectorAll("#fairness-views button[role=tab]")].find((tab) => tab.textContent.trim() === "One speaker")?.click();
     });
   });
 
   // a figure is one picture to a screen reader, called as its heading; its numbers stand below it
   setInterval(() => {
-    for (const drawn of document.querySelectorAll(".figure .js-plotly-plot:not([role])")) {
+    for (const drawn of document.querySelectorAll("#fairness-views .figure .js-plotly-plot:not([role])")) {
       const headings = [...document.querySelectorAll("h1, h2, h3")].filter(
         (one) => one.compareDocumentPosition(drawn) & Node.DOCUMENT_POSITION_FOLLOWING);
-      drawn.setAttribute("role", "img");
+      drawn.setAttribute("role", "figure");
       drawn.setAttribute("aria-label", `Figure: ${headings.at(-1)?.textContent.trim() || "chart"}`);
     }
   }, NAME_EVERY_MS);
