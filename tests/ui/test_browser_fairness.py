@@ -60,7 +60,7 @@ def test_the_demo_results_agree_with_scikit_learn_and_can_be_narrowed(page: Page
     for words, method in (("Baseline", "baseline"), ("Speaker reference", "speaker_reference")):
         expect(tile(page, words)).to_contain_text(f"{uar(demo_table, method):.3f}")
     expect(page.locator("#fairness-title")).to_contain_text("20 actors of RAVDESS")
-    expect(page.locator("#fairness-title")).to_contain_text("speakers on both sides: none")
+    expect(page.locator("#fairness-title")).to_contain_text("speakers that were heard in training and tested: none")
 
     page.locator("#fairness-methods").get_by_text("Attention, neutral only").click()
     expect(page.locator("#fairness-tiles .tile")).to_have_count(4)
