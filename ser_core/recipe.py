@@ -1,12 +1,18 @@
 """A recipe says how much of what a method does: which encoder, which settings, how long. People write it in TOML."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
+
+PARTS = ("settings", "encoder", "training", "data")
+"""Tables of a recipe."""
+
+TUNES = ("none", "last", "lora", "all")
+SCHEDULES = ("cosine", "linear", "constant")
 
 T = TypeVar("T")
 
@@ -25,20 +31,36 @@ class EncoderChoice:
         layers: indices of hidden layers, counted from 0 (the input of the first Transformer layer); the three in the
             middle if empty.
         pooling: 'concatenate' the layers, or 'weighted': one learned weight a layer.
+        tune: how much of the encoder learns as well: 'none', its 'last' layers, 'lora' adapters, or 'all'.
+        last_layers: how many Transformer layers learn with 'last', counted down from the highest that is heard.
+        lora_rank: of the adapters, with 'lora'.
+        learning_rate: of the encoder, where it learns.
     """
 
     name: str = "whisper"
     source: str = ""
     layers: tuple[int, ...] = ()
     pooling: str = "concatenate"
+    tune: str = "none"
+    last_layers: int = 2
+    lora_rank: int = 8
+    learning_rate: float = 1e-4
+
+    def __post_init__(self) -> None:
+        _check_choice("tune", self.tune, TUNES)
+        _check_range(self, last_layers=(1, None), lora_rank=(1, None), learning_rate=(0, 1))
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How much: AdamW, a linear warm-up, then a cosine to zero.
+    """How much: AdamW, a linear warm-up, then a schedule.
 
     Attributes:
+        batch_size: targets of one optimiser step, over all processes together.
+        accumulate: parts that a process works through one after the other for one step, to save memory; the result is the
+            same (up to rounding).
         warmup: share of all steps.
+        schedule: what follows the warm-up: 'cosine' or 'linear' to zero, or 'constant'.
         patience: epochs without a better dev score after which training stops; 0 never stops early.
         dev_share: share of the training speakers, at least one, that choose the epoch where no split names dev speakers.
     """
@@ -51,6 +73,15 @@ class TrainingSettings:
     clip_norm: float = 1.0
     patience: int = 0
     dev_share: float = 0.125
+    accumulate: int = 1
+    schedule: str = "cosine"
+
+    def __post_init__(self) -> None:
+        _check_choice("schedule", self.schedule, SCHEDULES)
+        _check_range(
+            self, epochs=(1, None), batch_size=(1, None), accumulate=(1, None), patience=(0, None),
+            learning_rate=(0, 1), weight_decay=(0, 1), clip_norm=(0, None), warmup=(0, 1), dev_share=(0, 1),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,19 +90,36 @@ class DataChoice:
 
     Attributes:
         emotions: 'corpus' for the corpus' own classes, 'app' for the seven of the app.
-        split: a TOML file in recipes/ that lists dev and test speakers; none if empty.
+        split: a TOML file in recipes/ that lists dev and test speakers; if empty, the manifest's own column split, and
+            where it has none, speakers are drawn by the seed.
+        test_share: share of the speakers, at least one, that are drawn to be tested.
     """
 
     emotions: str = "corpus"
     split: str = ""
+    test_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check_choice("emotions", self.emotions, ("corpus", "app"))
+        _check_range(self, test_share=(0, 0.8))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one training run is asked to do."""
+    """What one training run is asked to do.
+
+    Attributes:
+        about: a sentence on what it does.
+        paper: where it comes from.
+        beside: recipes that are trained in the same run, on the same encoder, speakers and training settings, so that
+            there is something to compare with.
+    """
 
     name: str
     method: str
+    about: str = ""
+    paper: str = ""
+    beside: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     encoder: EncoderChoice = field(default_factory=EncoderChoice)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -88,6 +136,43 @@ class Recipe:
         """The same recipe on another encoder."""
         return replace(self, encoder=replace(self.encoder, name=name, source=source))
 
+    def changed(self, assignments: Sequence[str]) -> "Recipe":
+        """The recipe with 'key=value' set, as in training.epochs=5 or settings.use="neutral"; values as TOML writes them.
+
+        Raises:
+            BadRecipe: an unknown key, or a value that is impossible.
+        """
+        parts: dict[str, dict[str, Any]] = {}
+        for assignment in assignments:
+            key, equals, value = assignment.partition("=")
+            part, dot, name = key.strip().partition(".")
+            if not (equals and dot and name) or part not in PARTS:
+                raise BadRecipe(
+                    f"'{assignment}' cannot be set; write for example training.epochs=5 ({', '.join(PARTS)})"
+                )
+            parts.setdefault(part, {})[name] = _toml_value(value.strip())
+        changed = {
+            part: settings_from(type(getattr(self, part)), {**vars(getattr(self, part)), **values}, f"--set {part}")
+            for part, values in parts.items()
+            if part != "settings"
+        }
+        return replace(self, **changed, settings={**self.settings, **parts.get("settings", {})})
+
+    def companions(self) -> list["Recipe"]:
+        """The recipes beside it, on this one's encoder, speakers and training settings.
+
+        Raises:
+            BadRecipe: one of them cannot be read.
+        """
+        shared = {"encoder": self.encoder, "training": self.training, "data": self.data, "beside": ()}
+        return [replace(read_recipe(name), **shared) for name in self.beside]
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    texts = {file.stem: file.read_text(encoding="utf-8") for file in RECIPES.glob("*.toml")}
+    return sorted(name for name, text in texts.items() if "method" in tomllib.loads(text))
+
 
 def read_recipe(name_or_path: str | Path) -> Recipe:
     """Read a recipe by its name in recipes/ or by its path.
@@ -96,7 +181,7 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
         BadRecipe: absent, not TOML, or a key or value that is not known.
     """
     path, content = _read_toml(name_or_path)
-    parts = {key: content.pop(key, {}) for key in ("encoder", "training", "data")}
+    parts = {key: content.pop(key, {}) for key in PARTS if key != "settings"}
     if "method" not in content:
         raise BadRecipe(f"{path.name}: the key 'method' is missing")
     known = {"name": path.stem, **content}
@@ -149,6 +234,8 @@ def settings_from(kind: type[T], values: Mapping[str, Any], where: str) -> T:
             raise BadRecipe(f"{where}: '{key}' is {value!r}, but a {type(default).__name__} was expected")
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    except BadRecipe as error:
+        raise BadRecipe(f"{where}: {error}") from None
     except TypeError as error:
         raise BadRecipe(f"{where}: {str(error).partition('missing ')[2] or error}") from None
 
@@ -157,6 +244,29 @@ def _fits(value: Any, default: Any) -> bool:
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     return isinstance(value, (int, float) if isinstance(default, float) else type(default))
+
+
+def _check_choice(key: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise BadRecipe(f"'{key}' is {value!r}, but one of {', '.join(known)} was expected")
+
+
+def _check_range(settings: Any, **limits: tuple[float, float | None]) -> None:
+    """Numbers from a lowest to a highest (open above if None); a learning rate must also be more than zero."""
+    for key, (low, high) in limits.items():
+        value = getattr(settings, key)
+        above = key in ("learning_rate", "clip_norm") and value <= low
+        if not value >= low or above or (high is not None and value > high):
+            most = "" if high is None else f" and at most {high}"
+            raise BadRecipe(f"'{key}' is {value}, but {'more than' if above else 'at least'} {low}{most} was expected")
+
+
+def _toml_value(text: str) -> Any:
+    """As TOML reads it; a bare word is text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _read_toml(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ser_core.commands.training_arguments import add_training_arguments, count, limit_threads, with_encoder
 from ser_core.data.corpora import load_corpora
-from ser_core.data.tables import write_csv
+from ser_core.data.tables import write_csv, write_json
 from ser_core.encoders import load_encoder
 from ser_core.inference.embedding_view import ALL_FOLDS, Maps, NoEnrolmentUsed, maps_of, maps_of_model, to_json, view
 from ser_core.inference.recogniser import Recogniser
@@ -18,7 +18,7 @@ from ser_core.inference.test_set import corpus_hash, model_test_set
 from ser_core.methods import METHODS
 from ser_core.recipe import BadRecipe, read_recipe
 from ser_core.training.crossvalidation import Design, set_up, trained_folds
-from ser_core.training.run import provenance, write_json
+from ser_core.training.provenance import provenance
 from ser_core.workspace import Workspace, open_workspace
 
 SEED = 0

@@ -6,12 +6,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ser_core.data.corpora import load_corpora
-from ser_core.data.tables import write_csv, write_json
 from ser_core.evaluation.predictions import BadPredictions, Predictions, check_predictions, read_predictions
 from ser_core.evaluation.report import ModelReport, Report, make_report
-from ser_core.evaluation.tables import as_markdown
-from ser_core.figures.report_page import comparison_in_words, report_page, span
-from ser_core.training.run import provenance
+from ser_core.figures.report_page import comparison_in_words, span, write_report
+from ser_core.training.provenance import provenance
 from ser_core.workspace import open_workspace
 
 
@@ -46,20 +44,6 @@ def run(arguments: Namespace) -> int:
         write_report(report, predictions, Path(arguments.output))
         print(f"written: predictions.csv, report.json, report.html and table.md in '{Path(arguments.output).name}'")
     return 0
-
-
-def write_report(report: Report, predictions: Predictions, folder: Path) -> None:
-    """predictions.csv, report.json, report.html, and table.md with the headline numbers."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_csv(
-        predictions.table.drop(columns="path", errors="ignore"), folder / "predictions.csv"
-    )  # a place on this machine
-    write_json(folder / "report.json", report.to_json())
-    gender_of = predictions.table.groupby("speaker")["gender"].first().to_dict()
-    (folder / "table.md").write_text(as_markdown(report), encoding="utf-8")
-    page = folder / ".report.html.tmp"
-    page.write_text(report_page(report, gender_of), encoding="utf-8")
-    page.replace(folder / "report.html")
 
 
 def _from_file(arguments: Namespace) -> tuple[Predictions, dict, dict]:

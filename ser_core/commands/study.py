@@ -28,7 +28,7 @@ from ser_core.recipe import BadRecipe, read_recipe
 from ser_core.studies import STUDIES
 from ser_core.studies.base import predict_conditions, results
 from ser_core.training.crossvalidation import Design, set_up, trained_folds
-from ser_core.training.run import provenance
+from ser_core.training.provenance import provenance
 from ser_core.workspace import Workspace, open_workspace
 
 ALL = "all"

@@ -11,19 +11,24 @@ from torch import Tensor
 from ser_core.data.audio import level_and_trim, read_recording
 from ser_core.data.manifest import Corpus
 
+MAX_KEPT = 20_000
+"""Waveforms of a corpus that are kept in memory: some 4 GiB of utterances of 3 s."""
+
 
 @dataclass(frozen=True)
 class Batch:
     """What a method is given.
 
     Attributes:
-        features: pooled layers of the targets, (B, L, 2 D); None where the method hears waveforms.
-        waveforms: B tensors (N_b,) float32, 16 kHz; empty where the method hears features.
+        features: pooled layers of the targets, (B, L, 2 D); None where waveforms are heard.
+        waveforms: the targets' (N_b,) float32, 16 kHz, and after them each enrolled utterance's once; empty where features
+            are heard.
         emotion: class of each target, (B,) long; -1 where there is none to learn from.
         classes: which classes the target's corpus has, (B, C) bool.
         enrolment: pooled layers of the speaker's enrolled utterances, (B, K, L, 2 D).
         present: which of the K there are, (B, K) bool.
         enrolment_emotion: their classes, (B, K) long.
+        enrolled: where in `waveforms` each of them stands, (B, K) long, 0 where there is none.
     """
 
     features: Tensor | None
@@ -33,10 +38,16 @@ class Batch:
     enrolment: Tensor | None
     present: Tensor
     enrolment_emotion: Tensor
+    enrolled: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **moved, waveforms=tuple(waveform.to(device) for waveform in self.waveforms))
+
+    def heard(self, features: Tensor) -> "Batch":
+        """With the pooled layers of its waveforms, (len(waveforms), L, 2 D), in their place."""
+        enrolment = features[self.enrolled] * self.present[..., None, None]
+        return replace(self, features=features[: len(self)], waveforms=(), enrolment=enrolment)
 
     def __len__(self) -> int:
         return len(self.emotion)
@@ -49,7 +60,7 @@ class Utterances:
     Attributes:
         corpus: its table gives row i of every array here.
         emotions: C classes a method tells apart; the corpus may have fewer.
-        features: pooled layers, (N, L, 2 D); None for methods that hear waveforms, which are then read and kept.
+        features: pooled layers, (N, L, 2 D); None where only waveforms are heard.
     """
 
     corpus: Corpus
@@ -80,33 +91,42 @@ class Utterances:
         return {}
 
     def waveform(self, row: int) -> Tensor:
-        """(N,) float32, levelled and trimmed; read once."""
-        if row not in self._waveforms:
-            recording = read_recording(self.corpus.table["path"].iloc[row])
-            self._waveforms[row] = torch.from_numpy(level_and_trim(recording.waveform))
-        return self._waveforms[row]
+        """(N,) float32, levelled and trimmed; kept for the next time, as long as there is room."""
+        kept = self._waveforms.get(row)
+        if kept is not None:
+            return kept
+        recording = read_recording(self.corpus.table["path"].iloc[row])
+        waveform = torch.from_numpy(level_and_trim(recording.waveform))
+        if len(self._waveforms) < MAX_KEPT:
+            self._waveforms[row] = waveform
+        return waveform
 
     def enrolment_rows(self, choice: pd.DataFrame) -> dict[str, np.ndarray]:
         """Row numbers of each speaker's enrolled utterances."""
         rows = choice["utterance_id"].map(self.row_of)
         return {speaker: part.to_numpy(dtype=np.int64) for speaker, part in rows.groupby(choice["speaker"])}
 
-    def batch(self, rows: np.ndarray, enrolled: list[np.ndarray]) -> Batch:
+    def batch(self, rows: np.ndarray, enrolled: list[np.ndarray], n_slots: int = 1, waveforms: bool = False) -> Batch:
         """Gather a batch.
 
         Args:
             rows: the targets, (B,).
             enrolled: for each target the rows of its enrolment, of any number.
+            n_slots: K is at least this.
+            waveforms: carry waveforms, also where features are at hand.
         """
-        n_slots = max(1, max((len(slots) for slots in enrolled), default=0))
+        n_slots = max(n_slots, max((len(slots) for slots in enrolled), default=0))
         slots = np.full((len(rows), n_slots), -1, dtype=np.int64)
         for place, chosen in enumerate(enrolled):
             slots[place, : len(chosen)] = chosen
         present = torch.from_numpy(slots >= 0)
-        has_features = self.features is not None
+        has_features = self.features is not None and not waveforms
+        others, places = np.unique(slots[slots >= 0], return_inverse=True)
+        stands = np.zeros_like(slots)
+        stands[slots >= 0] = len(rows) + places
         return Batch(
             features=self.features[torch.from_numpy(rows)] if has_features else None,
-            waveforms=() if has_features else tuple(self.waveform(int(row)) for row in rows),
+            waveforms=() if has_features else tuple(self.waveform(int(row)) for row in (*rows, *others)),
             emotion=torch.from_numpy(self.emotion[rows]),
             classes=torch.from_numpy(self.classes[rows]),
             enrolment=self.features[torch.from_numpy(slots.clip(min=0))] * present[..., None, None]
@@ -114,4 +134,5 @@ class Utterances:
             else None,
             present=present,
             enrolment_emotion=torch.from_numpy(np.where(slots >= 0, self.emotion[slots], -1)),
+            enrolled=torch.from_numpy(stands),
         )

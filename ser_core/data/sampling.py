@@ -53,6 +53,23 @@ def draw(
         yield rows, [fresh.enrolment_for(row) for row in rows] if fresh else fixed
 
 
+def draw_grouped(
+    utterances: Utterances,
+    targets: np.ndarray,
+    enrolment: Mapping[str, np.ndarray],
+    batch_size: int,
+    rng: np.random.Generator,
+) -> Iterator[Draw]:
+    """One epoch, each target once with its speaker's fixed enrolment, four speakers at a time.
+
+    So that an encoder that learns hears few enrolled utterances a batch: each is heard once, whomever it serves.
+    """
+    speakers = utterances.corpus.table["speaker"].to_numpy()[targets]
+    order = rng.permutation(np.unique(speakers))
+    groups = [rng.permutation(targets[np.isin(speakers, order[at : at + 4])]) for at in range(0, len(order), 4)]
+    yield from in_order(utterances, np.concatenate(groups), enrolment, batch_size)
+
+
 def _balance(utterances: Utterances, targets: np.ndarray) -> np.ndarray:
     cells = utterances.corpus.table.iloc[targets].groupby(["corpus", "emotion"], sort=False)
     per_cell = cells["speaker"].transform("size").to_numpy()
@@ -107,4 +124,5 @@ SAMPLERS: dict[str, Sampler] = {
     "balanced": partial(draw, balanced=True, episodes=False),
     "episodes": partial(draw, balanced=False, episodes=True),
     "balanced_episodes": partial(draw, balanced=True, episodes=True),
+    "grouped": draw_grouped,
 }

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ class SpeechEncoder(nn.Module, ABC):
         fingerprint: names the weights and every setting that changes the output; a key of caches.
         n_layers: L, hidden layers given back, the input of the first Transformer layer counted as layer 0.
         width: D, size of a frame.
+        never_trained: parts that stay as they are also where all of the encoder learns.
+        lora_targets: names of the linear layers that adapters may be put on; empty where none may.
         heard_speakers: whose speech its training here has heard, with or without labels; nothing may be measured on
             them. Empty for published encoders, of which that is not known.
     """
@@ -29,6 +32,8 @@ class SpeechEncoder(nn.Module, ABC):
     fingerprint: str
     n_layers: int
     width: int
+    never_trained: tuple[str, ...] = ()
+    lora_targets: tuple[str, ...] = ()
     heard_speakers: tuple[str, ...] = ()
 
     @abstractmethod
@@ -41,6 +46,14 @@ class SpeechEncoder(nn.Module, ABC):
         Returns:
             layers (B, L, T, D), zero where there is no frame, and which frames there are (B, T) bool.
         """
+
+    @abstractmethod
+    def blocks(self) -> Sequence[nn.Module]:
+        """The L − 1 Transformer layers, lowest first."""
+
+    @abstractmethod
+    def save(self, folder: Path, half: bool = False) -> None:
+        """Write config.json and model.safetensors, which the class reads by `from_folder`; in half precision if asked."""
 
     @property
     def device(self) -> torch.device:

@@ -4,20 +4,18 @@ Two convolutions over 80 log-mel bands, convolutional positions (as in wav2vec 2
 Transformer layers of width 256, at 50 frames a second. It learns from Whisper's middle layers (methods/distillation.py).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torch.nn.utils.rnn import pad_sequence
 
 from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder, frame_mask
 from ser_core.encoders.mel import LogMel
-from ser_core.encoders.weights import fingerprint, read_config, read_tensors
+from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, read_tensors, write_folder
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class Compact(SpeechEncoder):
         config = read_config(folder)
         try:
             encoder = cls(CompactSettings(**config["settings"]), f"compact-{fingerprint(folder)}")
-            encoder.heard_speakers = tuple(config.get("heard_speakers", ()))
+            encoder.heard_speakers = heard_speakers(config)
             encoder.load_state_dict(read_tensors(folder, lambda key: key))
         except (KeyError, TypeError, RuntimeError):
             raise EncoderUnavailable(
@@ -76,19 +74,12 @@ class Compact(SpeechEncoder):
             ) from None
         return encoder.eval()
 
-    def save(self, folder: Path) -> None:
-        """Write config.json and half-precision weights."""
-        folder.mkdir(parents=True, exist_ok=True)
-        config = {
-            "model_type": "compact",
-            "settings": asdict(self.settings),
-            "heard_speakers": list(self.heard_speakers),
-        }
-        (folder / "config.json").write_text(json.dumps(config, indent=2))
-        save_file(
-            {name: tensor.half().contiguous() for name, tensor in self.state_dict().items()},
-            folder / "model.safetensors",
-        )
+    def blocks(self) -> Sequence[nn.Module]:
+        return self.layers
+
+    def save(self, folder: Path, half: bool = False) -> None:
+        config = {"model_type": "compact", "settings": asdict(self.settings)}
+        write_folder(folder, config, self.heard_speakers, self.state_dict(), half)
 
     def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         mels = [self.mel(waveform.to(self.device)).T for waveform in waveforms]

@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder, frame_mask
-from ser_core.encoders.weights import fingerprint, read_config
+from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, write_folder
 
 MODEL_TYPES = ("wav2vec2", "hubert", "wavlm")
 
 
 class Wav2Vec2(SpeechEncoder):
     """Layer 0 (input of the Transformer) to the last hidden state."""
+
+    never_trained = ("encoder.feature_extractor",)  # as in arXiv 2406.06665 and its code
+    lora_targets = ("q_proj", "v_proj")
 
     def __init__(self, config: PretrainedConfig, model=None, fingerprint: str = "wav2vec2-random"):
         super().__init__()
@@ -36,7 +39,8 @@ class Wav2Vec2(SpeechEncoder):
         Raises:
             EncoderUnavailable: the folder holds no such model.
         """
-        model_type = read_config(folder).get("model_type")
+        described = read_config(folder)
+        model_type = described.get("model_type")
         if model_type not in MODEL_TYPES:
             raise EncoderUnavailable(f"'{folder.name}' is a {model_type} model, not one of {', '.join(MODEL_TYPES)}")
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -44,7 +48,16 @@ class Wav2Vec2(SpeechEncoder):
             model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
         except (OSError, ValueError, RuntimeError):
             raise EncoderUnavailable(f"the weights in '{folder.name}' cannot be read; fetch the model again") from None
-        return cls(config, model, f"{model_type}-{fingerprint(folder)}").eval()
+        encoder = cls(config, model, f"{model_type}-{fingerprint(folder)}")
+        encoder.heard_speakers = heard_speakers(described)
+        return encoder.eval()
+
+    def blocks(self) -> Sequence[nn.Module]:
+        return self.encoder.encoder.layers
+
+    def save(self, folder: Path, half: bool = False) -> None:
+        tensors = self.encoder.state_dict()
+        write_folder(folder, self.encoder.config.to_dict(), self.heard_speakers, tensors, half)
 
     def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         heard = [self._normalised(waveform.to(self.device)) for waveform in waveforms]

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ser_core.encoders.base import EncoderUnavailable
@@ -71,6 +72,21 @@ def read_tensors(folder: Path, keep: Callable[[str], str | None]) -> dict[str, T
     except (SafetensorError, OSError):
         raise EncoderUnavailable(f"the weights in '{folder.name}' are broken; fetch the model again") from None
     return {name: tensor.float() for key, tensor in everything if (name := keep(key)) is not None}
+
+
+def heard_speakers(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Whose speech the weights learned from here, as config.json says."""
+    return tuple(config.get("heard_speakers", ()))
+
+
+def write_folder(
+    folder: Path, config: Mapping[str, Any], heard: Sequence[str], tensors: Mapping[str, Tensor], half: bool
+) -> None:
+    """Write config.json, with whose speech was heard, and model.safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({**config, "heard_speakers": list(heard)}, indent=2))
+    copies = {name: (tensor.half() if half else tensor).contiguous().clone() for name, tensor in tensors.items()}
+    save_file(copies, folder / "model.safetensors")
 
 
 def fingerprint(folder: Path) -> str:

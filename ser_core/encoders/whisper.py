@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torch.nn.utils.rnn import pad_sequence
 from transformers import WhisperConfig
@@ -16,11 +16,14 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder, frame_mask
 from ser_core.encoders.mel import LogMel
-from ser_core.encoders.weights import fingerprint, read_config, read_tensors
+from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, read_tensors, write_folder
 
 
 class Whisper(SpeechEncoder):
     """Any size of Whisper: layer 0 (after the convolutions) to the last Transformer layer, before the final norm."""
+
+    never_trained = ("encoder.embed_positions",)  # sinusoids
+    lora_targets = ("q_proj", "v_proj")
 
     def __init__(self, config: WhisperConfig, fingerprint: str = "whisper-random"):
         super().__init__()
@@ -41,6 +44,7 @@ class Whisper(SpeechEncoder):
         if config.get("model_type") != "whisper":
             raise EncoderUnavailable(f"'{folder.name}' is a {config.get('model_type')} model, not Whisper")
         encoder = cls(WhisperConfig.from_dict(config), f"whisper-{fingerprint(folder)}")
+        encoder.heard_speakers = heard_speakers(config)
         tensors = read_tensors(
             folder, lambda key: key.partition("encoder.")[2] or None if "decoder." not in key else None
         )
@@ -48,6 +52,13 @@ class Whisper(SpeechEncoder):
         if missing:
             raise EncoderUnavailable(f"'{folder.name}' lacks weights of the encoder, {missing[0]} among them")
         return encoder.eval()
+
+    def blocks(self) -> Sequence[nn.Module]:
+        return self.encoder.layers
+
+    def save(self, folder: Path, half: bool = False) -> None:
+        tensors = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
+        write_folder(folder, self.encoder.config.to_dict(), self.heard_speakers, tensors, half)
 
     def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         mels = [self.mel(waveform.to(self.device)).T for waveform in waveforms]

@@ -3,13 +3,16 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from ser_core.data.tables import write_csv, write_json
 from ser_core.evaluation import tables
+from ser_core.evaluation.predictions import Predictions
 from ser_core.evaluation.report import Comparison, Report
 from ser_core.figures import fairness
 
@@ -41,6 +44,20 @@ th:first-child, td:first-child { text-align: left; } summary { cursor: pointer; 
 .verdict { border-left: 4px solid #0072B2; padding: .1rem 0 .1rem 1rem; } .verdict.bad { border-color: #B23A00; }
 .quiet { color: #4B5563; } pre { overflow-x: auto; background: #F3F4F6; padding: .8rem; font-size: .85rem; }
 """
+
+
+def write_report(report: Report, predictions: Predictions, folder: Path) -> None:
+    """predictions.csv, report.json, report.html, and table.md with the headline numbers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(
+        predictions.table.drop(columns="path", errors="ignore"), folder / "predictions.csv"
+    )  # a place on this machine
+    write_json(folder / "report.json", report.to_json())
+    gender_of = predictions.table.groupby("speaker")["gender"].first().to_dict()
+    (folder / "table.md").write_text(tables.as_markdown(report), encoding="utf-8")
+    page = folder / ".report.html.tmp"
+    page.write_text(report_page(report, gender_of), encoding="utf-8")
+    page.replace(folder / "report.html")
 
 
 def report_page(report: Report, gender_of: Mapping[str, str], title: str = "Whom does it serve?") -> str:

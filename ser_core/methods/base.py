@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,12 +41,15 @@ class Stage:
         loss: the named terms of a batch; the trainer adds them up and logs each.
         batches: a key of SAMPLERS.
         monitor: what is watched on dev: 'uar' (higher is better) or 'loss' (lower is better).
+        counts: how much each row of a batch counts in the mean that a term is, from the rows' classes (B,) to (B,); one
+            where a term is not named. So a batch can be divided without changing its loss.
     """
 
     name: str
     loss: Callable[[Batch], Mapping[str, Tensor]]
     batches: str = "shuffled"
     monitor: str = "uar"
+    counts: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

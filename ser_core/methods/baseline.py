@@ -47,7 +47,8 @@ class Baseline(Method):
         return self
 
     def stages(self) -> tuple[Stage, ...]:
-        return (Stage("finetune", self.loss, self.settings.batches),)
+        counts = {"emotion": lambda emotion: self.class_weight_.cpu()[emotion]}
+        return (Stage("finetune", self.loss, self.settings.batches, counts=counts),)
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         logits = self(batch).emotion_logits

@@ -87,7 +87,7 @@ class Distillation(Method):
 
     def export(self, folder: Path) -> None:
         """The student alone, as an encoder folder."""
-        self.student.save(folder / "encoder")
+        self.student.save(folder / "encoder", half=True)
 
     def _teacher_frames(self, waveforms: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         self.teacher.to(waveforms[0].device)

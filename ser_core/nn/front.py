@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_core.data.batches import Utterances
+from ser_core.nn.dropout import Dropout
 
 POOLINGS = ("concatenate", "weighted")
 
@@ -56,9 +57,7 @@ class Trunk(nn.Module):
 
     def __init__(self, width: int, embedding: int, dropout: float):
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(width, embedding), nn.LayerNorm(embedding), nn.GELU()
-        )
+        self.layers = nn.Sequential(Dropout(dropout), nn.Linear(width, embedding), nn.LayerNorm(embedding), nn.GELU())
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) to (..., embedding)."""

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from ser_core.nn.dropout import Dropout
+
 
 class MlpHead(nn.Module):
     """Linear → ReLU → dropout → Linear.
@@ -11,9 +13,7 @@ class MlpHead(nn.Module):
 
     def __init__(self, width: int, hidden: int, n_classes: int, dropout: float):
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_classes)
-        )
+        self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, n_classes))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width) to logits (B, C)."""

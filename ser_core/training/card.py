@@ -1,6 +1,7 @@
 """The card of a model that ships, written from its report: every number in it was measured by `build`."""
 
 from ser_core.inference.models import ModelInfo
+from ser_core.recipe import Recipe
 
 _LICENCES = {
     "ravdess": "RAVDESS, Livingstone & Russo 2018, CC BY-NC-SA 4.0",
@@ -35,6 +36,28 @@ def model_card(info: ModelInfo, report: dict) -> str:
         parts.append(_table(corpus, summary))
         parts.append(_per_speaker(summary, info))
     return "\n".join([*parts, _FOOT])
+
+
+def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict) -> str:
+    """Markdown of a model that somebody trained here: the same, from the report of its own test speakers."""
+    corpora = "\n".join(f"- {_LICENCES.get(name, name)}" for name in data["corpora"])
+    rows = [
+        f"| {name} | {_number(one['uar'])} | {_number(one['speaker_spread']['min'])} | {_number(one['gini'])} | "
+        f"{_number(one['excess_gini'])} |"
+        for name, one in report["models"].items()
+    ]
+    table = "\n".join(["| method | UAR | worst speaker | Gini | excess Gini |", "|---|---|---|---|---|", *rows])
+    learned = {"none": "frozen", "last": "its last layers learned as well", "lora": "with LoRA adapters, merged"}
+    tuned = learned.get(recipe.encoder.tune, "learned as a whole")
+    return (
+        f"# {info.name}\n\nTrained here by the recipe '{recipe.name}' ({recipe.paper or 'no paper'}), seed "
+        f"{report['configuration']['seed']}. {recipe.about}\n\nEncoder: {recipe.encoder.name}, {tuned}.\n\n"
+        f"The licences of the data bind the weights: non-commercial data make non-commercial weights.\n\n"
+        f"## Data\n{corpora}\n\nLearned from {', '.join(data['train_speakers'])}. Epochs chosen on "
+        f"{', '.join(data['dev_speakers'])}. Tested on {', '.join(data['test_speakers'])}.\n\n"
+        f"## Accuracy and fairness on test speakers\n{table}\n\nOne seed, {len(data['test_speakers'])} speakers: rough. "
+        f"All numbers are in report.json.\n{_FOOT}"
+    )
 
 
 def _head(info: ModelInfo, report: dict) -> str:

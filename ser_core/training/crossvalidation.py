@@ -26,17 +26,16 @@ from ser_core.evaluation.summary import draw_results, sentence_column, summarise
 from ser_core.inference.predict import Trained
 from ser_core.methods import METHODS
 from ser_core.recipe import BadRecipe, Recipe
-from ser_core.training.run import (
-    build_method,
+from ser_core.training.preparation import (
     check_encoder_has_not_heard,
     class_set,
     draw_dev_speakers,
     embedded,
     in_label_set,
     make_plan,
-    provenance,
+    train_method,
 )
-from ser_core.training.trainer import fit, seeded
+from ser_core.training.provenance import provenance
 from ser_core.workspace import Workspace
 
 ANOTHER_SPEAKER = "another speaker's enrolment"
@@ -181,10 +180,10 @@ def _trained(experiment: Experiment, recipe: Recipe, seed: int, fold: int, test:
     others = sorted(set(corpus.table["speaker"]) - set(test))
     dev = draw_dev_speakers(corpus, others, recipe.training.dev_share, np.random.default_rng([seed, fold]))
     plan = make_plan(utterances, experiment.choice, dev, test)
-    seeded(1000 * seed + fold)
-    method = build_method(recipe, experiment.encoder, utterances.emotions)
-    method = fit(method, utterances, plan, recipe.training, seed, device)
-    return Trained(recipe.name, method, utterances, tuple(test), seed, fold)
+    method, heard, _ = train_method(
+        recipe, utterances, plan, experiment.encoder, seed, device, weights_seed=1000 * seed + fold
+    )
+    return Trained(recipe.name, method, heard, tuple(test), seed, fold)
 
 
 def another_speakers(trained: Trained, choice: pd.DataFrame) -> pd.DataFrame:

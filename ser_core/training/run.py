@@ -1,41 +1,87 @@
 """One recipe in, one run folder out.
 
-recipe.json    what was asked, fully resolved, with versions, commit and seed
-status.json    running, finished or failed; the error in words
-metrics.jsonl  one line an epoch
-checkpoint/    weights.safetensors, model.json
+recipe.json      what was asked, fully resolved, with versions, commit, seed and the speakers of each role
+status.json      state, heartbeat, progress; the error in words
+metrics.jsonl    one line an epoch and method
+state/           where each method's training stands (training/states.py)
+checkpoint/      a model's folder (inference/models.py), once all is trained
+predictions.csv  of the test speakers; with report.json, report.html and table.md
+log.txt          what was said
 """
 
 import json
-import platform
-import subprocess
+import shutil
 import time
-from collections.abc import Callable, Collection
-from datetime import UTC, datetime
-from importlib.metadata import version
-from itertools import zip_longest
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
-from ser_core import __version__
-from ser_core.data.batches import Utterances
-from ser_core.data.enrolment import first_of_each, target_rows
-from ser_core.data.manifest import BadCorpus, Corpus, LeakingSplit, check_leaks
-from ser_core.data.tables import write_json
-from ser_core.encoders import load_encoder
-from ser_core.encoders.base import SpeechEncoder, choose_device
-from ser_core.encoders.cache import EmbeddingCache
-from ser_core.labels import APP_EMOTIONS
+from ser_core.data.enrolment import first_of_each
+from ser_core.data.manifest import Corpus
+from ser_core.data.tables import to_json, write_json
+from ser_core.encoders import ENCODERS
+from ser_core.encoders.base import SpeechEncoder
+from ser_core.encoders.weights import find_folder
+from ser_core.evaluation.predictions import Predictions, check_predictions
+from ser_core.evaluation.report import Report, make_report
+from ser_core.evaluation.summary import sentence_column
+from ser_core.figures.report_page import write_report
+from ser_core.inference.models import ModelInfo, write_model
+from ser_core.inference.predict import Trained
+from ser_core.inference.test_set import corpus_hash
 from ser_core.methods import METHODS
-from ser_core.methods.base import FeatureShape, Method
+from ser_core.methods.base import Method
 from ser_core.methods.checkpoint import save_method
-from ser_core.nn.front import POOLINGS
-from ser_core.recipe import BadRecipe, DataChoice, EncoderChoice, Recipe, read_split
-from ser_core.training.trainer import Epoch, Plan, fit, seeded
+from ser_core.recipe import Recipe
+from ser_core.training.card import run_card
+from ser_core.training.preparation import (
+    Prepared,
+    class_set,
+    embedded,
+    make_plan,
+    on_tuned_encoder,
+    prepare,
+    train_method,
+)
+from ser_core.training.provenance import provenance
+from ser_core.training.scalars import Scalars
+from ser_core.training.states import States, replaced
+from ser_core.training.status import Reporter, read_status, wait_for_device
+from ser_core.training.trainer import Epoch, Stopped, Watch, accelerator_for, agreed
 from ser_core.workspace import Workspace
+
+
+class FolderInUse(ValueError):
+    """The output folder holds something already."""
+
+
+class AnotherRun(ValueError):
+    """The output folder holds the run of another recipe, seed or corpus."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a run is to be made, beside its recipe.
+
+    Attributes:
+        seed: of everything.
+        device: 'auto', or as torch names it.
+        resume: go on in a folder where a run stands already; start afresh where none does.
+        tensorboard: write the scalars as TensorBoard files as well.
+        order: what the person typed or chose, for recipe.json.
+    """
+
+    seed: int = 0
+    device: str = "auto"
+    resume: bool = False
+    tensorboard: bool = False
+    order: dict | None = None
 
 
 def train(
@@ -43,207 +89,295 @@ def train(
     corpus: Corpus,
     folder: Path,
     workspace: Workspace,
-    seed: int = 0,
-    device: str = "auto",
+    asked: Asked | None = None,
     say: Callable[[str], None] = print,
-) -> Method:
-    """Train one recipe on a corpus into a run folder.
+    should_stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train a recipe on a corpus into a run folder, or go on with it; the first process alone writes.
+
+    Returns:
+        False where it was stopped; the run can then be resumed.
 
     Raises:
-        BadRecipe, BadCorpus, EncoderUnavailable, TrainingDiverged: after status.json says so.
+        BadRecipe, BadCorpus, LeakingSplit, EncoderUnavailable, FolderInUse, AnotherRun, DamagedState, RunIsActive: before
+            anything is written.
+        UnreadableUtterances, TrainingDiverged, OSError …: after status.json says so.
     """
+    asked = asked or Asked()
+    accelerator = accelerator_for(asked.device)
+    prepared = prepare(recipe, corpus, workspace, asked.seed)
+    is_first = accelerator.is_main_process
+    if agreed(accelerator, is_first and _has_finished(folder, prepared, asked)):
+        say(f"the run in '{folder.name}' has finished already")
+        return True
+    if not is_first:
+        return _Run(prepared, folder, workspace, asked, lambda line: None, None).go(should_stop)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "recipe.json", {**recipe.to_json(), "seed": seed, "corpus": corpus.name, **provenance()})
-    _status(folder, "running")
+    (folder / "stop").unlink(missing_ok=True)
+    reporter = Reporter(folder, accelerator.device.type)
+    with reporter.beating():
+        return _reported(_Run(prepared, folder, workspace, asked, say, reporter), reporter, say, should_stop)
+
+
+def _reported(run: "_Run", reporter: Reporter, say: Callable[[str], None], should_stop: Callable[[], bool]) -> bool:
+    """Run it, and say in status.json how it ended."""
     try:
-        method = _train(recipe, corpus, folder, workspace, seed, device, say)
+        finished = run.go(lambda: should_stop() or (run.folder / "stop").exists())
     except BaseException as error:
-        _status(folder, "failed", str(error) or type(error).__name__)
+        foreseen = isinstance(error, (ValueError, OSError)) and type(error) is not ValueError
+        if not foreseen:
+            say(traceback.format_exc())
+        reporter.say(state="failed", error=_in_words(error), eta_s=None)
         raise
-    _status(folder, "finished")
-    return method
+    words = "finished" if finished else "stopped; it can be resumed"
+    reporter.say(state="finished" if finished else "stopped", words=words, eta_s=None)
+    say(words)
+    return finished
 
 
-def _train(recipe, corpus, folder, workspace, seed, device, say) -> Method:
-    corpus = without_test_speakers(in_label_set(corpus, recipe.data), recipe)
-    encoder = None
-    if not METHODS[recipe.method].hears_waveforms:
-        encoder = load_encoder(recipe.encoder.name, recipe.encoder.source or None, (workspace.models,))
-    utterances = embedded(corpus, class_set(corpus, recipe.data), encoder, workspace, device, say)
-    seeded(seed)
-    method = build_method(recipe, encoder, utterances.emotions)
-    rng = np.random.default_rng(seed)
-    plan = make_plan(utterances, first_of_each(corpus), dev_speakers(corpus, recipe, rng), (), method.needs_labels)
-    with (folder / "metrics.jsonl").open("w") as log:
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return (
+            "out of memory: make training.batch_size smaller or training.accumulate larger, or tune less of the encoder"
+        )
+    if isinstance(error, OSError) and error.errno == 28:
+        return "the disk is full: make room and resume; what was saved before is whole"
+    return " ".join(str(error).split()) or type(error).__name__
 
-        def on_epoch(record: Epoch) -> None:
-            log.write(json.dumps(record) + "\n")
-            log.flush()
-            say(
-                "  ".join(
-                    f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-                    for key, value in record.items()
-                )
+
+def _has_finished(folder: Path, prepared: Prepared, asked: Asked) -> bool:
+    """Whether nothing is left to do in the folder; checks that it may be used.
+
+    Raises:
+        FolderInUse, AnotherRun, DamagedState: it may not.
+    """
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    if not asked.resume:
+        raise FolderInUse(
+            f"the output folder '{folder.name}' is not empty; name another one, or add --resume to go on with the run in it"
+        )
+    _check_same(folder, prepared, asked)
+    for recipe in prepared.recipes:
+        States(folder / "state" / recipe.name).latest()
+    status = read_status(folder)
+    return status is not None and status.state == "finished"
+
+
+def _check_same(folder: Path, prepared: Prepared, asked: Asked) -> None:
+    try:
+        before = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["identity"]
+    except (OSError, ValueError, KeyError):
+        if any(
+            not path.name.startswith((".", "log.txt", "order.json", "lock", "status.json")) for path in folder.iterdir()
+        ):
+            raise FolderInUse(f"'{folder.name}' holds files, but no run to go on with; name another folder") from None
+        return
+    now = json.loads(to_json(_identity(prepared, asked)))
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):
+            raise AnotherRun(
+                f"the run in '{folder.name}' is another one: {key} is {before.get(key)!r} there and {now.get(key)!r} here; "
+                f"name another output folder, or ask for the same again"
             )
 
-        fit(method, utterances, plan, recipe.training, seed, device, on_epoch)
-    save_method(method, recipe, folder / "checkpoint")
-    return method
+
+def _identity(prepared: Prepared, asked: Asked) -> dict[str, Any]:
+    """All that decides the result."""
+    flat = {"seed": asked.seed, "corpus": corpus_hash(prepared.corpus)[:16]}
+    flat["encoder weights"] = prepared.encoder.fingerprint if prepared.encoder else "none"
+    for recipe in prepared.recipes:
+        for part, values in recipe.without_paths().items():
+            parts = values if isinstance(values, dict) else {"": values}
+            flat |= {f"{recipe.name}: {part}{'.' if key else ''}{key}": value for key, value in parts.items()}
+    return {key: value for key, value in flat.items() if not key.endswith((": about", ": paper"))}
 
 
-def make_plan(
-    utterances: Utterances, choice: pd.DataFrame, dev: Collection[str], test: Collection[str], needs_labels: bool = True
-) -> Plan:
-    """The protocol in one place: who trains, who chooses the epoch, and that no enrolment utterance is a target.
+class _Run:
+    """One run on one process."""
 
-    Args:
-        utterances: of all speakers.
-        choice: the fixed enrolment.
-        dev: speakers that choose the epoch.
-        test: speakers left out; whoever is neither trains.
-        needs_labels: False where utterances without a usable emotion, and the enrolled ones, are learned from as well.
+    def __init__(
+        self, prepared: Prepared, folder: Path, workspace: Workspace, asked: Asked, say, reporter: Reporter | None
+    ):
+        self.prepared, self.folder, self.workspace, self.asked = prepared, folder, workspace, asked
+        self.say, self.reporter = say, reporter  # no reporter: not the first process
+        self.accelerator = accelerator_for(asked.device)
 
-    Raises:
-        LeakingSplit: a speaker or a copy of an utterance on two sides, or nobody left to train.
-    """
-    table = utterances.corpus.table
-    usable = target_rows(utterances.corpus, choice) if needs_labels else np.ones(len(table), dtype=bool)
-    of_dev, of_test = (table["speaker"].isin(list(speakers)).to_numpy() for speakers in (dev, test))
-    check_leaks(table[~(of_dev | of_test)], table[of_dev])
-    if of_test.any():
-        check_leaks(table[~of_test], table[of_test])
-    return Plan(
-        train=np.flatnonzero(usable & ~of_dev & ~of_test),
-        dev=np.flatnonzero(usable & of_dev),
-        test=np.flatnonzero(usable & of_test),
-        enrolment=utterances.enrolment_rows(choice),
-    )
+    def go(self, should_stop: Callable[[], bool]) -> bool:
+        """Everything, from the queue to the report; False where it was stopped."""
+        lock = self._turn(should_stop)
+        try:
+            if agreed(self.accelerator, should_stop()):
+                return False
+            self._describe()
+            self._train(should_stop)
+        except Stopped:
+            return False
+        finally:
+            if lock is not None:
+                lock.release()
+        return True
 
+    def _turn(self, should_stop: Callable[[], bool]):
+        """The device's lock, once it is this run's turn."""
+        lock = None
+        if self.reporter is not None:
+            lock = wait_for_device(self.workspace, self.reporter, self.accelerator.device.type, should_stop)
+            self.reporter.say(state="running", words="starting")
+        self.accelerator.wait_for_everyone()
+        return lock
 
-def embedded(
-    corpus: Corpus,
-    emotions: tuple[str, ...],
-    encoder: SpeechEncoder | None,
-    workspace: Workspace,
-    device: str,
-    say: Callable[[str], None],
-) -> Utterances:
-    """The corpus with its cached features, or without where there is no encoder to hear it."""
-    if encoder is None:
-        return Utterances(corpus, emotions)
-    start = time.perf_counter()
-    cache = EmbeddingCache(workspace.embeddings, encoder.to(choose_device(device)))
-    features = cache.embed(corpus.table["path"].to_list())
-    if cache.n_read:
-        say(f"embedded {cache.n_read} of {len(corpus)} utterances in {time.perf_counter() - start:.0f} s")
-    return Utterances(corpus, emotions, features)
+    def _describe(self) -> None:
+        if self.reporter is None:
+            return
+        prepared, first = self.prepared, self.prepared.recipes[0]
+        content = {
+            **first.to_json(), "seed": self.asked.seed, "corpus": prepared.corpus.name, "order": self.asked.order,
+            "train_speakers": prepared.train, "dev_speakers": prepared.dev, "test_speakers": prepared.test,
+            "identity": _identity(prepared, self.asked), **provenance(),
+        }  # fmt: skip
+        write_json(self.folder / "recipe.json", content)
 
+    def _train(self, should_stop: Callable[[], bool]) -> None:
+        prepared, first = self.prepared, self.prepared.recipes[0]
+        corpus, encoder = prepared.corpus, prepared.encoder
 
-def build_method(recipe: Recipe, encoder: SpeechEncoder | None, emotions: tuple[str, ...]) -> Method:
-    """The method of a recipe, untrained, for an encoder's features."""
-    shape = feature_shape(recipe.encoder, encoder)
-    return METHODS[recipe.method].build(recipe.settings, shape, emotions, recipe.name)
+        def between(n_done: int) -> None:
+            if agreed(self.accelerator, should_stop()):
+                raise Stopped("stopped while listening")
+            self._progress(f"listening: {n_done} of {len(corpus)} recordings", 0.0, None)
 
-
-def feature_shape(choice: EncoderChoice, encoder: SpeechEncoder | None) -> FeatureShape:
-    """What the encoder hands over, and which of it is heard.
-
-    Raises:
-        BadRecipe: a layer that the encoder does not have, or a pooling that does not exist.
-    """
-    if encoder is None:
-        return FeatureShape(0, 0, (), choice.pooling)
-    middle = encoder.n_layers // 2
-    layers = choice.layers or tuple(range(max(0, middle - 1), min(encoder.n_layers, middle + 2)))
-    if not all(isinstance(layer, int) and 0 <= layer < encoder.n_layers for layer in layers):
-        raise BadRecipe(f"layers {list(layers)}: the encoder '{choice.name}' has layers 0 to {encoder.n_layers - 1}")
-    if choice.pooling not in POOLINGS:
-        raise BadRecipe(f"pooling '{choice.pooling}' is not one of {', '.join(POOLINGS)}")
-    return FeatureShape(encoder.n_layers, 2 * encoder.width, layers, choice.pooling)
-
-
-def in_label_set(corpus: Corpus, data: DataChoice) -> Corpus:
-    """The corpus with the classes a recipe wants."""
-    return corpus.relabelled(APP_EMOTIONS) if data.emotions == "app" else corpus
-
-
-def class_set(corpus: Corpus, data: DataChoice) -> tuple[str, ...]:
-    """The classes a method tells apart."""
-    return APP_EMOTIONS if data.emotions == "app" else corpus.emotions
-
-
-def without_test_speakers(corpus: Corpus, recipe: Recipe) -> Corpus:
-    """The corpus without those whom the recipe's split keeps for testing: training never opens their files."""
-    test = read_split(recipe.data.split).test if recipe.data.split else ()
-    return corpus.only(~corpus.table["speaker"].isin(test))
-
-
-def dev_speakers(corpus: Corpus, recipe: Recipe, rng: np.random.Generator) -> list[str]:
-    """Who chooses the epoch: by the recipe's split, else drawn from the corpus."""
-    if recipe.data.split:
-        return list(read_split(recipe.data.split).dev)
-    return draw_dev_speakers(corpus, sorted(corpus.table["speaker"].unique()), recipe.training.dev_share, rng)
-
-
-def check_encoder_has_not_heard(encoder: SpeechEncoder, test: Collection[str]) -> None:
-    """Make sure that no test speaker was heard when the encoder was trained, not even without labels.
-
-    Raises:
-        LeakingSplit: naming them.
-    """
-    heard = sorted(set(encoder.heard_speakers) & set(test))
-    if heard:
-        raise LeakingSplit(
-            f"the encoder has heard {len(heard)} of the test speakers in its own training ({', '.join(heard[:3])} …); "
-            f"results on them would mislead: use another encoder, or speakers it has not heard"
+        utterances = embedded(
+            corpus, class_set(corpus, first.data), encoder, self.workspace, self.asked.device, self.say, between
         )
+        choice = first_of_each(corpus)
+        trained: list[Trained] = []
+        with self._scalars() as scalars:
+            for place, recipe in enumerate(prepared.recipes):
+                needs = METHODS[recipe.method].needs_labels
+                plan = make_plan(utterances, choice, prepared.dev, prepared.test, needs)
+                watch = self._watch(recipe, place, scalars, should_stop)
+                recipe = recipe if place == 0 else on_tuned_encoder(recipe)
+                method, utterances, encoder = train_method(
+                    recipe, utterances, plan, encoder, self.asked.seed, self.asked.device, watch
+                )
+                trained.append(Trained(recipe.name, method, utterances, prepared.test, self.asked.seed))
+        if self.reporter is not None:
+            self._conclude(trained, choice, encoder)
+        self.accelerator.wait_for_everyone()
+
+    def _scalars(self):
+        if self.reporter is None:
+            return nullcontext(lambda record: None)
+        return Scalars(self.folder, self.asked.tensorboard)
+
+    def _watch(self, recipe: Recipe, place: int, scalars, should_stop: Callable[[], bool]) -> Watch:
+        n_methods, clock = len(self.prepared.recipes), _Clock()
+
+        def on_epoch(record: Epoch) -> None:
+            record = {"method": recipe.name, **record}
+            scalars(record)
+            self.say("  ".join(f"{key} {_short(value)}" for key, value in record.items()))
+
+        def on_batch(epoch: int, n_epochs: int, share: float) -> None:
+            done = (epoch - 1 + share) / n_epochs
+            words = f"{recipe.name}: epoch {epoch} of {n_epochs}"
+            self._progress(words, (place + done) / n_methods, clock.left(done, n_methods - place))
+
+        return Watch(on_epoch, on_batch, should_stop, States(self.folder / "state" / recipe.name))
+
+    def _progress(self, words: str, share: float, eta_s: float | None) -> None:
+        if self.reporter is not None:
+            self.reporter.progress(words, share, eta_s)
+
+    def _conclude(self, trained: Sequence[Trained], choice: pd.DataFrame, encoder: SpeechEncoder | None) -> None:
+        """Predictions of the test speakers, the report and the model's folder."""
+        self._progress("predicting and counting", 1.0, None)
+        if not self.prepared.recognises:
+            _save_alone(trained[0].method, self.prepared.recipes[0], self.folder / "checkpoint")
+            return
+        report, predictions = _reported_predictions(trained, choice, self.prepared, self.asked)
+        _write_model(self.folder, trained, self.prepared, encoder, report)
+        write_report(report, predictions, self.folder)
 
 
-def draw_dev_speakers(corpus: Corpus, speakers: list[str], share: float, rng: np.random.Generator) -> list[str]:
-    """Some of the training speakers at random, genders in turn; at least one, and at least one is left to train.
+class _Clock:
+    """How long something will take that has gone on since the first look."""
 
-    Raises:
-        BadCorpus: fewer than two speakers.
-    """
-    if len(speakers) < 2:
-        raise BadCorpus(
-            f"{corpus.name}: {len(speakers)} speakers are too few to train; dev speakers must be others than train speakers"
+    def __init__(self):
+        self.start: tuple[float, float] | None = None
+
+    def left(self, done: float, wanted: float) -> float | None:
+        """Seconds to go from `done` to `wanted` at the pace so far; None at the first look."""
+        if self.start is None:
+            self.start = (time.monotonic(), done)
+            return None
+        seconds, gained = time.monotonic() - self.start[0], done - self.start[1]
+        return round((wanted - done) * seconds / gained, 1) if gained > 0 else None
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _reported_predictions(
+    trained: Sequence[Trained], choice: pd.DataFrame, prepared: Prepared, asked: Asked
+) -> tuple[Report, Predictions]:
+    tables = [one.predict(one.targets(choice), choice) for one in trained]
+    predictions = pd.concat(tables, ignore_index=True)
+    predictions = predictions.assign(sentence=sentence_column(predictions, choice)).dropna(axis=1, how="all")
+    checked = check_predictions(predictions, prepared.recipes[0].name)
+    checked = replace(checked, notes=(*prepared.corpus.problems, *checked.notes))
+    configuration = {
+        "recipes": [recipe.without_paths() for recipe in prepared.recipes],
+        "corpus": {"name": prepared.corpus.name, "sha256 of its table": corpus_hash(prepared.corpus)},
+        "enrolment": "the alphabetically first utterance of each emotion of a speaker (arXiv 2406.06665), never a target",
+        "train_speakers": prepared.train, "dev_speakers": prepared.dev, "test_speakers": prepared.test,
+        "seed": asked.seed, **provenance(),
+    }  # fmt: skip
+    return make_report(checked, None, None, prepared.verdict(), configuration), checked
+
+
+def _save_alone(method: Method, recipe: Recipe, folder: Path) -> None:
+    """A network that recognises nothing by itself, with the encoder that it has trained."""
+    with replaced(folder) as temporary:
+        save_method(method, recipe, temporary)
+
+
+def _write_model(
+    folder: Path, trained: Sequence[Trained], prepared: Prepared, encoder: SpeechEncoder, report: Report
+) -> None:
+    """checkpoint/: a model as those that ship; the first method without enrolment is its baseline."""
+    with replaced(folder / "checkpoint") as temporary:
+        for one, recipe in zip(trained, prepared.recipes, strict=True):
+            save_method(one.method, recipe, temporary / one.name)
+        choice = prepared.recipes[0].encoder
+        info = ModelInfo(
+            name=folder.name,
+            folder=temporary,
+            encoder=choice.name,
+            source=_place_encoder(prepared.recipes[0], encoder, temporary),
+            emotions=trained[0].method.emotions,
+            baseline=next((one.name for one in trained if not one.method.uses_enrolment), ""),
+            personalisers=tuple(one.name for one in trained if one.method.uses_enrolment),
         )
-    gender = corpus.table.groupby("speaker")["gender"].first()
-    queues = [
-        list(rng.permutation([one for one in speakers if gender[one] == name])) for name in sorted({*gender[speakers]})
-    ]
-    turns = [
-        speaker for turn in zip_longest(*(queues[place] for place in rng.permutation(len(queues)))) for speaker in turn
-    ]
-    n_dev = min(len(speakers) - 1, max(1, round(share * len(speakers))))
-    return [str(speaker) for speaker in turns if speaker is not None][:n_dev]
+        write_model(info)
+        data = {
+            "corpora": sorted(prepared.corpus.table["corpus"].unique()),
+            "train_speakers": prepared.train, "dev_speakers": prepared.dev, "test_speakers": prepared.test,
+        }  # fmt: skip
+        content = report.to_json()
+        write_json(temporary / "report.json", {**content, **data})
+        (temporary / "README.md").write_text(run_card(info, content, prepared.recipes[0], data), encoding="utf-8")
 
 
-def provenance() -> dict:
-    """Versions, commit and time, for every file of numbers."""
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
-    return {
-        "version": __version__,
-        "commit": commit or "not a checkout",
-        "modified": bool(changes),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": version("transformers"),
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _git(*arguments: str) -> str:
-    try:
-        here = Path(__file__).parent
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=here, check=False).stdout.strip()
-    except OSError:  # git is not installed
-        return ""
-
-
-def _status(folder: Path, state: str, error: str = "") -> None:
-    write_json(
-        folder / "status.json",
-        {"state": state, "error": error, "heartbeat": datetime.now(UTC).isoformat(timespec="seconds")},
-    )
+def _place_encoder(recipe: Recipe, encoder: SpeechEncoder, folder: Path) -> str:
+    """The encoder goes into the model's folder where it has learned or is small; others are only named."""
+    if recipe.encoder.tune != "none":
+        encoder.save(folder / "encoder")
+        return "encoder"
+    source = recipe.encoder.source or ENCODERS[recipe.encoder.name][1]
+    if recipe.encoder.name != "compact":
+        return source
+    shutil.copytree(find_folder(source), folder / "encoder")
+    return "encoder"

@@ -22,16 +22,16 @@ from ser_core.methods.checkpoint import load_method, save_method
 from ser_core.recipe import DataChoice, Recipe, read_recipe, read_split
 from ser_core.training.card import model_card
 from ser_core.training.crossvalidation import ANOTHER_SPEAKER
-from ser_core.training.run import (
+from ser_core.training.preparation import (
     build_method,
     check_encoder_has_not_heard,
     class_set,
     embedded,
     in_label_set,
     make_plan,
-    provenance,
 )
-from ser_core.training.trainer import fit, seeded
+from ser_core.training.provenance import provenance
+from ser_core.training.trainer import Watch, fit, seeded
 from ser_core.workspace import Workspace
 
 RECIPES = (
@@ -103,7 +103,15 @@ def _train_and_test(recipe, utterances: Utterances, encoder, choice, folder: Pat
     seeded(seed)
     method = build_method(recipe, encoder, utterances.emotions)
     best = []
-    fit(method, utterances, plan, recipe.training, seed, device, lambda record: best.append(record["dev_uar"]))
+    fit(
+        method,
+        utterances,
+        plan,
+        recipe.training,
+        seed,
+        device,
+        Watch(on_epoch=lambda record: best.append(record["dev_uar"])),
+    )
     say(f"{recipe.name}: best dev UAR {max(best):.3f} in epoch {int(np.argmax(best)) + 1} of {len(best)}")
     save_method(method, recipe, folder / recipe.name, half=True)
     method = load_method(folder / recipe.name)  # what ships is what is measured

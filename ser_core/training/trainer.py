@@ -1,27 +1,38 @@
-"""The only training loop: it runs the stages of any method."""
+"""The only training loop: it runs the stages of any method, on one process or many, and goes on where it was stopped.
+
+However a batch is divided, among processes or into parts worked through in turn (`accumulate`), the step is the same up to
+rounding: all draw the same batches and the same dropout, and each term is weighed by what its rows count.
+"""
 
 import copy
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor, nn
 
-from ser_core.data.batches import Utterances
-from ser_core.data.sampling import SAMPLERS, in_order
-from ser_core.encoders.base import choose_device
+from ser_core.data.batches import Batch, Utterances
+from ser_core.data.sampling import SAMPLERS, Draw, in_order
+from ser_core.encoders.base import autocast, choose_device
+from ser_core.encoders.tuning import LearningEncoder
 from ser_core.evaluation.performance import uar
 from ser_core.inference.predict import probabilities
 from ser_core.methods.base import Method, Stage
+from ser_core.nn.dropout import Share, share_of_batch
 from ser_core.recipe import TrainingSettings
+from ser_core.training.states import State, States
 
 Epoch = dict[str, Any]
-"""stage, epoch, the named losses, dev_<monitor>, seconds."""
+"""stage, epoch, the named losses, dev_<monitor>, seconds, waited_for_data_s."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +52,30 @@ class Plan:
     enrolment: Mapping[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Watch:
+    """What goes on around a training.
+
+    Attributes:
+        on_epoch: told of every epoch, also of those before a resume.
+        on_batch: told the epoch, counted from 1 over all stages, how many there are at most, and the share of it that is done.
+        should_stop: asked between batches; the training then saves its state and raises `Stopped`.
+        states: where it stands, saved after every epoch and after `save_every_s` within one; None saves nothing.
+    """
+
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    on_batch: Callable[[int, int, float], None] = lambda epoch, n_epochs, share: None
+    should_stop: Callable[[], bool] = lambda: False
+    states: States | None = None
+    save_every_s: float = 300.0
+
+
 class TrainingDiverged(ValueError):
     """The loss is no longer a number."""
+
+
+class Stopped(ValueError):
+    """Somebody asked to stop; the state is saved."""
 
 
 def fit(
@@ -52,7 +85,8 @@ def fit(
     settings: TrainingSettings,
     seed: int,
     device: str = "auto",
-    on_epoch: Callable[[Epoch], None] | None = None,
+    watch: Watch | None = None,
+    learning: LearningEncoder | None = None,
 ) -> Method:
     """Train a method in place, stage after stage; each stage ends with its best epoch on dev.
 
@@ -63,19 +97,33 @@ def fit(
         settings: how much.
         seed: of initial order, dropout and augmentation; the caller seeds the weights (`seeded`).
         device: 'auto', or as torch names it.
-        on_epoch: called after every epoch.
+        watch: who is told, who may stop it, and where its state is kept.
+        learning: the encoder, where it learns as well (in place); the method then hears what it hears.
 
     Raises:
         TrainingDiverged: the loss became nan or infinite.
+        Stopped: it was asked to.
+        DamagedState: a state is there and cannot be read.
     """
-    accelerator = Accelerator(cpu=choose_device(device).type == "cpu")
-    rng = np.random.default_rng(seed)
-    method.rng = rng
-    method.fit_statistics(utterances, plan.train)
-    method.to(accelerator.device)
-    for stage in method.stages():
-        _run_stage(method, stage, utterances, plan, settings, rng, accelerator, on_epoch or (lambda epoch: None))
-    return method.to("cpu").eval()
+    training = _Training(method, utterances, plan, settings, seed, device, watch or Watch(), learning)
+    return training.run()
+
+
+def accelerator_for(device: str) -> Accelerator:
+    """On the device named; bfloat16 where it is CUDA; with the other processes where torchrun started several.
+
+    Raises:
+        DeviceUnavailable: the device is not here.
+    """
+    chosen = choose_device(device)
+    some_unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    precision = "bf16" if chosen.type == "cuda" else "no"
+    return Accelerator(cpu=chosen.type == "cpu", mixed_precision=precision, kwargs_handlers=[some_unused])
+
+
+def agreed(accelerator: Accelerator, here: bool) -> bool:
+    """What the first process says, known to all."""
+    return here if accelerator.num_processes == 1 else bool(broadcast_object_list([here])[0])
 
 
 def seeded(seed: int) -> None:
@@ -85,75 +133,389 @@ def seeded(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _run_stage(method, stage: Stage, utterances, plan: Plan, settings, rng, accelerator, on_epoch) -> None:
-    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    n_steps = settings.epochs * math.ceil(len(plan.train) / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, n_steps, settings.warmup))
-    optimiser = accelerator.prepare(optimiser)
-    best, best_score, waited = None, -math.inf, 0
-    for epoch in range(settings.epochs):
-        start = time.perf_counter()
-        method.train()
-        sums: dict[str, float] = {}
-        n_seen = 0
-        for rows, enrolled in SAMPLERS[stage.batches](utterances, plan.train, plan.enrolment, settings.batch_size, rng):
-            batch = utterances.batch(rows, enrolled).to(accelerator.device)
-            with accelerator.autocast():
-                terms = stage.loss(batch)
-            loss = sum(terms.values())
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(trained, settings.clip_norm)
-            optimiser.step()
-            schedule.step()
-            optimiser.zero_grad()
-            n_seen += len(batch)
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(term.detach()) * len(batch)
-        losses = {name: total / n_seen for name, total in sums.items()}
+def hear(
+    pooled: Callable[[tuple[Tensor, ...]], Tensor],
+    utterances: Utterances,
+    rows: np.ndarray,
+    accelerator: Accelerator,
+    between: Callable[[], None] = lambda: None,
+) -> Utterances:
+    """The utterances with some rows as the encoder hears them now; processes share the work.
+
+    Args:
+        pooled: from waveforms to pooled layers, (B, L, 2 D), on the accelerator's device.
+        utterances: with the features it had before.
+        rows: which are heard anew.
+        accelerator: of this process.
+        between: called between recordings; may raise to stop.
+    """
+    size = 1 if accelerator.device.type == "cpu" else 32  # on a CPU padding costs time
+    mine = rows[accelerator.process_index :: accelerator.num_processes]
+    parts: list[tuple[np.ndarray, Tensor]] = []
+    with torch.inference_mode(), autocast(accelerator.device):
+        for start in range(0, len(mine), size):
+            between()
+            some = mine[start : start + size]
+            heard = pooled(tuple(utterances.waveform(int(row)).to(accelerator.device) for row in some))
+            parts.append((some, heard.cpu()))
+    features = utterances.features.clone()
+    for some, heard in gather_object(parts):
+        features[torch.from_numpy(some)] = heard
+    return Utterances(utterances.corpus, utterances.emotions, features)
+
+
+class _Network(nn.Module):
+    """What learns, as one module, so that processes can agree on its gradients."""
+
+    def __init__(self, method: Method, learning: LearningEncoder | None):
+        super().__init__()
+        self.method = method
+        self.learning = learning
+
+    def forward(self, stage: Stage, batch: Batch) -> dict[str, Tensor]:
+        if self.learning is not None:
+            batch = batch.heard(self.learning(batch.waveforms))
+        return dict(stage.loss(batch))
+
+
+@dataclass
+class _Position:
+    """How far a training is.
+
+    Attributes:
+        stage, epoch, n_done: the stage, the epoch in it, and the batches done in that, counted from 0.
+        best_score, waited: of the stage, and epochs since.
+        sums, n_seen: of the losses of the epoch so far.
+        order: state of the generator that draws, at the start of the epoch.
+        seconds: spent on the epoch so far.
+        records: of all epochs so far.
+        finished: nothing is left to do.
+    """
+
+    stage: int = 0
+    epoch: int = 0
+    n_done: int = 0
+    best_score: float | None = None
+    waited: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    n_seen: int = 0
+    order: dict | None = None
+    seconds: float = 0.0
+    records: list[Epoch] = field(default_factory=list)
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What this process works through at once.
+
+    Attributes:
+        batch: what is heard.
+        rows: of the targets; none where the batch is only there to keep step with the other processes.
+        share: which rows of the whole step they are; None for all of them.
+    """
+
+    batch: Batch
+    rows: np.ndarray
+    share: Share | None
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step of the optimiser: the rows of all processes together, and this process's parts."""
+
+    rows: np.ndarray
+    parts: tuple[_Part, ...]
+
+
+class _Training:
+    def __init__(self, method, utterances, plan, settings, seed, device, watch: Watch, learning):
+        self.method, self.utterances, self.plan, self.settings = method, utterances, plan, settings
+        self.watch, self.learning = watch, learning
+        self.accelerator = accelerator_for(device)
+        self.rng = np.random.default_rng(seed)  # who is drawn when
+        method.rng = np.random.default_rng([seed, 1])  # augmentation
+        self.at = _Position()
+        self.best: dict[str, Tensor] | None = None
+        self.optimiser: torch.optim.Optimizer | None = None
+        self.saved_at = time.monotonic()
+
+    def run(self) -> Method:
+        state = self.watch.states.latest() if self.watch.states else None
+        self.method.fit_statistics(self.utterances, self.plan.train)
+        self.network = self.accelerator.prepare(_Network(self.method, self.learning))
+        if state:
+            self._restore(state)
+        try:
+            for place, stage in enumerate(self.method.stages()):
+                if place == self.at.stage and not self.at.finished:
+                    self._run_stage(stage, state)
+                    state = None
+        except Stopped:
+            self._save()
+            raise
+        if not self.at.finished:
+            self.at.finished = True
+            self._save()
+        if self.learning is not None:
+            self.learning.to("cpu")
+        return self.method.to("cpu").eval()
+
+    def _run_stage(self, stage: Stage, state: State | None) -> None:
+        self.optimiser = self.accelerator.prepare(self._optimiser())
+        if state:
+            self._restore_optimiser(state)
+        while self.at.epoch < self.settings.epochs:
+            self._run_epoch(stage)
+            if self.settings.patience and self.at.waited >= self.settings.patience:
+                break
+        if self.best is not None:
+            self._load_weights(self.best)
+        self.best, self.optimiser = None, None
+        self.at = _Position(self.at.stage + 1, records=self.at.records)
+        self._save()
+
+    def _run_epoch(self, stage: Stage) -> None:
+        draws = self._draws(stage)
+        self.method.train()
+        start, waited_s = time.perf_counter() - self.at.seconds, 0.0
+        for step, seconds in self._steps(draws[self.at.n_done :]):
+            self._take(stage, step, self._rate(len(draws)))
+            waited_s += seconds
+            self.at.n_done += 1
+            self.at.n_seen += len(step.rows)
+            self.at.seconds = time.perf_counter() - start
+            n_epochs = len(self.method.stages()) * self.settings.epochs
+            self.watch.on_batch(len(self.at.records) + 1, n_epochs, self.at.n_done / len(draws))
+            if agreed(self.accelerator, time.monotonic() - self.saved_at > self.watch.save_every_s):
+                self._save()
+        record: Epoch = {"stage": stage.name, "epoch": self.at.epoch + 1, **self._losses(stage)}
+        if len(self.plan.dev):
+            value = _MONITORS[stage.monitor](self, stage)
+            record[f"dev_{stage.monitor}"] = value
+            self._keep_best(value if stage.monitor == "uar" else -value)
+        record |= {"seconds": round(time.perf_counter() - start, 3), "waited_for_data_s": round(waited_s, 3)}
+        self.at = _Position(
+            self.at.stage, self.at.epoch + 1, best_score=self.at.best_score, waited=self.at.waited,
+            records=[*self.at.records, record],
+        )  # fmt: skip
+        self._save()
+        self.watch.on_epoch(record)
+
+    def _draws(self, stage: Stage) -> list[Draw]:
+        """The epoch's batches; the same again after a resume within it."""
+        if self.at.order is not None:
+            self.rng.bit_generator.state = self.at.order
+        self.at.order = copy.deepcopy(self.rng.bit_generator.state)
+        sampler = SAMPLERS[stage.batches]
+        rows = sampler(self.utterances, self.plan.train, self.plan.enrolment, self.settings.batch_size, self.rng)
+        if self.method.uses_enrolment:
+            return list(rows)
+        return [(targets, [_NOBODY] * len(targets)) for targets, _ in rows]
+
+    def _steps(self, draws: Sequence[Draw]) -> Iterator[tuple[_Step, float]]:
+        """Steps, the next one read while this one is learned from, and how long each had to be waited for, in seconds."""
+        with ThreadPoolExecutor(1, "read-ahead") as reader:
+            coming = [reader.submit(self._step, *draw) for draw in draws[:1]]
+            for following in [*draws[1:], None]:
+                start = time.perf_counter()
+                step = coming.pop().result()
+                waited_s = time.perf_counter() - start
+                if following is not None:
+                    coming.append(reader.submit(self._step, *following))
+                yield step, waited_s
+
+    def _step(self, rows: np.ndarray, enrolled: list[np.ndarray]) -> _Step:
+        """A batch, divided among processes and parts."""
+        n_here, waveforms = self.settings.accumulate, self.learning is not None
+        n_slots = max(1, max(len(slots) for slots in enrolled))
+        places = np.array_split(np.arange(len(rows)), n_here * self.accelerator.num_processes)
+        parts = []
+        for mine in places[self.accelerator.process_index * n_here :][:n_here]:
+            there = mine if len(mine) else np.zeros(1, dtype=np.int64)
+            batch = self.utterances.batch(rows[there], [enrolled[place] for place in there], n_slots, waveforms)
+            share = Share(int(there[0]), int(there[-1]) + 1, len(rows)) if len(places) > 1 else None
+            parts.append(_Part(batch, rows[mine], share))
+        return _Step(rows, tuple(parts))
+
+    def _take(self, stage: Stage, step: _Step, rate: float) -> None:
+        """One step of the optimiser."""
+        for group, full in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * full
+        device, n_processes = self.accelerator.device, self.accelerator.num_processes
+        chance, sums = _chance(device), dict(self.at.sums)
+        for place, part in enumerate(step.parts):
+            _set_chance(chance, device)
+            self._check_stop()
+            is_last = place == len(step.parts) - 1
+            together = nullcontext() if is_last else self.accelerator.no_sync(self.network)
+            with together, share_of_batch(part.share) if part.share else nullcontext():
+                terms = self.network(stage, part.batch.to(device))
+                weighed = {name: term * self._weight(stage, name, part, step) for name, term in terms.items()}
+                self.accelerator.backward(sum(weighed.values()) * n_processes)  # gradients are averaged over processes
+            for name, term in weighed.items():
+                sums[name] = sums.get(name, 0.0) + float(term.detach()) * len(step.rows)
+        self.accelerator.clip_grad_norm_(self._learned(), self.settings.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.at.sums = sums
+
+    def _weight(self, stage: Stage, term: str, part: _Part, step: _Step) -> float:
+        """What a part counts in the step, 0 to 1."""
+        count = stage.counts.get(term, torch.ones_like)
+        of_part, of_step = (
+            float(count(torch.from_numpy(self.utterances.emotion[rows])).sum()) for rows in (part.rows, step.rows)
+        )
+        return of_part / of_step
+
+    def _rate(self, n_steps: int) -> float:
+        """Share of the full learning rate for the next step."""
+        step, n_all = self.at.epoch * n_steps + self.at.n_done, self.settings.epochs * n_steps
+        n_warm = max(1, round(self.settings.warmup * n_all))
+        if step < n_warm:
+            return (step + 1) / n_warm
+        return _SCHEDULES[self.settings.schedule](min(1.0, (step - n_warm) / max(1, n_all - n_warm)))
+
+    def _losses(self, stage: Stage) -> Epoch:
+        """Mean of each term over the epoch, of all processes."""
+        names = sorted(self.at.sums)
+        sums = torch.tensor([self.at.sums[name] for name in names], device=self.accelerator.device)
+        means = (self.accelerator.reduce(sums, "sum") / self.at.n_seen).tolist()
+        losses = dict(zip(names, means, strict=True))
         if not all(math.isfinite(value) for value in losses.values()):
             raise TrainingDiverged(
-                f"stage {stage.name}, epoch {epoch + 1}: the loss is {losses}; lower the learning rate"
+                f"stage {stage.name}, epoch {self.at.epoch + 1}: the loss is {losses}; lower the learning rate"
             )
-        record: Epoch = {"stage": stage.name, "epoch": epoch + 1, **losses}
-        if len(plan.dev):
-            value = _MONITORS[stage.monitor](method, stage, utterances, plan, accelerator)
-            record[f"dev_{stage.monitor}"] = value
-            score = value if stage.monitor == "uar" else -value
-            waited += 1
-            if score > best_score:
-                best, best_score, waited = copy.deepcopy(method.state_dict()), score, 0
-        record["seconds"] = round(time.perf_counter() - start, 3)
-        on_epoch(record)
-        if settings.patience and waited >= settings.patience:
-            break
-    if best is not None:
-        method.load_state_dict(best)
+        return losses
+
+    def _keep_best(self, score: float) -> None:
+        self.at.waited += 1
+        if self.at.best_score is None or score > self.at.best_score:
+            self.best, self.at.best_score, self.at.waited = self._weights(), score, 0
+
+    def _check_stop(self) -> None:
+        if agreed(self.accelerator, self.watch.should_stop()):
+            raise Stopped("stopped; it can be resumed")
+
+    def dev_probabilities(self) -> np.ndarray:
+        """Of the dev targets, (N, C); processes share the work."""
+        plan, utterances = self.plan, self.utterances
+        if self.learning is not None:
+            enrolled = [
+                plan.enrolment[one] for one in {*utterances.corpus.table["speaker"].iloc[plan.dev]} & {*plan.enrolment}
+            ]
+            rows = np.unique(np.concatenate([plan.dev, *enrolled]))
+            utterances = hear(self.learning, utterances, rows, self.accelerator, self._check_stop)
+        rank, n_processes = self.accelerator.process_index, self.accelerator.num_processes
+        mine = probabilities(self.method, utterances, plan.dev[rank::n_processes], plan.enrolment)
+        if n_processes == 1:
+            return mine
+        whole = np.empty((len(plan.dev), mine.shape[1]), dtype=mine.dtype)
+        for place, part in gather_object([(rank, mine)]):
+            whole[place::n_processes] = part
+        return whole
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        groups = [{"params": [weight for weight in self.method.parameters() if weight.requires_grad]}]
+        self.rates = [self.settings.learning_rate]
+        if self.learning is not None:
+            groups.append({"params": list(self.learning.learned().values())})
+            self.rates.append(self.learning.rate)
+        return torch.optim.AdamW(groups, lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay)
+
+    def _learned(self) -> list[Tensor]:
+        return [weight for group in self.optimiser.param_groups for weight in group["params"]]
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Copies of everything that a training changes."""
+        weights = {f"method.{name}": tensor.detach().clone() for name, tensor in self.method.state_dict().items()}
+        if self.learning is not None:
+            weights |= {f"encoder.{name}": tensor for name, tensor in self.learning.state().items()}
+        return weights
+
+    def _load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        self.method.load_state_dict(_below(weights, "method."))
+        if self.learning is not None:
+            self.learning.load_state(_below(weights, "encoder."))
+
+    def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        if self.watch.states is None or not self.accelerator.is_main_process:
+            return
+        tensors = {f"last.{name}": tensor for name, tensor in self._weights().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in (self.best or {}).items()}
+        if not self.at.finished and self.optimiser is not None:
+            for place, values in self.optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser.{place}.{name}": tensor for name, tensor in values.items()}
+        tensors |= {f"chance.{name}": state for name, state in _chance(self.accelerator.device).items()}
+        generators = {name: rng.bit_generator.state for name, rng in self._generators().items()}
+        self.watch.states.save(tensors, {"at": asdict(self.at), "generators": generators})
+
+    def _restore(self, state: State) -> None:
+        self.at = _Position(**state.content["at"])
+        self._load_weights(_below(state.tensors, "last."))
+        self.best = _below(state.tensors, "best.") or None
+        for name, rng in self._generators().items():
+            rng.bit_generator.state = state.content["generators"][name]
+        _set_chance(_below(state.tensors, "chance."), self.accelerator.device)
+        for record in self.at.records:
+            self.watch.on_epoch(record)
+
+    def _restore_optimiser(self, state: State) -> None:
+        values: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _below(state.tensors, "optimiser.").items():
+            place, _, key = name.partition(".")
+            values.setdefault(int(place), {})[key] = tensor
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": values})
+
+    def _generators(self) -> dict[str, np.random.Generator]:
+        return {"order": self.rng, "augmentation": self.method.rng}
 
 
-def _rate(step: int, n_steps: int, warmup: float) -> float:
-    n_warm = max(1, round(warmup * n_steps))
-    if step < n_warm:
-        return (step + 1) / n_warm
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - n_warm) / max(1, n_steps - n_warm))))
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _dev_uar(method, stage, utterances, plan, accelerator) -> float:
+def _chance(device: torch.device) -> dict[str, Tensor]:
+    """State of torch's generators."""
+    state = {"cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def _set_chance(state: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+_SCHEDULES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda share: 0.5 * (1 + math.cos(math.pi * share)),
+    "linear": lambda share: 1 - share,
+    "constant": lambda share: 1.0,
+}
+
+
+def _dev_uar(training: _Training, stage: Stage) -> float:
     """Mean over the corpora in dev of their UAR."""
-    predicted = probabilities(method, utterances, plan.dev, plan.enrolment).argmax(axis=1)
-    truth = utterances.emotion[plan.dev]
-    corpora = utterances.corpus.table["corpus"].to_numpy()[plan.dev]
+    utterances, dev = training.utterances, training.plan.dev
+    predicted = training.dev_probabilities().argmax(axis=1)
+    truth, corpora = utterances.emotion[dev], utterances.corpus.table["corpus"].to_numpy()[dev]
     return float(np.mean([uar(truth[corpora == name], predicted[corpora == name]) for name in np.unique(corpora)]))
 
 
-def _dev_loss(method, stage, utterances, plan, accelerator) -> float:
-    method.eval()
+def _dev_loss(training: _Training, stage: Stage) -> float:
+    """Mean over the dev targets; every process computes all of it."""
+    utterances, plan = training.utterances, training.plan
+    training.method.eval()
     total = 0.0
     with torch.inference_mode():
-        for rows, enrolled in in_order(utterances, plan.dev, plan.enrolment, 8):
-            terms = stage.loss(utterances.batch(rows, enrolled).to(accelerator.device))
+        for rows, _ in in_order(utterances, plan.dev, plan.enrolment, 8):
+            training._check_stop()
+            terms = stage.loss(utterances.batch(rows, [_NOBODY] * len(rows)).to(training.accelerator.device))
             total += float(sum(terms.values())) * len(rows)
     return total / len(plan.dev)
 
 
-_MONITORS = {"uar": _dev_uar, "loss": _dev_loss}
+_NOBODY = np.empty(0, dtype=np.int64)
+
+_MONITORS: dict[str, Callable[[_Training, Stage], float]] = {"uar": _dev_uar, "loss": _dev_loss}

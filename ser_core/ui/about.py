@@ -118,7 +118,7 @@ def versions() -> list[tuple[str, str, str]]:
 
 def for_a_report(services: Services) -> str:
     """What a person who reports a bug should copy; nothing about people."""
-    from ser_core.training.run import provenance
+    from ser_core.training.provenance import provenance
 
     origin = provenance()
     state = services.models.state()

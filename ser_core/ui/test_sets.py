@@ -166,7 +166,7 @@ def from_corpus(
         NoFolder, BadCorpus, LeakingSplit, Cancelled: no result; the message says what to do.
     """
     from ser_core.inference.test_set import configuration_of, evaluate_models
-    from ser_core.training.run import provenance
+    from ser_core.training.provenance import provenance
 
     if not folder.strip():
         raise NoFolder("say where the corpus is: the folder's path on this computer")

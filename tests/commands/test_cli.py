@@ -332,7 +332,7 @@ def test_crossvalidate_and_train_run_from_the_command_line(attune, tiny_model, t
     code, out, _ = attune("crossvalidate", "smoke", *where, "--folds", 2, "--seeds", 1, "--output", tmp_path / "cv")
     assert code == 0 and out.startswith("| method | UAR |") and (tmp_path / "cv" / "predictions.csv").is_file()
     code, out, _ = attune("train", "smoke", *where)
-    assert code == 0 and (Path(out.strip()) / "checkpoint" / "weights.safetensors").is_file()
+    assert code == 0 and (Path(out.strip()) / "checkpoint" / "speaker_reference" / "weights.safetensors").is_file()
 
 
 def test_a_model_is_built_measured_and_answers(attune, clips, tiny_model, tmp_path):

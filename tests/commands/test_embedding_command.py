@@ -43,7 +43,7 @@ def test_recipes_are_cross_validated_into_maps_and_probes(run, capsys, tmp_path)
     assert content["corpus"] == "synthetic" and content["leak_check"]["speakers_on_both_sides"] == []
     assert str(tmp_path) not in (folder / "probes.json").read_text() + (folder / "map.csv").read_text()
     printed = capsys.readouterr().out
-    assert "smoke, gender:" in printed and "chance 0.500" in printed and str(tmp_path) not in printed
+    assert "speaker_reference, gender:" in printed and "chance 0.500" in printed and str(tmp_path) not in printed
 
 
 def test_a_model_that_is_there_is_looked_at_with_all_its_personalisers(run):

@@ -15,7 +15,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("page", ["#ffffff", "#0b0f19"])
-@pytest.mark.parametrize("colour", {*EMOTION_COLOURS.values(), *ANSWER_COLOURS.values()})
+@pytest.mark.parametrize("colour", sorted({*EMOTION_COLOURS.values(), *ANSWER_COLOURS.values()}))
 def test_every_colour_stands_out_in_light_and_dark(colour: str, page: str):
     lighter, darker = sorted((luminance(colour), luminance(page)), reverse=True)
     assert (lighter + 0.05) / (darker + 0.05) >= 3

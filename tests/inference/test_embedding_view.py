@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import BadCorpus
-from ser_core.data.tables import write_csv
+from ser_core.data.tables import write_csv, write_json
 from ser_core.inference import embedding_view
 from ser_core.inference.embedding_view import (
     ALL_FOLDS,
@@ -30,7 +30,6 @@ from ser_core.inference.embedding_view import (
 )
 from ser_core.inference.predict import Trained
 from ser_core.methods.base import FeatureShape, Method, NoSettings, Output
-from ser_core.training.run import write_json
 
 N_VALUES = 20
 

@@ -1,0 +1,164 @@
+"""Before a run: can it be done, who would do what, how long would it take, how much memory?"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ser_core.data.audio import SAMPLE_RATE
+from ser_core.data.corpora import load_corpora
+from ser_core.data.enrolment import first_of_each, target_rows
+from ser_core.encoders.base import SpeechEncoder, choose_device
+from ser_core.recipe import Recipe
+from ser_core.training.jobs import Order
+from ser_core.training.preparation import Prepared, build_method, class_set, learning_encoder, prepare
+from ser_core.training.scalars import check_tensorboard
+from ser_core.workspace import Workspace
+
+_UTTERANCE_S = 3.0
+"""Taken for the length of an utterance where the corpus does not say."""
+
+_BYTES_AT_REST = 4 * (1 + 1 + 2 + 1)
+"""Of each weight that learns: itself, its gradient, two moments of AdamW, the best copy; float32."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take, from a few steps that were tried just now.
+
+    Attributes:
+        seconds: of embedding and training.
+        memory_bytes: of weights, features and activations; the program itself comes on top.
+    """
+
+    seconds: float
+    memory_bytes: int
+
+    @property
+    def in_words(self) -> str:
+        """As in 'about 2 minutes and 0.3 GiB of memory'."""
+        amount = (
+            f"{self.memory_bytes / 2**30:.1f} GiB"
+            if self.memory_bytes > 2**29
+            else f"{self.memory_bytes / 2**20:.0f} MiB"
+        )
+        return f"about {_duration(self.seconds)} and {amount} of memory, by a few steps tried on this computer just now"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An order that can be carried out.
+
+    Attributes:
+        recipe: resolved.
+        sizes: one row a role (train, dev, test): speakers, their genders, utterances, and utterances of each emotion.
+        verdict: of the leak check.
+        notes: what can be lived with.
+        estimate: None where it was not asked for.
+    """
+
+    recipe: Recipe
+    sizes: pd.DataFrame
+    verdict: dict
+    notes: tuple[str, ...]
+    estimate: Estimate | None
+
+
+def check_order(order: Order, workspace: Workspace, estimated: bool = True) -> Checked:
+    """Check everything that can be checked before the start; nothing is written.
+
+    Raises:
+        BadRecipe, BadCorpus, LeakingSplit, EncoderUnavailable, DeviceUnavailable, TensorBoardMissing: what is wrong.
+    """
+    if order.tensorboard:
+        check_tensorboard()
+    choose_device(order.device)
+    recipe = order.resolved()
+    prepared = prepare(recipe, load_corpora(list(order.corpora)), workspace, order.seed)
+    notes = prepared.corpus.problems
+    estimate = estimate_of(prepared, order.device) if estimated and prepared.encoder is not None else None
+    return Checked(recipe, sizes_of(prepared), prepared.verdict(), notes, estimate)
+
+
+def sizes_of(prepared: Prepared) -> pd.DataFrame:
+    """Speakers, genders, utterances and emotions of each role."""
+    table, role = prepared.corpus.table, prepared.role()
+    rows = []
+    for name in ("train", "dev", "test"):
+        part = table[role == name]
+        of_gender = part.drop_duplicates("speaker")["gender"].value_counts()
+        emotions = {word: int((part["emotion"] == word).sum()) for word in prepared.corpus.emotions}
+        genders = {gender: int(n) for gender, n in sorted(of_gender.items())}
+        rows.append(
+            {"role": name, "speakers": part["speaker"].nunique(), **genders, "utterances": len(part), **emotions}
+        )
+    counts = pd.DataFrame(rows).fillna(0)
+    return counts.astype({name: int for name in counts.columns if name != "role"})
+
+
+def estimate_of(prepared: Prepared, device: str = "auto") -> Estimate:
+    """Try the encoder and a step of each method on made-up material of the right size."""
+    where, encoder = choose_device(device), prepared.encoder
+    role, targets = prepared.role().to_numpy(), target_rows(prepared.corpus, first_of_each(prepared.corpus))
+    n_train, n_dev = int((targets & (role == "train")).sum()), int((targets & (role == "dev")).sum())
+    duration_s = pd.to_numeric(prepared.corpus.table["duration_s"], errors="coerce").mean()
+    waveform = torch.randn(int((duration_s if duration_s > 0 else _UTTERANCE_S) * SAMPLE_RATE)) * 0.05
+    with torch.inference_mode():
+        one_s = _seconds(lambda: encoder.to(where).pooled([waveform.to(where)]))
+    n_features = encoder.n_layers * 2 * encoder.width
+    seconds, memory = one_s * len(prepared.corpus), 4 * n_features * len(prepared.corpus)
+    for place, recipe in enumerate(prepared.recipes):
+        tuned = place == 0 and recipe.encoder.tune != "none"
+        step_s, step_bytes = _a_step(recipe, prepared, waveform, tuned, where)
+        dev_s = one_s * n_dev if tuned else 0.0
+        seconds += recipe.training.epochs * (step_s * n_train / recipe.training.batch_size + dev_s)
+        memory = max(memory, 4 * n_features * len(prepared.corpus) + step_bytes)
+    encoder.to("cpu")
+    return Estimate(seconds, memory)
+
+
+def _a_step(recipe: Recipe, prepared: Prepared, waveform, tuned: bool, where) -> tuple[float, int]:
+    """Seconds and bytes of one optimiser step (a part of it, where the encoder learns, scaled up)."""
+    encoder = prepared.encoder
+    method = build_method(recipe, encoder, class_set(prepared.corpus, recipe.data)).to(where)
+    learning = learning_encoder(recipe, encoder, method) if tuned else None
+    n_enrolled = len(prepared.corpus.emotions) if method.uses_enrolment else 0
+    weights = list(method.parameters()) + (list(learning.learned().values()) if learning else [])
+    at_rest = _BYTES_AT_REST * sum(weight.numel() for weight in weights)
+    features = torch.randn(
+        recipe.training.batch_size, 1 + n_enrolled, encoder.n_layers, 2 * encoder.width, device=where
+    )
+    heads_s = _seconds(lambda: method.trunk(method.front(features)).sum().backward())
+    if learning is None:
+        return heads_s, at_rest + 6 * features.numel() * 4
+    learning.to(where)
+    some = tuple(waveform.to(where) for _ in range(4))
+    four_s = _seconds(lambda: learning(some).sum().backward(), repeats=2)
+    # enrolled recordings of one speaker are heard once a batch
+    n_heard = recipe.training.batch_size * (1 + 0.6 * n_enrolled)
+    n_at_once = n_heard / recipe.training.accumulate
+    return heads_s + four_s / 4 * n_heard, at_rest + int(n_at_once * _activation_bytes(encoder, len(waveform)))
+
+
+def _activation_bytes(encoder: SpeechEncoder, n_samples: int) -> int:
+    """Of one utterance in all Transformer layers: 34 values a width and frame, and attention (arXiv 2205.05198, section 4)."""
+    n_frames = n_samples / SAMPLE_RATE * 50
+    return int(2 * (encoder.n_layers - 1) * n_frames * (34 * encoder.width + 5 * 8 * n_frames))
+
+
+def _seconds(measured, repeats: int = 3) -> float:
+    """The median of some runs after one that warms up."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        measured()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:]))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

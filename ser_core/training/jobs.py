@@ -1,0 +1,347 @@
+"""Runs seen from outside: started in a process of their own, found again by their folders, stopped, resumed, deleted.
+
+A run is the very command that a person would type, in its own session: it outlives the page and the app.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+
+from ser_core.data.tables import write_json
+from ser_core.recipe import Recipe, read_recipe
+from ser_core.training.provenance import now
+from ser_core.training.status import OVER, StateName, Status, is_held, read_status, state_of
+from ser_core.workspace import Workspace
+
+STOP_WITHIN_S = 5.0
+_STARTS_WITHIN_S = 60.0
+
+
+class UnknownRun(ValueError):
+    """No run of that name."""
+
+
+class CannotDo(ValueError):
+    """A run is not in the state that something needs."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person asks for.
+
+    Attributes:
+        recipe: a name or a path.
+        corpora: NAME=DIR each.
+        encoder: NAME or NAME=DIR; the recipe's own if empty.
+        settings: key=value each, as after --set.
+        seed, device, threads, tensorboard: as on the command line.
+    """
+
+    recipe: str
+    corpora: tuple[str, ...]
+    encoder: str = ""
+    settings: tuple[str, ...] = ()
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
+    tensorboard: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def resolved(self) -> Recipe:
+        """The recipe with all changes.
+
+        Raises:
+            BadRecipe: it cannot be used.
+        """
+        recipe = read_recipe(self.recipe)
+        if self.encoder:
+            name, _, source = self.encoder.partition("=")
+            recipe = recipe.with_encoder(name, source)
+        return recipe.changed(self.settings)
+
+    def arguments(self, folder: Path, resume: bool = False) -> list[str]:
+        """What follows `python -m ser_core`."""
+        said = ["train", self.recipe]
+        for flag, values in (("--corpus", self.corpora), ("--set", self.settings)):
+            said += [word for value in values for word in (flag, value)]
+        for flag, value, default in (
+            ("--encoder", self.encoder, ""), ("--seed", self.seed, 0), ("--device", self.device, "auto"),
+            ("--threads", self.threads, 0),
+        ):  # fmt: skip
+            said += [flag, str(value)] if value != default else []
+        said += ["--tensorboard"] if self.tensorboard else []
+        return [*said, "--output", str(folder), *(["--resume"] if resume else [])]
+
+    def in_words(self, folder: Path, resume: bool = False) -> str:
+        """The command as a person types it."""
+        return f"python -m ser_core {shlex.join(self.arguments(folder, resume))}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run folder seen from outside, as it was when it was read.
+
+    Attributes:
+        state: queued, running, finished, failed, stopped, or lost: it says that it runs, and nobody works on it.
+        error: why it failed or is lost, in words.
+        recipe: recipe.json; empty before the run has written it.
+        order: what was asked for; None for folders made otherwise.
+        progress: words, share (0 to 1), eta_s, heartbeat_age_s, as far as they are known.
+        created: when it was asked for.
+    """
+
+    folder: Path
+    state: StateName
+    error: str
+    recipe: dict[str, Any]
+    order: Order | None
+    progress: dict[str, Any]
+    created: str
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in OVER
+
+    @property
+    def can_stop(self) -> bool:
+        return not self.is_over
+
+    @property
+    def can_resume(self) -> bool:
+        return self.state in ("stopped", "failed", "lost") and self.order is not None
+
+    @property
+    def can_use(self) -> bool:
+        """Whether it holds a model with two answers."""
+        described = _read_json(self.folder / "checkpoint" / "model.json")
+        return self.state == "finished" and bool(described.get("baseline")) and bool(described.get("personalisers"))
+
+    def history(self) -> pd.DataFrame:
+        """One row an epoch and method: method, stage, epoch, the losses, dev_<monitor>, seconds."""
+        try:
+            lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return pd.DataFrame()
+        records = []
+        for line in lines:
+            with suppress(ValueError):  # the last one may be half written
+                records.append(json.loads(line))
+        return pd.DataFrame(records)
+
+    def log_tail(self, n: int = 50) -> list[str]:
+        """The last lines of the log."""
+        try:
+            return (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()[-n:]
+        except OSError:
+            return []
+
+    def report(self) -> dict[str, Any] | None:
+        """report.json; None before the run has finished."""
+        return _read_json(self.folder / "report.json") or None
+
+
+def new_folder(workspace: Workspace, name: str) -> Path:
+    """A name that no run has yet; nothing is made."""
+    return workspace.runs / f"{datetime.now(UTC):%Y-%m-%d}_{name}_{uuid4().hex[:4]}"
+
+
+def list_jobs(workspace: Workspace) -> list[Job]:
+    """All runs of a workspace, newest first."""
+    folders = [path for path in workspace.runs.glob("[!.]*") if path.is_dir()]
+    return sorted((read_job(folder) for folder in folders), key=lambda job: (job.created, job.name), reverse=True)
+
+
+def find_job(name: str, workspace: Workspace) -> Job:
+    """A run by name or folder.
+
+    Raises:
+        UnknownRun: there is none.
+    """
+    for folder in (workspace.runs / name, Path(name)) if name else ():
+        if folder.is_dir() and any((folder / file).is_file() for file in ("status.json", "order.json", "recipe.json")):
+            return read_job(folder)
+    names = [job.name for job in list_jobs(workspace)][:3]
+    raise UnknownRun(f"there is no run '{name}'; the newest are {', '.join(names) or 'none'}")
+
+
+def read_job(folder: Path) -> Job:
+    """Look at a run folder."""
+    recipe, asked = _read_json(folder / "recipe.json"), _read_json(folder / "order.json")
+    order = recipe.get("order") or asked.get("order")
+    status = read_status(folder)
+    state, error = _state(folder, status, asked.get("created", ""))
+    progress = {}
+    if status is not None:
+        progress = {"words": status.words, "share": status.share, "heartbeat_age_s": round(status.silent_s, 1)}
+        progress |= {"eta_s": status.eta_s} if status.eta_s is not None and state == "running" else {}
+    created = asked.get("created") or (status.created if status else recipe.get("written", ""))
+    return Job(folder, state, error, recipe, _order(order), progress, created)
+
+
+def _state(folder: Path, status: Status | None, created: str) -> tuple[StateName, str]:
+    state = state_of(folder)
+    if state is None:
+        if not created or _age_s(created) > _STARTS_WITHIN_S:
+            return "failed", "it ended before it began; the log says why"
+        return "queued", ""
+    if state == "lost":
+        return state, "the process ended without a word: the computer was switched off, or memory ran out"
+    return state, status.error if status else ""
+
+
+def start_job(order: Order, workspace: Workspace) -> Job:
+    """Check an order and start it in a process of its own.
+
+    Raises:
+        BadRecipe, BadCorpus, LeakingSplit, EncoderUnavailable: nothing was started.
+    """
+    from ser_core.training.check import check_order
+
+    check_order(order, workspace, estimated=False)
+    folder = new_folder(workspace, order.resolved().name)
+    folder.mkdir(parents=True)
+    return _launch(order, folder, workspace)
+
+
+def resume_job(job: Job, workspace: Workspace) -> Job:
+    """Go on with a run where it was left.
+
+    Raises:
+        CannotDo: it is not stopped, failed or lost.
+    """
+    if not job.can_resume or is_held(job.folder):
+        raise CannotDo(f"'{job.name}' is {job.state}: only what was stopped, failed or is lost can be resumed")
+    (job.folder / "status.json").unlink(missing_ok=True)
+    return _launch(job.order, job.folder, workspace)
+
+
+def _launch(order: Order, folder: Path, workspace: Workspace) -> Job:
+    write_json(folder / "order.json", {"order": order.to_json(), "created": now()})
+    (folder / "stop").unlink(missing_ok=True)
+    said = [*order.arguments(folder, resume=True), "--workspace", str(workspace.root), "--background"]
+    with (folder / "log.txt").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ser_core", *said], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True, cwd=Path(__file__).resolve().parents[2],
+        )  # fmt: skip
+    threading.Thread(target=_wait_for, args=[process, folder], name="run-waiter", daemon=True).start()
+    return read_job(folder)
+
+
+def _wait_for(process: subprocess.Popen, folder: Path) -> None:
+    """Where a run ends before it can say so itself, say it in its place."""
+    code = process.wait()
+    if code and read_status(folder) is None and folder.is_dir():
+        lines = read_job(folder).log_tail(1)
+        with suppress(OSError):
+            write_json(
+                folder / "status.json", asdict(Status("failed", error=lines[0] if lines else f"exit code {code}"))
+            )
+
+
+def stop_job(job: Job, within_s: float = STOP_WITHIN_S) -> Job:
+    """Ask a run to stop after its batch; one that does not within the time is ended, its saved state stays.
+
+    Raises:
+        CannotDo: it is over already.
+    """
+    if job.is_over:
+        raise CannotDo(f"'{job.name}' is {job.state} already")
+    (job.folder / "stop").touch()
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        time.sleep(0.1)
+        if (now_ := read_job(job.folder)).is_over:
+            return now_
+    _end(job.folder)
+    return read_job(job.folder)
+
+
+def _end(folder: Path) -> None:
+    status = read_status(folder)
+    if status is None or not is_held(folder):  # the number may be somebody else's by now
+        return
+    with suppress(OSError):
+        if hasattr(os, "killpg") and os.getpgid(status.pid) == status.pid:
+            os.killpg(status.pid, signal.SIGKILL)
+        else:
+            os.kill(status.pid, signal.SIGTERM)
+    end = time.monotonic() + STOP_WITHIN_S
+    while is_held(folder) and time.monotonic() < end:
+        time.sleep(0.05)
+    stopped = asdict(status) | {"state": "stopped", "words": "ended; it can be resumed from the last saved state"}
+    write_json(folder / "status.json", stopped)
+
+
+def delete_job(job: Job) -> Path:
+    """Move a run out of sight; what comes back can be given to `restore_job`, and `empty_bin` deletes it.
+
+    Raises:
+        CannotDo: it is still going on.
+    """
+    if not job.is_over:
+        raise CannotDo(f"'{job.name}' is {job.state}; stop it first")
+    hidden = job.folder.with_name(f".deleted-{job.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    return job.folder.rename(hidden)
+
+
+def restore_job(hidden: Path) -> Job:
+    """Undo `delete_job`.
+
+    Raises:
+        CannotDo: it is gone for good.
+    """
+    folder = hidden.with_name(hidden.name.removeprefix(".deleted-"))
+    if not hidden.is_dir() or folder.exists():
+        raise CannotDo(f"'{folder.name}' cannot be brought back any more")
+    return read_job(hidden.rename(folder))
+
+
+def empty_bin(workspace: Workspace) -> None:
+    """Delete for good what was deleted."""
+    for hidden in workspace.runs.glob(".deleted-*"):
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _order(content: dict | None) -> Order | None:
+    try:
+        listed = {key: tuple(value) if isinstance(value, list) else value for key, value in (content or {}).items()}
+        return Order(**listed) if content else None
+    except TypeError:
+        return None
+
+
+def _age_s(time_: str) -> float:
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(time_)).total_seconds()
+    except ValueError:
+        return float("inf")

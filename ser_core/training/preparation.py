@@ -1,0 +1,398 @@
+"""From a recipe and a corpus to what a training needs: who trains, who chooses, who is tested; and all that can be wrong."""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+import numpy as np
+import pandas as pd
+
+from ser_core.data.batches import Utterances
+from ser_core.data.enrolment import first_of_each, target_rows
+from ser_core.data.manifest import BadCorpus, Corpus, LeakingSplit, LeakReport, check_leaks
+from ser_core.encoders import ENCODERS, load_encoder
+from ser_core.encoders.base import SpeechEncoder
+from ser_core.encoders.cache import EmbeddingCache
+from ser_core.encoders.tuning import LearningEncoder
+from ser_core.labels import APP_EMOTIONS
+from ser_core.methods import METHODS
+from ser_core.methods.base import FeatureShape, Method
+from ser_core.nn.front import POOLINGS
+from ser_core.recipe import BadRecipe, DataChoice, EncoderChoice, Recipe, read_split
+from ser_core.training.trainer import Plan, Watch, accelerator_for, fit, hear, seeded
+from ser_core.workspace import Workspace
+
+_CHUNK = 32
+_NAMES_OF_SPLITS = {"dev": ("dev", "valid", "val"), "test": ("test", "eval"), "train": ("train",)}
+"""How manifests call their splits; a longer word that begins so counts as well (Development, Test1)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What one run will do, checked; nothing is written yet.
+
+    Attributes:
+        recipes: the one asked for, and those beside it.
+        corpus: in the recipes' label set, without utterances of no role.
+        encoder: frozen; None where waveforms are heard.
+        dev, test: speakers; all others train.
+        leaks: what stands on both sides although speakers do not.
+    """
+
+    recipes: tuple[Recipe, ...]
+    corpus: Corpus
+    encoder: SpeechEncoder | None
+    dev: tuple[str, ...]
+    test: tuple[str, ...]
+    leaks: LeakReport | None
+
+    @property
+    def train(self) -> tuple[str, ...]:
+        return tuple(sorted(set(self.corpus.table["speaker"]) - {*self.dev, *self.test}))
+
+    @property
+    def recognises(self) -> bool:
+        """Whether there is anything to predict: an encoder's own training gives no answers."""
+        return self.encoder is not None
+
+    def role(self) -> pd.Series:
+        """train, dev or test for each row of the corpus."""
+        speaker = self.corpus.table["speaker"]
+        return speaker.map({one: role for role in ("train", "dev", "test") for one in getattr(self, role)})
+
+    def verdict(self) -> dict:
+        """What the leak check found; anything worse would have stopped it."""
+        return {
+            "speakers_on_both_sides": [],
+            "heard_by_the_encoder": [],
+            "sentences_on_both_sides": list(self.leaks.shared_texts) if self.leaks else [],
+        }
+
+
+def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0) -> Prepared:
+    """Check a recipe on a corpus and say who does what.
+
+    Raises:
+        BadRecipe: a setting that is unknown or impossible here.
+        BadCorpus: nobody to train, choose or test on, or a class that cannot be learned.
+        LeakingSplit: a speaker or a copy on two sides, or a test speaker whom the encoder has heard.
+        EncoderUnavailable: its weights are not here.
+    """
+    recipes = (recipe, *recipe.companions())
+    hears = METHODS[_known(recipe)].hears_waveforms
+    corpus = in_label_set(corpus, recipe.data)
+    if hears:
+        _check_needs_no_encoder(recipe)
+        corpus = without_test_speakers(corpus, recipe)
+    encoder = None if hears else _encoder(recipe.encoder, workspace)
+    corpus, dev, test = assign_speakers(corpus, recipe, seed, not hears, encoder.heard_speakers if encoder else ())
+    if encoder is not None:
+        check_encoder_has_not_heard(encoder, test)
+        _check_builds(recipes, encoder, corpus)
+    table = corpus.table
+    of_dev, of_test = table["speaker"].isin(dev), table["speaker"].isin(test)
+    if METHODS[recipe.method].needs_labels:
+        _check_classes(corpus, ~of_dev & ~of_test)
+    check_leaks(table[~of_dev & ~of_test], table[of_dev])
+    leaks = check_leaks(table[~of_test], table[of_test]) if test else None
+    return Prepared(recipes, corpus, encoder, dev, test, leaks)
+
+
+def assign_speakers(
+    corpus: Corpus, recipe: Recipe, seed: int, tested: bool = True, heard: Collection[str] = ()
+) -> tuple[Corpus, tuple[str, ...], tuple[str, ...]]:
+    """The corpus without utterances of no role, the dev speakers and the test speakers.
+
+    As the recipe's split names them; else as the manifest's column split says; else drawn by the seed, genders in turn.
+
+    Args:
+        corpus: of all speakers.
+        recipe: names the split, or how many are drawn.
+        seed: of the draw.
+        tested: False where nobody is tested.
+        heard: speakers whom the encoder has heard: they are drawn to be tested only if there are no others.
+
+    Raises:
+        BadCorpus: a role for which there is nobody.
+        LeakingSplit: a speaker with two roles.
+    """
+    speakers = sorted(corpus.table["speaker"].unique())
+    if recipe.data.split:
+        split = read_split(recipe.data.split)
+        dev, test = (sorted(set(names) & set(speakers)) for names in (split.dev, split.test))
+    elif corpus.table["split"].notna().any():
+        corpus, dev, test = _of_manifest(corpus)
+    else:
+        rng = np.random.default_rng(seed)
+        unheard = [one for one in speakers if one not in set(heard)] or speakers
+        n_test = max(1, round(recipe.data.test_share * len(speakers))) if tested else 0
+        test = draw_speakers(corpus, unheard, n_test, rng)
+        dev = draw_dev_speakers(corpus, sorted(set(speakers) - set(test)), recipe.training.dev_share, rng)
+    for role, names in (("dev", dev), ("test", test if tested else ["nobody"])):
+        if not names:
+            raise BadCorpus(
+                f"{corpus.name} has no {role} speakers; the split must name some ({', '.join(speakers[:3])} … are there), "
+                f"or leave the split out and they are drawn"
+            )
+    if not set(corpus.table["speaker"]) - {*dev, *test}:
+        raise BadCorpus(
+            f"{corpus.name}: all {len(speakers)} speakers are kept for dev and test, so nobody is left to train"
+        )
+    return corpus, tuple(sorted(dev)), tuple(sorted(test if tested else []))
+
+
+def _of_manifest(corpus: Corpus) -> tuple[Corpus, list[str], list[str]]:
+    role = corpus.table["split"].map(lambda word: _role(corpus.name, word), na_action="ignore")
+    kept = corpus.only(role.notna())
+    pairs = pd.DataFrame({"speaker": kept.table["speaker"], "role": role[role.notna()]}).drop_duplicates()
+    twice = pairs["speaker"][pairs["speaker"].duplicated()]
+    if len(twice):
+        raise LeakingSplit(
+            f"{corpus.name}: {', '.join(sorted(twice)[:3])} stand in two splits of the manifest; speakers must never cross"
+        )
+    return kept, *(sorted(pairs["speaker"][pairs["role"] == name]) for name in ("dev", "test"))
+
+
+def _role(corpus: str, word: object) -> str:
+    for role, beginnings in _NAMES_OF_SPLITS.items():
+        if str(word).strip().lower().startswith(beginnings):
+            return role
+    raise BadCorpus(f"{corpus}: split '{word}' is not one of train, dev and test")
+
+
+def _known(recipe: Recipe) -> str:
+    if recipe.method not in METHODS:
+        raise BadRecipe(f"{recipe.name}: there is no method '{recipe.method}'; choose one of {', '.join(METHODS)}")
+    return recipe.method
+
+
+def _check_needs_no_encoder(recipe: Recipe) -> None:
+    if recipe.encoder.tune != "none" or recipe.beside:
+        raise BadRecipe(f"'{recipe.name}' trains an encoder of its own: leave out encoder.tune and beside")
+    METHODS[recipe.method].build(recipe.settings, FeatureShape(0, 0, ()), (), recipe.name)
+
+
+def _encoder(choice: EncoderChoice, workspace: Workspace) -> SpeechEncoder:
+    if choice.name not in ENCODERS:
+        raise BadRecipe(f"there is no encoder '{choice.name}'; choose one of {', '.join(ENCODERS)}")
+    return load_encoder(choice.name, choice.source or None, (workspace.models,))
+
+
+def _check_builds(recipes: Collection[Recipe], encoder: SpeechEncoder, corpus: Corpus) -> None:
+    names = [recipe.name for recipe in recipes]
+    if len(set(names)) < len(names):
+        raise BadRecipe(f"two recipes of one run have the same name among {', '.join(names)}; rename one")
+    for recipe in recipes:
+        if METHODS[_known(recipe)].hears_waveforms:
+            raise BadRecipe(f"'{recipe.name}' trains an encoder and recognises nothing; it cannot stand beside another")
+        method = build_method(recipe, encoder, class_set(corpus, recipe.data))
+        learning_encoder(recipe, encoder, method)
+
+
+def _check_classes(corpus: Corpus, trains: pd.Series) -> None:
+    """Every class needs an utterance to enrol with and one to learn from."""
+    if not corpus.emotions:
+        raise BadCorpus(f"{corpus.name}: no utterance has an emotion, so nothing can be learned")
+    emotion, targets = corpus.table["emotion"], target_rows(corpus, first_of_each(corpus))
+    for name in corpus.emotions:
+        if not (trains & targets & (emotion == name)).any():
+            n = int((trains & (emotion == name)).sum())
+            raise BadCorpus(
+                f"{corpus.name}: the training speakers have {n} utterances of '{name}', and none is left to learn from once "
+                f"one of each speaker is enrolled; add recordings of it, or take the class out of the manifest"
+            )
+
+
+def make_plan(
+    utterances: Utterances, choice: pd.DataFrame, dev: Collection[str], test: Collection[str], needs_labels: bool = True
+) -> Plan:
+    """The protocol in one place: who trains, who chooses the epoch, and that no enrolment utterance is a target.
+
+    Args:
+        utterances: of all speakers.
+        choice: the fixed enrolment.
+        dev: speakers that choose the epoch.
+        test: speakers left out; whoever is neither trains.
+        needs_labels: False where utterances without a usable emotion, and the enrolled ones, are learned from as well.
+
+    Raises:
+        LeakingSplit: a speaker or a copy of an utterance on two sides, or nobody left to train.
+    """
+    table = utterances.corpus.table
+    usable = target_rows(utterances.corpus, choice) if needs_labels else np.ones(len(table), dtype=bool)
+    of_dev, of_test = (table["speaker"].isin(list(speakers)).to_numpy() for speakers in (dev, test))
+    check_leaks(table[~(of_dev | of_test)], table[of_dev])
+    if of_test.any():
+        check_leaks(table[~of_test], table[of_test])
+    return Plan(
+        train=np.flatnonzero(usable & ~of_dev & ~of_test),
+        dev=np.flatnonzero(usable & of_dev),
+        test=np.flatnonzero(usable & of_test),
+        enrolment=utterances.enrolment_rows(choice),
+    )
+
+
+def embedded(
+    corpus: Corpus,
+    emotions: tuple[str, ...],
+    encoder: SpeechEncoder | None,
+    workspace: Workspace,
+    device: str,
+    say: Callable[[str], None],
+    between: Callable[[int], None] = lambda n_done: None,
+) -> Utterances:
+    """The corpus with its cached features, or without where there is no encoder to hear it; processes share the work.
+
+    Args:
+        corpus: what is heard.
+        emotions: classes that the method tells apart.
+        encoder: frozen.
+        workspace: for the cache.
+        device: 'auto', or as torch names it.
+        say: told what was done.
+        between: told now and then how many recordings are done; may raise to stop.
+    """
+    if encoder is None:
+        return Utterances(corpus, emotions)
+    start, accelerator = time.perf_counter(), accelerator_for(device)
+    cache = EmbeddingCache(workspace.embeddings, encoder.to(accelerator.device))
+    paths = corpus.table["path"].to_list()
+    mine = paths[accelerator.process_index :: accelerator.num_processes]
+    for place in range(0, len(mine), _CHUNK):
+        between(place * accelerator.num_processes)
+        cache.embed(mine[place : place + _CHUNK])
+    accelerator.wait_for_everyone()
+    features = cache.embed(paths)
+    if cache.n_read:
+        say(f"embedded {cache.n_read} of {len(corpus)} utterances in {time.perf_counter() - start:.0f} s")
+    return Utterances(corpus, emotions, features)
+
+
+def train_method(
+    recipe: Recipe,
+    utterances: Utterances,
+    plan: Plan,
+    encoder: SpeechEncoder | None,
+    seed: int,
+    device: str = "auto",
+    watch: Watch | None = None,
+    weights_seed: int | None = None,
+) -> tuple[Method, Utterances, SpeechEncoder | None]:
+    """A recipe's method, trained; the utterances as it hears them; and the encoder, which may have learned as well.
+
+    Args:
+        recipe: what is trained.
+        utterances: as the encoder hears them now.
+        plan: which rows do what.
+        encoder: frozen; a copy learns where the recipe says so.
+        seed: of order and augmentation.
+        device: 'auto', or as torch names it.
+        watch: who is told, who may stop it.
+        weights_seed: of the first weights and of dropout; `seed` if None.
+
+    Raises:
+        TrainingDiverged, Stopped: see `fit`.
+    """
+    seeded(seed if weights_seed is None else weights_seed)
+    method = build_method(recipe, encoder, utterances.emotions)
+    learning = learning_encoder(recipe, encoder, method)
+    method = fit(method, utterances, plan, recipe.training, seed, device, watch, learning)
+    if learning is None:
+        return method, utterances, encoder
+    heard = utterances.corpus.table["speaker"].iloc[np.concatenate([plan.train, plan.dev])]
+    tuned = learning.merged(f"{encoder.fingerprint}-tuned", tuple(heard.unique()))
+    accelerator = accelerator_for(device)
+    check = (watch or Watch()).should_stop
+    pooled = tuned.to(accelerator.device).pooled
+    return method, hear(pooled, utterances, np.arange(len(utterances.corpus)), accelerator, check), tuned.to("cpu")
+
+
+def build_method(recipe: Recipe, encoder: SpeechEncoder | None, emotions: tuple[str, ...]) -> Method:
+    """The method of a recipe, untrained, for an encoder's features."""
+    shape = feature_shape(recipe.encoder, encoder)
+    return METHODS[recipe.method].build(recipe.settings, shape, emotions, recipe.name)
+
+
+def learning_encoder(recipe: Recipe, encoder: SpeechEncoder | None, method: Method) -> LearningEncoder | None:
+    """A copy of the encoder that learns as the recipe says; None where it stays as it is."""
+    if encoder is None or recipe.encoder.tune == "none":
+        return None
+    return LearningEncoder(encoder, recipe.encoder, method.shape.layers)
+
+
+def on_tuned_encoder(recipe: Recipe) -> Recipe:
+    """The recipe on an encoder that another one has tuned: it learns no more."""
+    return replace(recipe, encoder=replace(recipe.encoder, tune="none"))
+
+
+def feature_shape(choice: EncoderChoice, encoder: SpeechEncoder | None) -> FeatureShape:
+    """What the encoder hands over, and which of it is heard.
+
+    Raises:
+        BadRecipe: a layer that the encoder does not have, or a pooling that does not exist.
+    """
+    if encoder is None:
+        return FeatureShape(0, 0, (), choice.pooling)
+    middle = encoder.n_layers // 2
+    layers = choice.layers or tuple(range(max(0, middle - 1), min(encoder.n_layers, middle + 2)))
+    if not all(isinstance(layer, int) and 0 <= layer < encoder.n_layers for layer in layers):
+        raise BadRecipe(f"layers {list(layers)}: the encoder '{choice.name}' has layers 0 to {encoder.n_layers - 1}")
+    if choice.pooling not in POOLINGS:
+        raise BadRecipe(f"pooling '{choice.pooling}' is not one of {', '.join(POOLINGS)}")
+    return FeatureShape(encoder.n_layers, 2 * encoder.width, layers, choice.pooling)
+
+
+def in_label_set(corpus: Corpus, data: DataChoice) -> Corpus:
+    """The corpus with the classes a recipe wants."""
+    return corpus.relabelled(APP_EMOTIONS) if data.emotions == "app" else corpus
+
+
+def class_set(corpus: Corpus, data: DataChoice) -> tuple[str, ...]:
+    """The classes a method tells apart."""
+    return APP_EMOTIONS if data.emotions == "app" else corpus.emotions
+
+
+def without_test_speakers(corpus: Corpus, recipe: Recipe) -> Corpus:
+    """The corpus without those whom the recipe's split keeps for testing: such a training never opens their files."""
+    test = read_split(recipe.data.split).test if recipe.data.split else ()
+    return corpus.only(~corpus.table["speaker"].isin(test))
+
+
+def check_encoder_has_not_heard(encoder: SpeechEncoder, test: Collection[str]) -> None:
+    """Make sure that no test speaker was heard when the encoder was trained, not even without labels.
+
+    Raises:
+        LeakingSplit: naming them.
+    """
+    heard = sorted(set(encoder.heard_speakers) & set(test))
+    if heard:
+        raise LeakingSplit(
+            f"the encoder has heard {len(heard)} of the test speakers in its own training ({', '.join(heard[:3])} …); "
+            f"results on them would mislead: use another encoder, or speakers it has not heard"
+        )
+
+
+def draw_dev_speakers(corpus: Corpus, speakers: list[str], share: float, rng: np.random.Generator) -> list[str]:
+    """Some of the training speakers at random, genders in turn; at least one, and at least one is left to train.
+
+    Raises:
+        BadCorpus: fewer than two speakers.
+    """
+    if len(speakers) < 2:
+        raise BadCorpus(
+            f"{corpus.name}: {len(speakers)} speakers are too few to train; dev speakers must be others than train speakers"
+        )
+    return draw_speakers(corpus, speakers, min(len(speakers) - 1, max(1, round(share * len(speakers)))), rng)
+
+
+def draw_speakers(corpus: Corpus, speakers: list[str], n: int, rng: np.random.Generator) -> list[str]:
+    """At most n of the speakers at random, genders in turn."""
+    gender = corpus.table.groupby("speaker")["gender"].first()
+    queues = [
+        list(rng.permutation([one for one in speakers if gender[one] == name])) for name in sorted({*gender[speakers]})
+    ]
+    turns = [
+        speaker for turn in zip_longest(*(queues[place] for place in rng.permutation(len(queues)))) for speaker in turn
+    ]
+    return [str(speaker) for speaker in turns if speaker is not None][:n]
