@@ -25,8 +25,9 @@ from ser_core.data.corpora.synthetic import buzz
 from ser_core.encoders.cache import EmbeddingCache
 from ser_core.encoders.wav2vec2 import Wav2Vec2
 from ser_core.inference.models import shipped_models
-from ser_core.inference.recogniser import Recogniser
-from ser_core.workspace import open_workspace
+from ser_core.inference.onnx import OnnxRecogniser, export_onnx, onnx_installed
+from ser_core.inference.recogniser import Enrolment, Recogniser
+from ser_core.workspace import Workspace, open_workspace
 
 _UTTERANCE_S = 3.0
 _PADDED_S = 30.0
@@ -49,7 +50,7 @@ def run(arguments: Namespace) -> int:
     rows = []
     for info in shipped_models():
         if not info.why_unavailable(workspace):
-            rows += _model(Recogniser(workspace, info.name, arguments.device), arguments)
+            rows += _model(Recogniser(workspace, info.name, arguments.device), arguments, workspace)
     rows.append(_reference_size(arguments))
     if arguments.app and _APP.is_file():
         rows += [row for info in shipped_models() if not info.why_unavailable(workspace) for row in _app(info.name)]
@@ -66,13 +67,15 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _model(recogniser: Recogniser, arguments: Namespace) -> list[dict]:
+def _model(recogniser: Recogniser, arguments: Namespace, workspace: Workspace) -> list[dict]:
     name = recogniser.info.name
     utterance = Recording(_speechlike(_UTTERANCE_S))
     clips = [(word, word, _speechlike(_UTTERANCE_S)) for word in recogniser.info.emotions]
     enrolment = recogniser.enrol(clips)
     answer_ms = _milliseconds(lambda: recogniser.recognise(utterance, enrolment), arguments.repeats)
     rows = [_row(f"{name}: two answers, 3 s utterance, {len(clips)} enrolled", answer_ms, "ms")]
+    if onnx_installed():
+        rows.append(_by_onnxruntime(recogniser, utterance, enrolment, arguments, workspace))
     encode_ms = _milliseconds(lambda: recogniser.embed([utterance.waveform]), arguments.repeats)
     rows.append(_row(f"{name}: encoder alone", encode_ms, "ms"))
     if recogniser.info.encoder == "whisper":
@@ -92,6 +95,24 @@ def _model(recogniser: Recogniser, arguments: Namespace) -> list[dict]:
             )
         )
     return rows
+
+
+def _by_onnxruntime(
+    recogniser: Recogniser, utterance: Recording, enrolment: Enrolment, arguments: Namespace, workspace: Workspace
+) -> dict:
+    """As the row before it, by the model's export with as many threads as torch has."""
+    info = recogniser.info
+    with tempfile.TemporaryDirectory() as folder:
+        export = export_onnx(info.name, workspace, Path(folder) / info.name)
+        exported = OnnxRecogniser(export.folder, torch.get_num_threads())
+
+    def answer_twice() -> None:
+        features = exported.embed(utterance.waveform)
+        exported.probabilities(features, info.baseline)
+        exported.probabilities(features, info.personaliser(None), enrolment)
+
+    milliseconds = _milliseconds(answer_twice, arguments.repeats)
+    return _row(f"{info.name}: two answers by onnxruntime on the CPU, the same utterance", milliseconds, "ms")
 
 
 def _times_real_time(recogniser: Recogniser, named: str) -> float:

@@ -1,25 +1,39 @@
-"""models: what can be used here, and why not the rest; `models fetch NAME` is the only thing that downloads."""
+"""models: what can be used here, and why not the rest; `models fetch NAME` is the only thing that downloads.
+
+`models export NAME --output DIR` writes a model as ONNX graphs.
+"""
 
 import json
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from ser_core.inference.models import describe, fetch, shipped_models
-from ser_core.workspace import open_workspace
+from ser_core.workspace import Workspace, open_workspace
+
+
+class NoFolderNamed(ValueError):
+    """An export has to go somewhere."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("action", nargs="?", choices=["fetch"], help="fetch a model's encoder from the hub")
-    parser.add_argument("name", nargs="?", metavar="NAME")
+    parser.add_argument(
+        "action", nargs="?", choices=["fetch", "export"],
+        help="fetch a model's encoder from the hub; export a model to ONNX, for the CPU",
+    )  # fmt: skip
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the model; for export also its folder")
+    parser.add_argument("--output", metavar="DIR", help="the folder that export makes")
     parser.add_argument("--json", action="store_true")
 
 
 def run(arguments: Namespace) -> int:
-    """List, or fetch."""
+    """List, fetch or export."""
     workspace = open_workspace(arguments.workspace)
     if arguments.action == "fetch":
         fetch(arguments.name or "", workspace)
         print(json.dumps({"fetched": arguments.name}) if arguments.json else f"fetched {arguments.name}")
         return 0
+    if arguments.action == "export":
+        return _export(arguments, workspace)
     lines = describe(shipped_models(), workspace)
     if arguments.json:
         print(json.dumps(lines, indent=2))
@@ -32,4 +46,20 @@ def run(arguments: Namespace) -> int:
             else f"not available: {line['reason']}"
         )
         print(f"{line['name']:<18} {state}")
+    return 0
+
+
+def _export(arguments: Namespace, workspace: Workspace) -> int:
+    from ser_core.inference.onnx import export_onnx  # here, because it takes seconds
+
+    if not arguments.output:
+        raise NoFolderNamed("an export needs a folder to be made; name it with --output DIR")
+    export = export_onnx(arguments.name, workspace, Path(arguments.output))
+    if arguments.json:
+        said = {"exported": arguments.output, "largest_difference": export.largest_difference}
+        print(json.dumps({**said, "file_bytes": export.file_bytes}, indent=2))
+        return 0
+    print(f"exported to {arguments.output}; no probability is off torch's by more than {export.largest_difference:.1e}")
+    for name, n_bytes in export.file_bytes.items():
+        print(f"  {name:<40} {n_bytes / 1e6:7.2f} MB")
     return 0
