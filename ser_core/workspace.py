@@ -31,7 +31,13 @@ class Workspace:
 
     @property
     def runs(self) -> Path:
+        """Trainings, one folder each."""
         return self.root / "runs"
+
+    @property
+    def trained(self) -> Path:
+        """Models that were trained here and put to use."""
+        return self.root / "trained"
 
     @property
     def temporary(self) -> Path:

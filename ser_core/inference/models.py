@@ -5,8 +5,11 @@ or are looked for on this machine (whisper-tiny.en).
 """
 
 import json
+import re
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -22,8 +25,15 @@ PREFERENCE = ("whisper-tiny.en", "compact")
 MODEL_FORMAT = 1
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+
+
 class UnknownModel(ValueError):
     """No model, or no personaliser, of that name."""
+
+
+class BadModelName(ValueError):
+    """A name that a model cannot have."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +145,64 @@ def shipped_models() -> list[ModelInfo]:
     return [read_model(folder) for folder in folders if (folder / "model.json").is_file()]
 
 
+def trained_models(workspace: Workspace) -> list[ModelInfo]:
+    """Models that were trained here and put to use, by name."""
+    found = []
+    for folder in sorted(workspace.trained.glob("[!.]*")):
+        with suppress(UnknownModel):  # of another version, or not whole
+            found.append(read_model(folder))
+    return found
+
+
+def known_models(workspace: Workspace) -> list[ModelInfo]:
+    """Those that ship, then those that were trained here."""
+    return [*shipped_models(), *trained_models(workspace)]
+
+
+def use_model(run_folder: Path, workspace: Workspace, name: str) -> ModelInfo:
+    """Put the model of a finished run into the list that the app and the command line offer.
+
+    Args:
+        run_folder: its checkpoint/ is copied; the run may then be deleted.
+        workspace: where the list is kept.
+        name: to give it.
+
+    Raises:
+        UnknownModel: the run has no model with two answers.
+        BadModelName: the name cannot be had.
+    """
+    _check_name(name, workspace)
+    info = read_model(run_folder / "checkpoint")
+    if not (info.baseline and info.personalisers):
+        raise UnknownModel(
+            f"'{run_folder.name}' has no model with two answers; train a recipe that personalises, with a baseline beside it"
+        )
+    temporary, folder = workspace.trained / f".{name}", workspace.trained / name
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(info.folder, temporary)
+    write_model(replace(info, name=name, folder=temporary))
+    temporary.rename(folder)
+    return read_model(folder)
+
+
+def forget_model(name: str, workspace: Workspace) -> None:
+    """Take a model that was trained here off the list, and delete it.
+
+    Raises:
+        UnknownModel: none of that name was trained here.
+    """
+    if name not in {info.name for info in trained_models(workspace)}:
+        raise UnknownModel(f"no model '{name}' was trained here; those that ship cannot be taken off the list")
+    shutil.rmtree(workspace.trained / name)
+
+
+def _check_name(name: str, workspace: Workspace) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadModelName(f"a model's name has 1 to 60 letters, digits, '-', '_' or '.', but '{name}' was given")
+    if any(info.name == name for info in known_models(workspace)):
+        raise BadModelName(f"there is a model '{name}' already; give this one another name")
+
+
 def choose_model(name: str | None, workspace: Workspace) -> ModelInfo:
     """A model by name or folder; else the best one that is available here.
 
@@ -142,7 +210,7 @@ def choose_model(name: str | None, workspace: Workspace) -> ModelInfo:
         UnknownModel: no such model, or none at all.
         EncoderUnavailable: the model named needs weights that are not here.
     """
-    models = shipped_models()
+    models = known_models(workspace)
     if name is None:
         available = [model for model in models if not model.why_unavailable(workspace)]
         if not available:

@@ -308,7 +308,7 @@ def _profile(services: Services, name: str) -> Profile | None:
 # where it stands
 
 
-def build(services: Services, chosen: gr.State, tab: gr.Tab, page: gr.Blocks) -> None:
+def build(services: Services, chosen: gr.State, tab: gr.Tab, page: gr.Blocks) -> gr.Dropdown:
     """Lay the tab out.
 
     Args:
@@ -316,6 +316,9 @@ def build(services: Services, chosen: gr.State, tab: gr.Tab, page: gr.Blocks) ->
         chosen: the name of the profile in use; whoever sets it makes all tabs follow.
         tab: the tab, which looks again when somebody comes back from Enrol.
         page: the page, which asks for the model when it has come.
+
+    Returns:
+        the list of models, which follows what is trained.
     """
     # a visit begins with its first answer; neither may have a listener: gradio would hash all that is in them
     visit, levels = gr.State(None), gr.State(None)
@@ -338,6 +341,7 @@ def build(services: Services, chosen: gr.State, tab: gr.Tab, page: gr.Blocks) ->
         with gr.Tab("Live", id="live"):
             live.build(services, live.Choices(chosen, model, personaliser))
     _events(services, parts, visit, levels, chosen, profile, model, personaliser, tab, page)
+    return model
 
 
 def _utterance(services: Services) -> dict[str, gr.components.Component]:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from threading import Event
 
 import gradio as gr
@@ -468,7 +469,20 @@ def offer_models(services: Services) -> gr.Dropdown:
 # where it stands
 
 
-def build(services: Services, tab: gr.Tab, page: gr.Blocks) -> None:
+@dataclass(frozen=True)
+class Part:
+    """The tab laid out.
+
+    Attributes:
+        outputs: what a test set that was opened fills, as `opened_page` gives it.
+        models: the list of models, which follows what is trained.
+    """
+
+    outputs: list
+    models: gr.Dropdown
+
+
+def build(services: Services, tab: gr.Tab, page: gr.Blocks) -> Part:
     """Lay the tab out.
 
     Args:
@@ -532,7 +546,7 @@ def build(services: Services, tab: gr.Tab, page: gr.Blocks) -> None:
             parts[f"save_{kind}"] = SaveButton(f"Save {words}", f"fairness-report-{kind}", 180)
     limits = "".join(f"<li>{safe(words)}</li>" for words in LIMITS)
     gr.HTML(f'<details class="tips"><summary>What these numbers cannot say</summary><ul>{limits}</ul></details>')
-    _events(services, parts, opened, running, tab, page)
+    return Part(_events(services, parts, opened, running, tab, page), parts["models"])
 
 
 def _sources(parts: dict) -> None:
@@ -600,7 +614,9 @@ def _figure(parts: dict, name: str) -> None:
         picture_buttons(elem_id, f"attune-{name}")
 
 
-def _events(services: Services, parts: dict, opened, running, tab, page) -> None:
+def _events(services: Services, parts: dict, opened, running, tab, page) -> list:
+    """What happens; all that a test set fills."""
+
     def do(handler, *bound):
         return for_people(handler, services, *bound)
 
@@ -645,6 +661,7 @@ def _events(services: Services, parts: dict, opened, running, tab, page) -> None
     for kind in ("html", "json", "predictions"):
         parts[f"save_{kind}"].makes(do(save_report, kind), chosen, **in_turn)
     page.load(do(offer_models), None, parts["models"], api_visibility="private", show_progress="hidden")
+    return whole
 
 
 _N_PAGE = 9 + 2 * len(FIGURES)

@@ -81,11 +81,11 @@ class Models:
         return self.start_loading(self._key(name)).result()
 
     def offered(self) -> "list[ModelInfo]":
-        """The default, and all that ship and can be used here."""
-        from ser_core.inference.models import shipped_models
+        """The default, and all that ship or were trained here and can be used."""
+        from ser_core.inference.models import known_models
 
         default = self.recogniser().info
-        others = [model for model in shipped_models() if model.name != default.name]
+        others = [model for model in known_models(self._workspace) if model.name != default.name]
         return [default, *(model for model in others if not model.why_unavailable(self._workspace))]
 
     def in_words(self) -> str:

@@ -254,3 +254,76 @@ def test_a_run_that_fails_says_why_and_can_be_resumed(go, recipe, tmp_path, monk
     monkeypatch.undo()
     assert go(recipe, asked=replace(CPU, resume=True))
     assert _json(tmp_path / "run" / "report.json")["models"] == _json(tmp_path / "whole" / "report.json")["models"]
+
+
+def test_a_batch_worked_through_in_parts_comes_to_the_same_result(go, recipe, tmp_path):
+    go(recipe, "whole")
+    go(recipe.changed(["training.accumulate=3"]), "parts")
+    whole, parts = (pd.read_csv(tmp_path / name / "predictions.csv") for name in ("whole", "parts"))
+    p = [name for name in whole if name.startswith("p_")]
+    np.testing.assert_allclose(whole[p], parts[p], atol=1e-4)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_advice_and_its_log_is_kept(go, recipe, tmp_path, monkeypatch):
+    from ser_core.methods import baseline
+    from ser_core.training.jobs import read_job
+    from ser_core.training.trainer import TrainingDiverged
+
+    monkeypatch.setattr(baseline, "emotion_loss", lambda logits, *_: logits.sum() * float("nan"))
+    with pytest.raises(TrainingDiverged):
+        go(recipe)
+    job = read_job(tmp_path / "run")
+    assert job.state == "failed" and "lower the learning rate" in job.error and not job.can_use
+
+
+def test_a_finished_run_can_be_deleted_and_brought_back(go, recipe, workspace, synthetic_corpus):
+    from ser_core.training import jobs
+
+    folder = workspace.runs / "one"
+    train(recipe, synthetic_corpus, folder, workspace, CPU, lambda line: None)
+    hidden = jobs.delete_job(jobs.find_job("one", workspace))
+    assert jobs.list_jobs(workspace) == []
+    assert jobs.restore_job(hidden).state == "finished" and jobs.list_jobs(workspace)[0].name == "one"
+    jobs.delete_job(jobs.find_job("one", workspace))
+    jobs.empty_bin(workspace)
+    assert not list(workspace.runs.glob(".deleted*"))
+    with pytest.raises(jobs.UnknownRun, match="no run 'one'"):
+        jobs.find_job("one", workspace)
+
+
+@pytest.mark.parametrize("tune", ["last", "lora", "all"])
+def test_a_tuned_encoder_is_kept_with_the_model_and_says_whom_it_heard(
+    recipe, synthetic_corpus, workspace, tmp_path, tune
+):
+    from transformers import WhisperConfig
+
+    from ser_core.encoders import load_encoder
+    from ser_core.encoders.whisper import Whisper
+
+    torch.manual_seed(0)
+    small = WhisperConfig(d_model=16, encoder_layers=4, encoder_attention_heads=2, encoder_ffn_dim=32, decoder_layers=1)
+    Whisper(small).save(tmp_path / "whisper")
+    recipe = recipe.with_encoder("whisper", str(tmp_path / "whisper"))
+    recipe = recipe.changed([f"encoder.tune={tune}", "encoder.learning_rate=1e-2", "training.epochs=1"])
+    train(recipe, synthetic_corpus, tmp_path / "run", workspace, CPU, lambda line: None)
+    before, after = (load_encoder("whisper", tmp_path / name) for name in ("whisper", "run/checkpoint/encoder"))
+    asked = _json(tmp_path / "run" / "recipe.json")
+    assert set(after.heard_speakers) == {*asked["train_speakers"], *asked["dev_speakers"]}
+    changed = {
+        name.split(".")[2] for name, weight in before.named_parameters()
+        if name.startswith("encoder.layers.") and not torch.equal(weight, after.state_dict()[name])
+    }  # fmt: skip
+    assert changed == (
+        {"1", "2"} if tune == "last" else {"0", "1", "2"}
+    )  # layers 1 to 3 are heard, the fourth block is above
+    assert torch.equal(before.encoder.conv1.weight, after.encoder.conv1.weight) == (tune != "all")
+
+
+def test_scalars_are_written_for_tensorboard_when_asked(go, recipe, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    go(recipe, asked=replace(CPU, tensorboard=True))
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    wanted = [record["dev_uar"] for record in records if record["method"] == "baseline"]
+    assert [event.value for event in events.Scalars("baseline/dev_uar")] == pytest.approx(wanted)
