@@ -9,7 +9,6 @@ import torch
 
 from ser_core.data.audio import SAMPLE_RATE
 from ser_core.data.corpora import load_corpora
-from ser_core.data.enrolment import first_of_each, target_rows
 from ser_core.encoders.base import SpeechEncoder, choose_device
 from ser_core.recipe import Recipe
 from ser_core.training.jobs import Order
@@ -101,8 +100,7 @@ def sizes_of(prepared: Prepared) -> pd.DataFrame:
 def estimate_of(prepared: Prepared, device: str = "auto") -> Estimate:
     """Try the encoder and a step of each method on made-up material of the right size."""
     where, encoder = choose_device(device), prepared.encoder
-    role, targets = prepared.role().to_numpy(), target_rows(prepared.corpus, first_of_each(prepared.corpus))
-    n_train, n_dev = int((targets & (role == "train")).sum()), int((targets & (role == "dev")).sum())
+    n_train, n_dev = prepared.n_targets("train"), prepared.n_targets("dev")
     duration_s = pd.to_numeric(prepared.corpus.table["duration_s"], errors="coerce").mean()
     waveform = torch.randn(int((duration_s if duration_s > 0 else _UTTERANCE_S) * SAMPLE_RATE)) * 0.05
     with torch.inference_mode():

@@ -61,6 +61,10 @@ class Prepared:
         speaker = self.corpus.table["speaker"]
         return speaker.map({one: role for role in ("train", "dev", "test") for one in getattr(self, role)})
 
+    def n_targets(self, role: str) -> int:
+        """How many utterances of a role are targets: of a class, and not enrolled."""
+        return int((target_rows(self.corpus, first_of_each(self.corpus)) & (self.role() == role)).sum())
+
     def verdict(self) -> dict:
         """What the leak check found; anything worse would have stopped it."""
         return {

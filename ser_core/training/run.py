@@ -234,7 +234,7 @@ class _Run:
         content = {
             **first.to_json(), "seed": self.asked.seed, "corpus": prepared.corpus.name, "order": self.asked.order,
             "train_speakers": prepared.train, "dev_speakers": prepared.dev, "test_speakers": prepared.test,
-            "identity": _identity(prepared, self.asked), **provenance(),
+            "n_train_targets": prepared.n_targets("train"), "identity": _identity(prepared, self.asked), **provenance(),
         }  # fmt: skip
         write_json(self.folder / "recipe.json", content)
 

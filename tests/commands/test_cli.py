@@ -466,3 +466,26 @@ def test_in_a_real_terminal_a_profile_is_erased_only_after_yes(attune, clips, wo
         os.close(terminal)
         assert done.returncode == code and words in done.stderr
     assert json.loads(attune("profiles", "list", "--json")[1]) == []
+
+
+def test_runs_are_listed_shown_and_put_to_use(attune, clips, tiny_model, tmp_path, workspace):
+    where = ["--corpus", f"synthetic={tmp_path / 'toy'}", "--encoder", f"compact={tiny_model / 'encoder'}"]
+    few = ["--set", "training.epochs=2", "--set", "data.emotions=app"]
+    assert "no runs yet" in attune("runs", "list")[1]
+    code, out, _ = attune("train", "smoke", *where, *few, "--device", "cpu")
+    folder = Path(out.strip())
+    assert code == 0 and folder.name in attune("runs", "list")[1]
+    (listed,) = json.loads(attune("runs", "list", "--json")[1])
+    assert listed["state"] == "finished" and listed["order"]["settings"] == ["training.epochs=2", "data.emotions=app"]
+    assert "UAR" in attune("runs", "show", folder.name)[1]
+    assert attune("runs", "stop", folder.name)[0] == 2
+    assert attune("models", "use", folder.name, "--as", "mine")[0] == 0
+    assert "mine" in attune("models")[1]
+    answers = attune("predict", clips["anger"], "--model", "mine", "--json")[1]
+    assert json.loads(answers)[0]["model"] == "mine"
+    code, _, err = attune("models", "use", folder.name, "--as", "mine")
+    assert code == 2 and "already" in err
+    assert attune("models", "forget", "mine")[0] == 0 and "mine" not in attune("models")[1]
+    assert attune("train", "smoke", *where, *few, "--device", "cpu", "--output", folder, "--resume")[0] == 0
+    code, _, err = attune("train", "smoke", *where, *few, "--device", "cpu", "--output", folder)
+    assert code == 2 and "--resume" in err
