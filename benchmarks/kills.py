@@ -65,6 +65,8 @@ def _killed(order: Order, workspace: Workspace, n: int) -> dict:
         _wait(lambda enough=acknowledged: len(read_job(folder).history()) >= enough or read_job(folder).is_over)
         lost += len(read_job(folder).history()) < acknowledged
     job = _until_over(read_job(folder))
+    if job.state != "finished":
+        print(job.error, *job.log_tail(20), sep="\n", file=sys.stderr)
     return {
         "kills": n_kills,
         "states": sorted(set(states)),

@@ -42,7 +42,9 @@ def run(arguments: Namespace) -> int:
     recipe = order.resolved()
     folder = Path(arguments.output) if arguments.output else _same_for_all(new_folder(workspace, recipe.name))
     asked = Asked(arguments.seed, arguments.device, arguments.resume, arguments.tensorboard, order.to_json())
-    say = _say_and_keep(folder) if not arguments.background else _say
+    say = _say if arguments.background else _say_and_keep(folder)
+    if arguments.background and hasattr(os, "nice"):
+        os.nice(10)  # the page comes first
     with _stopped_politely() as should_stop:
         finished = train(recipe, load_corpora(arguments.corpus), folder, workspace, asked, say, should_stop)
     if int(os.environ.get("RANK", "0")) == 0:

@@ -24,11 +24,10 @@ import pandas as pd
 from ser_core.data.tables import write_json
 from ser_core.recipe import Recipe, read_recipe
 from ser_core.training.provenance import now
-from ser_core.training.status import OVER, StateName, Status, is_held, read_status, state_of
+from ser_core.training.status import OVER, STARTING, StateName, Status, is_held, read_status, state_of
 from ser_core.workspace import Workspace
 
 STOP_WITHIN_S = 5.0
-_STARTS_WITHIN_S = 60.0
 
 
 class UnknownRun(ValueError):
@@ -189,7 +188,7 @@ def read_job(folder: Path) -> Job:
     recipe, asked = _read_json(folder / "recipe.json"), _read_json(folder / "order.json")
     order = recipe.get("order") or asked.get("order")
     status = read_status(folder)
-    state, error = _state(folder, status, asked.get("created", ""))
+    state, error = _state(folder, status)
     progress = {}
     if status is not None:
         progress = {"words": status.words, "share": status.share, "heartbeat_age_s": round(status.silent_s, 1)}
@@ -198,12 +197,10 @@ def read_job(folder: Path) -> Job:
     return Job(folder, state, error, recipe, _order(order), progress, created)
 
 
-def _state(folder: Path, status: Status | None, created: str) -> tuple[StateName, str]:
+def _state(folder: Path, status: Status | None) -> tuple[StateName, str]:
     state = state_of(folder)
     if state is None:
-        if not created or _age_s(created) > _STARTS_WITHIN_S:
-            return "failed", "it ended before it began; the log says why"
-        return "queued", ""
+        return "failed", "it ended before it began; the log says why"
     if state == "lost":
         return state, "the process ended without a word: the computer was switched off, or memory ran out"
     return state, status.error if status else ""
@@ -231,12 +228,12 @@ def resume_job(job: Job, workspace: Workspace) -> Job:
     """
     if not job.can_resume or is_held(job.folder):
         raise CannotDo(f"'{job.name}' is {job.state}: only what was stopped, failed or is lost can be resumed")
-    (job.folder / "status.json").unlink(missing_ok=True)
     return _launch(job.order, job.folder, workspace)
 
 
 def _launch(order: Order, folder: Path, workspace: Workspace) -> Job:
-    write_json(folder / "order.json", {"order": order.to_json(), "created": now()})
+    created = _read_json(folder / "order.json").get("created", now())
+    write_json(folder / "order.json", {"order": order.to_json(), "created": created})
     (folder / "stop").unlink(missing_ok=True)
     said = [*order.arguments(folder, resume=True), "--workspace", str(workspace.root), "--background"]
     with (folder / "log.txt").open("ab") as log:
@@ -244,19 +241,19 @@ def _launch(order: Order, folder: Path, workspace: Workspace) -> Job:
             [sys.executable, "-m", "ser_core", *said], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True, cwd=Path(__file__).resolve().parents[2],
         )  # fmt: skip
+    write_json(folder / "status.json", asdict(Status("queued", words=STARTING, pid=process.pid)))
     threading.Thread(target=_wait_for, args=[process, folder], name="run-waiter", daemon=True).start()
     return read_job(folder)
 
 
 def _wait_for(process: subprocess.Popen, folder: Path) -> None:
     """Where a run ends before it can say so itself, say it in its place."""
-    code = process.wait()
-    if code and read_status(folder) is None and folder.is_dir():
+    code, status = process.wait(), read_status(folder)
+    if code and status is not None and (status.words, status.pid) == (STARTING, process.pid):
         lines = read_job(folder).log_tail(1)
+        error = lines[0] if lines else f"it ended with exit code {code} before it began"
         with suppress(OSError):
-            write_json(
-                folder / "status.json", asdict(Status("failed", error=lines[0] if lines else f"exit code {code}"))
-            )
+            write_json(folder / "status.json", asdict(Status("failed", error=error)))
 
 
 def stop_job(job: Job, within_s: float = STOP_WITHIN_S) -> Job:
@@ -338,10 +335,3 @@ def _order(content: dict | None) -> Order | None:
         return Order(**listed) if content else None
     except TypeError:
         return None
-
-
-def _age_s(time_: str) -> float:
-    try:
-        return (datetime.now(UTC) - datetime.fromisoformat(time_)).total_seconds()
-    except ValueError:
-        return float("inf")

@@ -223,7 +223,7 @@ class _Run:
         lock = None
         if self.reporter is not None:
             lock = wait_for_device(self.workspace, self.reporter, self.accelerator.device.type, should_stop)
-            self.reporter.say(state="running", words="starting")
+            self.reporter.say(state="running", words="reading")
         self.accelerator.wait_for_everyone()
         return lock
 

@@ -27,6 +27,10 @@ from ser_core.workspace import Workspace
 StateName = Literal["queued", "running", "finished", "failed", "stopped", "lost"]
 OVER = ("finished", "failed", "stopped", "lost")
 
+STARTING = "starting"
+"""What stands in the status before the run's own process says anything."""
+
+STARTS_WITHIN_S = 60.0
 BEAT_S = 2.0
 SILENT_S = 30.0
 """After so long without a heartbeat a run on another computer is taken for lost."""
@@ -84,7 +88,7 @@ def state_of(folder: Path) -> StateName | None:
         return status.state if status else None
     if status.host != platform.node():
         return "lost" if status.silent_s > SILENT_S else status.state
-    if is_held(folder):
+    if is_held(folder) or (status.words == STARTING and status.silent_s < STARTS_WITHIN_S):
         return status.state
     status = read_status(folder)  # it may have ended between the two looks
     return status.state if status and status.state in OVER else "lost"
