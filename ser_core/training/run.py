@@ -9,6 +9,7 @@ predictions.csv  of the test speakers; with report.json, report.html and table.m
 log.txt          what was said
 """
 
+import errno
 import json
 import shutil
 import time
@@ -140,7 +141,7 @@ def _in_words(error: BaseException) -> str:
         return (
             "out of memory: make training.batch_size smaller or training.accumulate larger, or tune less of the encoder"
         )
-    if isinstance(error, OSError) and error.errno == 28:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full: make room and resume; what was saved before is whole"
     return " ".join(str(error).split()) or type(error).__name__
 

@@ -4,6 +4,7 @@ A state is written into a folder of its own with a hash of every file, pushed to
 step-00000012. The last two are kept; one that does not match its hashes is passed over. Nothing is ever unpickled.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -67,7 +68,7 @@ class States:
             push_to_disk(temporary)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise OSError(getattr(error, "errno", None), f"the state could not be saved ({error})") from error
+            raise OSError(_number(error), f"the state could not be saved ({error})") from error
         temporary.rename(self.folder / f"step-{step:08d}")
         _sync(self.folder)
         for old in self._stored()[:-_KEPT]:
@@ -134,6 +135,12 @@ def _read(path: Path) -> State:
         raise ValueError("the hashes do not match")
     content = json.loads((path / "state.json").read_text())
     return State(_step(path), load_file(path / "state.safetensors"), content)
+
+
+def _number(error: Exception) -> int:
+    """errno; safetensors says it in words only."""
+    is_full = f"os error {errno.ENOSPC}" in str(error)
+    return getattr(error, "errno", None) or (errno.ENOSPC if is_full else errno.EIO)
 
 
 def _step(path: Path) -> int:

@@ -8,8 +8,9 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from ser_core.inference.archives import MAX_UNPACKED  # the largest of the limits; recordings have their own
-from ser_core.ui import about, compare, enrol, fairness
+from ser_core.ui import about, compare, enrol, fairness, train
 from ser_core.ui.listening import MAX_PIECE_BYTES, answer
+from ser_core.ui.runs import Around
 from ser_core.ui.services import Services
 from ser_core.ui.theme import CSS, HEADER, THEME
 
@@ -27,13 +28,15 @@ def build_page(services: Services) -> gr.Blocks:
         remembered = gr.BrowserState(enrol.NOBODY, storage_key="attune-profile", secret="attune")
         gr.HTML(HEADER)
         enrol.microphone_help()
-        with gr.Tabs():
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Enrol", id="enrol") as tab:
                 enrol.build(services, chosen, remembered, tab, page)
             with gr.Tab("Compare", id="compare") as tab:
-                compare.build(services, chosen, tab, page)
+                models = compare.build(services, chosen, tab, page)
             with gr.Tab("Fairness", id="fairness") as tab:
-                fairness.build(services, tab, page)
+                opened = fairness.build(services, tab, page)
+            with gr.Tab("Train", id="train") as tab:
+                train.build(services, tab, page, Around(tabs, opened.outputs, opened.models, models))
             with gr.Tab("About", id="about") as tab:
                 about.build(services, tab)
     return page.queue(max_size=16, default_concurrency_limit=2, api_open=False)

@@ -201,6 +201,12 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 .verdict { border-left: 4px solid var(--baseline); padding: .1rem 0 .1rem .8rem; margin: .3rem 0; font-size: .92rem; line-height: 1.5; }
 .verdict ul { list-style: disc; padding-left: 1.2rem; } .verdict.bad { border-color: #b42318; }
 .numbers.wide table { max-width: none; } .numbers.wide :is(th, td) { white-space: nowrap; }
+/* train */
+.share { display: flex; align-items: center; gap: .8rem; }
+.share progress { flex: 1; height: .9rem; accent-color: var(--good-ink); } .share span { font-variant-numeric: tabular-nums; }
+pre.log { max-height: 22rem; overflow: auto; contain: inline-size; border: 1px solid var(--line); border-radius: 12px;
+  padding: .7rem .9rem; font-size: .82rem; line-height: 1.5; white-space: pre-wrap; overflow-wrap: anywhere; }
+#train-command textarea { font-family: var(--font-mono); font-size: .85rem; }
 /* about */
 .numbers.in-words th, .numbers.in-words td { text-align: left !important; }
 .numbers.in-words td { white-space: nowrap; }
