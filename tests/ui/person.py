@@ -52,6 +52,11 @@ def tab(page: Page, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
 
 
+def erase(page: Page) -> None:
+    settled(page).locator("#enrol-erase").click()
+    page.locator("#enrol-erase-confirm").click()
+
+
 def saved(page: Page, button: str) -> bytes:
     """What a button saves."""
     with page.expect_download() as download:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from person import agree, barriers, choose, create, enrol, record, saved, stored, tab, upload
+from person import agree, barriers, choose, create, enrol, erase, record, saved, stored, tab, upload
 from playwright.sync_api import Browser, BrowserType, Page, expect
 
 from ser_core.data.audio import Recording
@@ -78,8 +78,7 @@ def test_from_the_first_visit_to_the_erased_profile(page: Page, app, utterance, 
     expect(page.locator("#compare-bars .js-plotly-plot")).to_be_visible()
 
     page.get_by_role("tab", name="Enrol").click()
-    page.locator("#enrol-erase").click()
-    page.locator("#enrol-erase-confirm").click()
+    erase(page)
     expect(page.locator("#enrol-message")).to_contain_text("Erased “Ann”: 7 recordings")
     expect(page.locator("#enrol-progress")).to_contain_text("Choose a profile")
     assert ProfileStore(app.workspace / "profiles.sqlite3").list() == []
@@ -286,8 +285,7 @@ def test_a_profile_taken_along_erased_and_brought_back_gives_identical_answers(p
     before = answered(page)
     tab(page, "Enrol")
     (tmp_path / "traveller.zip").write_bytes(saved(page, "enrol-export"))
-    page.locator("#enrol-erase").click()
-    page.locator("#enrol-erase-confirm").click()
+    erase(page)
     expect(page.locator("#enrol-message")).to_contain_text("Erased “Traveller”: 3 recordings")
     assert not [path for path in (app.workspace / "temporary").rglob("*") if path.suffix in (".zip", ".json")]
     with page.expect_file_chooser() as chooser:
@@ -316,8 +314,7 @@ def test_two_pages_open_on_one_profile_lose_nothing(page: Page, app, utterance):
     page.locator("#enrol-anger-delete").click()
     expect(page.locator("#enrol-anger-undo")).to_be_visible()
     assert stored(app, "Twice") == ["anger"]
-    page.locator("#enrol-erase").click()
-    page.locator("#enrol-erase-confirm").click()
+    erase(page)
     expect(page.locator("#enrol-message")).to_contain_text("Erased")
     upload(other.locator("#enrol-fear-audio"), utterance("fear"))
     expect(other.get_by_text("There is no profile 'Twice'")).to_be_visible()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from person import barriers, choose, saved, settled, tab, upload
 from playwright.sync_api import Browser, Page, expect
 
 from tests.ui.conftest import PATIENCE_S
-from tests.ui.person import barriers, choose, saved, settled, tab, upload
 
 SPEAKERS = ("ravdess_18", "ravdess_19", "ravdess_21", "ravdess_22")
 """Whom the compact encoder has not heard."""
