@@ -37,9 +37,10 @@ def main() -> int:
         order = Order("smoke", (arguments.corpus,), settings=_SETTINGS, device="cpu", threads=1)
         whole = _until_over(start_job(order, workspace))
         found = _killed(order, workspace, arguments.kills)
+        again = read_job(Path(found.pop("folder")))
         result = {
             **found, "finished": found["state"] == "finished",
-            "the same result as undisturbed": _models(whole) == _models(read_job(Path(found.pop("folder")))),
+            "the same result as undisturbed": _models(whole) == _models(again),
             "corpus": arguments.corpus.partition("=")[0], "seed": 0, **provenance(),
         }  # fmt: skip
     print(json.dumps(result, indent=2))

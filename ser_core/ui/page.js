@@ -61,7 +61,7 @@ window.attune = window.attune || {};
 
   // a figure is one picture to a screen reader, called as its heading; its numbers stand below it
   setInterval(() => {
-    for (const drawn of document.querySelectorAll("#fairness-views .figure .js-plotly-plot:not([role])")) {
+    for (const drawn of document.querySelectorAll(":is(#fairness-views, #train-views) .figure .js-plotly-plot:not([role])")) {
       const headings = [...document.querySelectorAll("h1, h2, h3")].filter(
         (one) => one.compareDocumentPosition(drawn) & Node.DOCUMENT_POSITION_FOLLOWING);
       drawn.setAttribute("role", "figure");

@@ -176,9 +176,9 @@ def state_in_words(job: Job | None) -> str:
     lines = [f"<p>{pill(job)} {_MEANS[job.state]}</p>"]
     if job.error and job.state == "failed":
         lines.append(f'<p class="problem">{safe(sentence(job.error))}</p>')
-    if job.state in ("failed", "lost") and (log := job.log_tail(_N_LINES)):
-        lines.append(f'<p class="quiet">The end of its log:</p>{_lines(log)}')
-    return f'<div class="status" role="status">{"".join(lines)}</div>'
+    log = job.log_tail(_N_LINES) if job.state in ("failed", "lost") else []
+    its_end = f'<p class="quiet">The end of its log:</p>{_lines(log)}' if log else ""
+    return f'<div class="status" role="status">{"".join(lines)}</div>{its_end}'
 
 
 def progress_in_words(job: Job | None) -> str:
@@ -186,7 +186,8 @@ def progress_in_words(job: Job | None) -> str:
     if job is None or job.is_over:
         return ""
     share, eta_s = job.progress.get("share", 0.0), job.progress.get("eta_s")
-    words = safe(sentence(job.progress.get("words") or "starting"))
+    method, epoch, rest = (job.progress.get("words") or "starting").partition(": epoch")
+    words = safe(sentence(f"{method_name(method)}{epoch}{rest}" if epoch else method))
     left = f" About {duration(eta_s)} to go." if eta_s is not None else ""
     silent_s = job.progress.get("heartbeat_age_s", 0.0)
     silent = f' <span class="quiet">No sign of life for {duration(silent_s)}.</span>' if silent_s > 10 else ""
@@ -241,7 +242,7 @@ def log_in_words(job: Job | None) -> str:
 
 def _lines(lines: Sequence[str]) -> str:
     text = safe("\n".join(lines))
-    return f'<pre class="log" tabindex="0" role="region" aria-label="The end of the log">{text}</pre>'
+    return f'<div class="log" tabindex="0" role="region" aria-label="The end of the log"><pre>{text}</pre></div>'
 
 
 def command_of(job: Job | None) -> str:

@@ -203,9 +203,15 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 .numbers.wide table { max-width: none; } .numbers.wide :is(th, td) { white-space: nowrap; }
 /* train */
 .share { display: flex; align-items: center; gap: .8rem; }
-.share progress { flex: 1; height: .9rem; accent-color: var(--good-ink); } .share span { font-variant-numeric: tabular-nums; }
-pre.log { max-height: 22rem; overflow: auto; contain: inline-size; border: 1px solid var(--line); border-radius: 12px;
-  padding: .7rem .9rem; font-size: .82rem; line-height: 1.5; white-space: pre-wrap; overflow-wrap: anywhere; }
+.share progress { flex: 1; height: .6rem; appearance: none; border: 0; border-radius: 1rem; overflow: hidden;
+  background: var(--soft-paper); }
+.share progress::-webkit-progress-bar { background: var(--soft-paper); }
+.share progress::-webkit-progress-value { background: var(--good-ink); }
+.share progress::-moz-progress-bar { background: var(--good-ink); }
+.share span { font-variant-numeric: tabular-nums; }
+.log { display: flex; flex-direction: column-reverse; max-height: 22rem; overflow: auto; contain: inline-size;
+  border: 1px solid var(--line); border-radius: 12px; padding: .7rem .9rem; }  /* begins at its end */
+.log pre { margin: 0; font-size: .82rem; line-height: 1.5; white-space: pre-wrap; overflow-wrap: anywhere; }
 #train-command textarea { font-family: var(--font-mono); font-size: .85rem; }
 /* about */
 .numbers.in-words th, .numbers.in-words td { text-align: left !important; }
