@@ -1,7 +1,10 @@
 """A part of the tab Train: runs that were started, here or from a terminal; watched, stopped, resumed, and what became of them."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zipfile import ZIP_STORED, ZipFile
 
 import gradio as gr
@@ -19,6 +22,8 @@ from ser_core.ui.saving import SaveButton, picture_buttons
 from ser_core.ui.services import Services
 from ser_core.ui.test_sets import TestSet
 from ser_core.ui.theme import safe
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 LOOK_EVERY_S = 2.0
 N_OUTPUTS = 18
@@ -172,6 +177,25 @@ def save_model(services: Services, name: str) -> str:
     folder = _job(services, name).folder / "checkpoint"
     if not (folder / "model.json").is_file():
         raise NotThere("the model comes when the run has finished")
+    return _zipped(services, folder, name)
+
+
+def save_onnx(services: Services, name: str, progress=gr.Progress()) -> str:  # noqa: B008
+    """The run's model as ONNX graphs, checked against torch; made by a process of its own."""
+    folder = _job(services, name).folder / "checkpoint"
+    if not (folder / "model.json").is_file():
+        raise NotThere("the model comes when the run has finished")
+    progress(0.0, desc="exporting, and checking against torch: about half a minute")
+    with TemporaryDirectory(dir=services.workspace.temporary) as made:
+        output = Path(made) / "onnx"
+        said = ["models", "export", str(folder), "--output", str(output), "--workspace", str(services.workspace.root)]
+        done = subprocess.run([sys.executable, "-m", "ser_core", *said], capture_output=True, text=True, cwd=_ROOT)
+        if done.returncode:
+            raise NotThere((done.stderr.strip().splitlines() or ["the export failed"])[-1].partition(": ")[2])
+        return _zipped(services, output, f"{name}-onnx")
+
+
+def _zipped(services: Services, folder: Path, name: str) -> str:
     archive = services.files.document(f"{name}.zip", b"")
     with ZipFile(archive, "w", ZIP_STORED) as zipped:  # weights cannot be made smaller
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -270,6 +294,7 @@ class RunsPart:
             )
             parts["save_predictions"] = SaveButton("Save its predictions (CSV)", "train-predictions-csv", 200)
             parts["save_model"] = SaveButton("Save its model (ZIP)", "train-model-zip", 180)
+            parts["save_onnx"] = SaveButton("Export it to ONNX (ZIP)", "train-onnx-zip", 190)
         with gr.Row(elem_classes="actions"):
             parts["model_name"] = gr.Textbox(
                 label="Name for its model",
@@ -327,6 +352,7 @@ class RunsPart:
         parts["save_curves"].makes(do(save_curves), self.chosen, **hidden)
         parts["save_predictions"].makes(do(save_predictions), [parts["run"]], **hidden)
         parts["save_model"].makes(do(save_model), [parts["run"]], **hidden)
+        parts["save_onnx"].makes(do(save_onnx), [parts["run"]], show_progress_on=parts["used"], **private)
 
 
 @dataclass(frozen=True)
