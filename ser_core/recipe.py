@@ -1,7 +1,7 @@
 """A recipe says how much of what a method does: which encoder, which settings, how long. People write it in TOML."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,8 +47,8 @@ class EncoderChoice:
     learning_rate: float = 1e-4
 
     def __post_init__(self) -> None:
-        _check_choice("tune", self.tune, TUNES)
-        _check_range(self, last_layers=(1, None), lora_rank=(1, None), learning_rate=(0, 1))
+        check_choice("tune", self.tune, TUNES)
+        check_range(self, last_layers=(1, None), lora_rank=(1, None), learning_rate=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class TrainingSettings:
     schedule: str = "cosine"
 
     def __post_init__(self) -> None:
-        _check_choice("schedule", self.schedule, SCHEDULES)
-        _check_range(
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_range(
             self, epochs=(1, None), batch_size=(1, None), accumulate=(1, None), patience=(0, None),
             learning_rate=(0, 1), weight_decay=(0, 1), clip_norm=(0, None), warmup=(0, 1), dev_share=(0, 1),
         )  # fmt: skip
@@ -100,8 +100,8 @@ class DataChoice:
     test_share: float = 0.2
 
     def __post_init__(self) -> None:
-        _check_choice("emotions", self.emotions, ("corpus", "app"))
-        _check_range(self, test_share=(0, 0.8))
+        check_choice("emotions", self.emotions, ("corpus", "app"))
+        check_range(self, test_share=(0, 0.8))
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ class Recipe:
         return asdict(self)
 
     def without_paths(self) -> dict[str, Any]:
-        """As JSON for a report that leaves this machine: of the encoder's folder only the name."""
-        return self.with_encoder(self.encoder.name, Path(self.encoder.source).name).to_json()
+        """As JSON for a report that leaves this machine: of folders and files only the name."""
+        return _names_only(self.to_json())
 
     def with_encoder(self, name: str, source: str) -> "Recipe":
         """The same recipe on another encoder."""
@@ -246,19 +246,36 @@ def _fits(value: Any, default: Any) -> bool:
     return isinstance(value, (int, float) if isinstance(default, float) else type(default))
 
 
-def _check_choice(key: str, value: str, known: Sequence[str]) -> None:
+def check_choice(key: str, value: str, known: Collection[str]) -> None:
+    """Make sure that a setting is one of those known.
+
+    Raises:
+        BadRecipe: naming the key and what was expected.
+    """
     if value not in known:
         raise BadRecipe(f"'{key}' is {value!r}, but one of {', '.join(known)} was expected")
 
 
-def _check_range(settings: Any, **limits: tuple[float, float | None]) -> None:
-    """Numbers from a lowest to a highest (open above if None); a learning rate must also be more than zero."""
+def check_range(settings: Any, **limits: tuple[float, float | None]) -> None:
+    """Make sure that numbers lie between a lowest and a highest (open above if None); a learning rate is more than zero.
+
+    Raises:
+        BadRecipe: naming the key and what was expected.
+    """
     for key, (low, high) in limits.items():
         value = getattr(settings, key)
         above = key in ("learning_rate", "clip_norm") and value <= low
         if not value >= low or above or (high is not None and value > high):
             most = "" if high is None else f" and at most {high}"
             raise BadRecipe(f"'{key}' is {value}, but {'more than' if above else 'at least'} {low}{most} was expected")
+
+
+def _names_only(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _names_only(one) for key, one in value.items() if key not in ("about", "paper")}
+    if isinstance(value, list | tuple):
+        return [_names_only(one) for one in value]
+    return Path(value).name if isinstance(value, str) and ("/" in value or "\\" in value) else value
 
 
 def _toml_value(text: str) -> Any:

@@ -39,8 +39,11 @@ def run(arguments: Namespace) -> int:
         arguments.recipe, tuple(arguments.corpus), arguments.encoder or "", tuple(arguments.set), arguments.seed,
         arguments.device, arguments.threads, arguments.tensorboard,
     )  # fmt: skip
+    order = order.with_whole_paths()
     recipe = order.resolved()
-    folder = Path(arguments.output) if arguments.output else _same_for_all(new_folder(workspace, recipe.name))
+    folder = Path(arguments.output or _same_for_all(new_folder(workspace, recipe.name), arguments.device))
+    if not arguments.background:  # else whoever started it has seen to that
+        (folder / "stop").unlink(missing_ok=True)
     asked = Asked(arguments.seed, arguments.device, arguments.resume, arguments.tensorboard, order.to_json())
     say = _say if arguments.background else _say_and_keep(folder)
     if arguments.background and hasattr(os, "nice"):
@@ -86,7 +89,7 @@ def _stopped_politely() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _same_for_all(folder: Path) -> Path:
+def _same_for_all(folder: Path, device: str) -> Path:
     """The first process's choice, where torchrun started several."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return folder
@@ -94,5 +97,5 @@ def _same_for_all(folder: Path) -> Path:
 
     from ser_core.training.trainer import accelerator_for
 
-    accelerator_for("auto")
+    accelerator_for(device)
     return broadcast_object_list([folder])[0]

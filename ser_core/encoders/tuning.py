@@ -90,6 +90,8 @@ def _lora(learning: LearningEncoder, heard: list[nn.Module], choice: EncoderChoi
         for name, module in block.named_modules()
         if isinstance(module, nn.Linear) and name.rpartition(".")[2] in learning.encoder.lora_targets
     ]
+    if not targets:
+        raise BadRecipe("tune = 'lora' has no layer to adapt: hear a layer above 0 (encoder.layers), or tune otherwise")
     config = LoraConfig(r=choice.lora_rank, lora_alpha=2 * choice.lora_rank, lora_dropout=0.0, target_modules=targets)
     learning._lora.append(LoraModel(learning.encoder, config, "default"))
 

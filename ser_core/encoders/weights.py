@@ -84,7 +84,8 @@ def write_folder(
 ) -> None:
     """Write config.json, with whose speech was heard, and model.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({**config, "heard_speakers": list(heard)}, indent=2))
+    kept = {key: value for key, value in config.items() if key != "_name_or_path"}  # a place on this machine
+    (folder / "config.json").write_text(json.dumps({**kept, "heard_speakers": list(heard)}, indent=2))
     copies = {name: (tensor.half() if half else tensor).contiguous().clone() for name, tensor in tensors.items()}
     save_file(copies, folder / "model.safetensors")
 

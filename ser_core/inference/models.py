@@ -199,7 +199,7 @@ def forget_model(name: str, workspace: Workspace) -> None:
 def _check_name(name: str, workspace: Workspace) -> None:
     if not _NAME.fullmatch(name):
         raise BadModelName(f"a model's name has 1 to 60 letters, digits, '-', '_' or '.', but '{name}' was given")
-    if any(info.name == name for info in known_models(workspace)):
+    if (workspace.trained / name).exists() or any(info.name == name for info in known_models(workspace)):
         raise BadModelName(f"there is a model '{name}' already; give this one another name")
 
 

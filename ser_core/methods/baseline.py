@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from ser_core.data.batches import Batch, Utterances
+from ser_core.data.sampling import SAMPLERS
 from ser_core.methods.base import FeatureShape, Method, Output, Stage, frequencies
 from ser_core.nn.front import Front, Trunk
 from ser_core.nn.heads import MlpHead
 from ser_core.nn.losses import emotion_loss, inverse_frequency
+from ser_core.recipe import check_choice, check_range
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,12 @@ class BaselineSettings:
     dropout: float = 0.5
     smoothing: float = 0.1
     batches: str = "shuffled"
+
+    def __post_init__(self) -> None:
+        check_choice("batches", self.batches, SAMPLERS)
+        check_range(
+            self, embedding=(1, None), hidden=(1, None), input_dropout=(0, 0.95), dropout=(0, 0.95), smoothing=(0, 0.95)
+        )
 
 
 class Baseline(Method):

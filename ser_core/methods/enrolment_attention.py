@@ -46,6 +46,8 @@ class EnrolmentAttention(Baseline):
     def __init__(self, settings: EnrolmentAttentionSettings, shape: FeatureShape, emotions: tuple[str, ...]):
         if settings.use not in USES or settings.missing not in MISSING:
             raise BadRecipe(f"use must be one of {', '.join(USES)} and missing one of {', '.join(MISSING)}")
+        if settings.n_heads < 1 or settings.embedding % settings.n_heads:
+            raise BadRecipe(f"embedding {settings.embedding} cannot be divided among n_heads {settings.n_heads}")
         super().__init__(settings, shape, emotions)
         self.attention = nn.MultiheadAttention(settings.embedding, settings.n_heads, batch_first=True)
 

@@ -5,6 +5,7 @@ A run is the very command that a person would type, in its own session: it outli
 
 import json
 import os
+import platform
 import shlex
 import shutil
 import signal
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from uuid import uuid4
 import pandas as pd
 
 from ser_core.data.tables import write_json
-from ser_core.recipe import Recipe, read_recipe
+from ser_core.recipe import BadRecipe, Recipe, read_recipe
 from ser_core.training.provenance import now
-from ser_core.training.status import OVER, STARTING, StateName, Status, is_held, read_status, state_of
+from ser_core.training.status import OVER, STARTING, StateName, Status, is_held, is_starting, read_status, state_of
 from ser_core.workspace import Workspace
 
 STOP_WITHIN_S = 5.0
@@ -62,12 +63,22 @@ class Order:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def with_whole_paths(self) -> "Order":
+        """The same from any folder: relative paths of what is there made absolute."""
+        corpora = tuple(f"{name}={_whole(path)}" for name, _, path in (one.partition("=") for one in self.corpora))
+        name, equals, source = self.encoder.partition("=")
+        recipe = _whole(self.recipe) if self.recipe.endswith(".toml") else self.recipe
+        encoder = f"{name}={_whole(source) if Path(source).expanduser().exists() else source}" if equals else name
+        return replace(self, recipe=recipe, corpora=corpora, encoder=encoder)
+
     def resolved(self) -> Recipe:
         """The recipe with all changes.
 
         Raises:
-            BadRecipe: it cannot be used.
+            BadRecipe: it cannot be used, or a seed or number of threads is below zero.
         """
+        if self.seed < 0 or self.threads < 0:
+            raise BadRecipe(f"seed {self.seed} and threads {self.threads}: numbers from 0 are needed")
         recipe = read_recipe(self.recipe)
         if self.encoder:
             name, _, source = self.encoder.partition("=")
@@ -88,8 +99,14 @@ class Order:
         return [*said, "--output", str(folder), *(["--resume"] if resume else [])]
 
     def in_words(self, folder: Path, resume: bool = False) -> str:
-        """The command as a person types it."""
-        return f"python -m ser_core {shlex.join(self.arguments(folder, resume))}"
+        """The command as a person types it: to make the same run anew, or to go on with this one."""
+        said = self.arguments(folder, resume)
+        if not resume:  # a folder of its own
+            said = said[: said.index("--output")]
+        root = folder.parent.parent
+        if folder.parent.name == "runs" and root != Path.home() / ".attune":
+            said += ["--workspace", str(root)]
+        return f"python -m ser_core {shlex.join(said)}"
 
 
 @dataclass(frozen=True)
@@ -214,6 +231,7 @@ def start_job(order: Order, workspace: Workspace) -> Job:
     """
     from ser_core.training.check import check_order
 
+    order = order.with_whole_paths()
     check_order(order, workspace, estimated=False)
     folder = new_folder(workspace, order.resolved().name)
     folder.mkdir(parents=True)
@@ -264,27 +282,37 @@ def stop_job(job: Job, within_s: float = STOP_WITHIN_S) -> Job:
     """
     if job.is_over:
         raise CannotDo(f"'{job.name}' is {job.state} already")
+    asked = read_status(job.folder)
     (job.folder / "stop").touch()
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         time.sleep(0.1)
         if (now_ := read_job(job.folder)).is_over:
             return now_
-    _end(job.folder)
+    _end(job.folder, asked)
     return read_job(job.folder)
 
 
-def _end(folder: Path) -> None:
+def _end(folder: Path, asked: Status | None) -> None:
+    """End a run that does not listen; what it saved stays.
+
+    Raises:
+        CannotDo: it runs on another computer, or cannot be ended.
+    """
     status = read_status(folder)
-    if status is None or not is_held(folder):  # the number may be somebody else's by now
+    if status is None or status.host != platform.node():
+        raise CannotDo(f"'{folder.name}' runs on another computer: it was asked to stop, and will when it looks")
+    if not (is_held(folder) or is_starting(status)):  # the number may be somebody else's by now
+        return
+    if asked is None or asked.pid != status.pid:  # it was resumed meanwhile
         return
     with suppress(OSError):
-        if hasattr(os, "killpg") and os.getpgid(status.pid) == status.pid:
-            os.killpg(status.pid, signal.SIGKILL)
-        else:
-            os.kill(status.pid, signal.SIGTERM)
+        is_leader = hasattr(os, "killpg") and os.getpgid(status.pid) == status.pid
+        os.killpg(status.pid, signal.SIGKILL) if is_leader else os.kill(status.pid, signal.SIGTERM)
     end = time.monotonic() + STOP_WITHIN_S
-    while is_held(folder) and time.monotonic() < end:
+    while is_held(folder):
+        if time.monotonic() > end:
+            raise CannotDo(f"'{folder.name}' does not end; it was asked to, and will after its batch")
         time.sleep(0.05)
     stopped = asdict(status) | {"state": "stopped", "words": "ended; it can be resumed from the last saved state"}
     write_json(folder / "status.json", stopped)
@@ -327,6 +355,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _whole(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def _order(content: dict | None) -> Order | None:

@@ -1,5 +1,6 @@
 """From a recipe and a corpus to what a training needs: who trains, who chooses, who is tested; and all that can be wrong."""
 
+import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from ser_core.methods import METHODS
 from ser_core.methods.base import FeatureShape, Method
 from ser_core.nn.front import POOLINGS
 from ser_core.recipe import BadRecipe, DataChoice, EncoderChoice, Recipe, read_split
-from ser_core.training.trainer import Plan, Watch, accelerator_for, fit, hear, seeded
+from ser_core.training.trainer import Plan, Stopped, Watch, accelerator_for, agreed, fit, hear, seeded
 from ser_core.workspace import Workspace
 
 _CHUNK = 32
@@ -172,8 +173,10 @@ def _known(recipe: Recipe) -> str:
 
 
 def _check_needs_no_encoder(recipe: Recipe) -> None:
-    if recipe.encoder.tune != "none" or recipe.beside:
-        raise BadRecipe(f"'{recipe.name}' trains an encoder of its own: leave out encoder.tune and beside")
+    if recipe.encoder.tune != "none" or recipe.beside or recipe.training.accumulate > 1:
+        raise BadRecipe(
+            f"'{recipe.name}' trains an encoder of its own: leave out encoder.tune, beside and training.accumulate"
+        )
     METHODS[recipe.method].build(recipe.settings, FeatureShape(0, 0, ()), (), recipe.name)
 
 
@@ -263,7 +266,7 @@ def embedded(
     cache = EmbeddingCache(workspace.embeddings, encoder.to(accelerator.device))
     paths = corpus.table["path"].to_list()
     mine = paths[accelerator.process_index :: accelerator.num_processes]
-    for place in range(0, len(mine), _CHUNK):
+    for place in range(0, math.ceil(len(paths) / accelerator.num_processes), _CHUNK):  # as often in every process
         between(place * accelerator.num_processes)
         cache.embed(mine[place : place + _CHUNK])
     accelerator.wait_for_everyone()
@@ -306,10 +309,14 @@ def train_method(
         return method, utterances, encoder
     heard = utterances.corpus.table["speaker"].iloc[np.concatenate([plan.train, plan.dev])]
     tuned = learning.merged(f"{encoder.fingerprint}-tuned", tuple(heard.unique()))
-    accelerator = accelerator_for(device)
-    check = (watch or Watch()).should_stop
+    accelerator, watch = accelerator_for(device), watch or Watch()
+
+    def between() -> None:
+        if agreed(accelerator, watch.should_stop()):
+            raise Stopped("stopped; it can be resumed")
+
     pooled = tuned.to(accelerator.device).pooled
-    return method, hear(pooled, utterances, np.arange(len(utterances.corpus)), accelerator, check), tuned.to("cpu")
+    return method, hear(pooled, utterances, np.arange(len(utterances.corpus)), accelerator, between), tuned.to("cpu")
 
 
 def build_method(recipe: Recipe, encoder: SpeechEncoder | None, emotions: tuple[str, ...]) -> Method:

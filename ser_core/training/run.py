@@ -28,7 +28,7 @@ from ser_core.data.manifest import Corpus
 from ser_core.data.tables import to_json, write_json
 from ser_core.encoders import ENCODERS
 from ser_core.encoders.base import SpeechEncoder
-from ser_core.encoders.weights import find_folder
+from ser_core.encoders.weights import WEIGHTS, find_folder
 from ser_core.evaluation.predictions import Predictions, check_predictions
 from ser_core.evaluation.report import Report, make_report
 from ser_core.evaluation.summary import sentence_column
@@ -39,7 +39,7 @@ from ser_core.inference.test_set import corpus_hash
 from ser_core.methods import METHODS
 from ser_core.methods.base import Method
 from ser_core.methods.checkpoint import save_method
-from ser_core.recipe import Recipe
+from ser_core.recipe import BadRecipe, Recipe
 from ser_core.training.card import run_card
 from ser_core.training.preparation import (
     Prepared,
@@ -52,10 +52,13 @@ from ser_core.training.preparation import (
 )
 from ser_core.training.provenance import provenance
 from ser_core.training.scalars import Scalars
-from ser_core.training.states import States, replaced
-from ser_core.training.status import Reporter, read_status, wait_for_device
+from ser_core.training.states import States, push_to_disk, replaced
+from ser_core.training.status import Reporter, read_status, try_device
 from ser_core.training.trainer import Epoch, Stopped, Watch, accelerator_for, agreed
 from ser_core.workspace import Workspace
+
+_BEFORE_IT_BEGINS = {"log.txt", "order.json", "lock", "status.json", ".status.json.tmp", "stop"}
+"""Files that stand in a run folder before recipe.json does."""
 
 
 class FolderInUse(ValueError):
@@ -108,13 +111,14 @@ def train(
     accelerator = accelerator_for(asked.device)
     prepared = prepare(recipe, corpus, workspace, asked.seed)
     is_first = accelerator.is_main_process
+    if prepared.encoder is None and accelerator.num_processes > 1:
+        raise BadRecipe(f"'{recipe.name}' trains an encoder of its own: start it as one process")
     if agreed(accelerator, is_first and _has_finished(folder, prepared, asked)):
         say(f"the run in '{folder.name}' has finished already")
         return True
     if not is_first:
         return _Run(prepared, folder, workspace, asked, lambda line: None, None).go(should_stop)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "stop").unlink(missing_ok=True)
     reporter = Reporter(folder, accelerator.device.type)
     with reporter.beating():
         return _reported(_Run(prepared, folder, workspace, asked, say, reporter), reporter, say, should_stop)
@@ -137,10 +141,8 @@ def _reported(run: "_Run", reporter: Reporter, say: Callable[[str], None], shoul
 
 
 def _in_words(error: BaseException) -> str:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return (
-            "out of memory: make training.batch_size smaller or training.accumulate larger, or tune less of the encoder"
-        )
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+        return "out of memory: start a new run with a larger training.accumulate, or one that tunes less of the encoder"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full: make room and resume; what was saved before is whole"
     return " ".join(str(error).split()) or type(error).__name__
@@ -169,9 +171,7 @@ def _check_same(folder: Path, prepared: Prepared, asked: Asked) -> None:
     try:
         before = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["identity"]
     except (OSError, ValueError, KeyError):
-        if any(
-            not path.name.startswith((".", "log.txt", "order.json", "lock", "status.json")) for path in folder.iterdir()
-        ):
+        if any(path.name not in _BEFORE_IT_BEGINS for path in folder.iterdir()):
             raise FolderInUse(f"'{folder.name}' holds files, but no run to go on with; name another folder") from None
         return
     now = json.loads(to_json(_identity(prepared, asked)))
@@ -191,7 +191,7 @@ def _identity(prepared: Prepared, asked: Asked) -> dict[str, Any]:
         for part, values in recipe.without_paths().items():
             parts = values if isinstance(values, dict) else {"": values}
             flat |= {f"{recipe.name}: {part}{'.' if key else ''}{key}": value for key, value in parts.items()}
-    return {key: value for key, value in flat.items() if not key.endswith((": about", ": paper"))}
+    return {key: value for key, value in flat.items() if not key.endswith("training.accumulate")}  # changes no result
 
 
 class _Run:
@@ -222,22 +222,29 @@ class _Run:
     def _turn(self, should_stop: Callable[[], bool]):
         """The device's lock, once it is this run's turn."""
         lock = None
-        if self.reporter is not None:
-            lock = wait_for_device(self.workspace, self.reporter, self.accelerator.device.type, should_stop)
+        while not agreed(self.accelerator, lock is not None or should_stop()):  # in rounds: no process waits for long
+            if self.reporter is not None:
+                lock = try_device(self.workspace, self.reporter, self.accelerator.device.type)
+            if lock is None:
+                time.sleep(0.5)
+        if self.reporter is not None and lock is not None:
             self.reporter.say(state="running", words="reading")
-        self.accelerator.wait_for_everyone()
         return lock
 
     def _describe(self) -> None:
         if self.reporter is None:
             return
         prepared, first = self.prepared, self.prepared.recipes[0]
+        path, identity = self.folder / "recipe.json", _identity(prepared, self.asked)
+        if path.exists():  # a resumed run: it was checked to be the same
+            return
         content = {
             **first.to_json(), "seed": self.asked.seed, "corpus": prepared.corpus.name, "order": self.asked.order,
             "train_speakers": prepared.train, "dev_speakers": prepared.dev, "test_speakers": prepared.test,
-            "n_train_targets": prepared.n_targets("train"), "identity": _identity(prepared, self.asked), **provenance(),
+            "n_train_targets": prepared.n_targets("train"), "identity": identity, **provenance(),
         }  # fmt: skip
-        write_json(self.folder / "recipe.json", content)
+        write_json(path, content)
+        push_to_disk(self.folder)
 
     def _train(self, should_stop: Callable[[], bool]) -> None:
         prepared, first = self.prepared, self.prepared.recipes[0]
@@ -273,7 +280,10 @@ class _Run:
         return Scalars(self.folder, self.asked.tensorboard)
 
     def _watch(self, recipe: Recipe, place: int, scalars, should_stop: Callable[[], bool]) -> Watch:
-        n_methods, clock = len(self.prepared.recipes), _Clock()
+        shares, clock = self._shares(), _Clock()
+
+        def on_restored(record: Epoch) -> None:
+            scalars({"method": recipe.name, **record})
 
         def on_epoch(record: Epoch) -> None:
             record = {"method": recipe.name, **record}
@@ -283,9 +293,17 @@ class _Run:
         def on_batch(epoch: int, n_epochs: int, share: float) -> None:
             done = (epoch - 1 + share) / n_epochs
             words = f"{recipe.name}: epoch {epoch} of {n_epochs}"
-            self._progress(words, (place + done) / n_methods, clock.left(done, n_methods - place))
+            wanted = sum(shares[place:]) / shares[place]
+            self._progress(words, sum(shares[:place]) + done * shares[place], clock.left(done, wanted))
 
-        return Watch(on_epoch, on_batch, should_stop, States(self.folder / "state" / recipe.name))
+        return Watch(on_epoch, on_restored, on_batch, should_stop, States(self.folder / "state" / recipe.name))
+
+    def _shares(self) -> list[float]:
+        """How much of the work each method is: an encoder that learns takes nearly all of it."""
+        n = len(self.prepared.recipes)
+        if n == 1 or self.prepared.recipes[0].encoder.tune == "none":
+            return [1 / n] * n
+        return [0.98, *[0.02 / (n - 1)] * (n - 1)]
 
     def _progress(self, words: str, share: float, eta_s: float | None) -> None:
         if self.reporter is not None:
@@ -373,12 +391,14 @@ def _write_model(
 
 
 def _place_encoder(recipe: Recipe, encoder: SpeechEncoder, folder: Path) -> str:
-    """The encoder goes into the model's folder where it has learned or is small; others are only named."""
+    """The encoder goes into the model's folder where it has learned or lies in a folder; others are named by their hub id."""
     if recipe.encoder.tune != "none":
         encoder.save(folder / "encoder")
         return "encoder"
     source = recipe.encoder.source or ENCODERS[recipe.encoder.name][1]
-    if recipe.encoder.name != "compact":
+    if not Path(source).expanduser().is_dir():  # a hub id: found again by it
         return source
-    shutil.copytree(find_folder(source), folder / "encoder")
+    (folder / "encoder").mkdir()
+    for path in [one for pattern in WEIGHTS for one in find_folder(source).glob(pattern)]:
+        shutil.copy(path, folder / "encoder")
     return "encoder"

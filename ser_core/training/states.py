@@ -99,8 +99,9 @@ class States:
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
     """A folder to write into, which takes the other one's place once all is written; else it goes again."""
-    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left in folder.parent.glob(f".{folder.name}-*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    temporary, before = (folder.with_name(f".{folder.name}-{word}") for word in ("new", "before"))
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -108,8 +109,10 @@ def replaced(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        folder.rename(before)
     temporary.rename(folder)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def push_to_disk(folder: Path) -> None:

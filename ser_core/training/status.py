@@ -7,14 +7,13 @@ decides. A number of a process proves nothing: numbers are used again.
 
 import errno
 import json
+import os
 import platform
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from os import getpid
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +29,7 @@ OVER = ("finished", "failed", "stopped", "lost")
 STARTING = "starting"
 """What stands in the status before the run's own process says anything."""
 
-STARTS_WITHIN_S = 60.0
+STARTS_WITHIN_S = 600.0
 BEAT_S = 2.0
 SILENT_S = 30.0
 """After so long without a heartbeat a run on another computer is taken for lost."""
@@ -64,7 +63,7 @@ class Status:
     created: str = field(default_factory=now)
     heartbeat: str = field(default_factory=now)
     host: str = field(default_factory=platform.node)
-    pid: int = field(default_factory=getpid)
+    pid: int = field(default_factory=os.getpid)
 
     @property
     def silent_s(self) -> float:
@@ -88,10 +87,25 @@ def state_of(folder: Path) -> StateName | None:
         return status.state if status else None
     if status.host != platform.node():
         return "lost" if status.silent_s > SILENT_S else status.state
-    if is_held(folder) or (status.words == STARTING and status.silent_s < STARTS_WITHIN_S):
+    if is_held(folder) or is_starting(status):
         return status.state
     status = read_status(folder)  # it may have ended between the two looks
     return status.state if status and status.state in OVER else "lost"
+
+
+def is_starting(status: Status) -> bool:
+    """Whether the run's process was just made, and reads what it needs before it takes its lock."""
+    return status.words == STARTING and status.silent_s < STARTS_WITHIN_S and _exists(status.pid)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def is_held(folder: Path) -> bool:
@@ -166,25 +180,20 @@ class Reporter:
             lock.release()
 
 
-def wait_for_device(workspace: Workspace, reporter: Reporter, device: str, should_stop: Callable[[], bool]) -> FileLock:
-    """Wait until no other run computes on the device; whoever came first goes first.
-
-    Returns:
-        the device's lock, acquired.
-    """
+def try_device(workspace: Workspace, reporter: Reporter, device: str) -> FileLock | None:
+    """The device's lock, acquired, if no other run computes on it and nobody else waits for longer; else None."""
     workspace.runs.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(workspace.runs / f".{device.replace(':', '-')}.lock")
     mine = reporter.folder.resolve()
-    while not should_stop():
-        ahead = [other for other in _queued(workspace, device) if other[1] != mine and other < (_created(mine), mine)]
+    ahead = [other for other in _queued(workspace, device) if other[1] != mine and other < (_created(mine), mine)]
+    lock = FileLock(workspace.runs / f".{device}.lock")
+    try:
         if not ahead:
-            try:
-                return lock.acquire(timeout=0).lock
-            except Timeout:
-                pass
-        reporter.say(state="queued", words="waiting for another run on this device")
-        time.sleep(0.5)
-    return lock
+            lock.acquire(timeout=0)
+            return lock
+    except Timeout:
+        pass
+    reporter.say(state="queued", words="waiting for another run on this device")
+    return None
 
 
 def _queued(workspace: Workspace, device: str) -> list[tuple[str, Path]]:

@@ -1,7 +1,8 @@
 """The only training loop: it runs the stages of any method, on one process or many, and goes on where it was stopped.
 
-However a batch is divided, among processes or into parts worked through in turn (`accumulate`), the step is the same up to
-rounding: all draw the same batches and the same dropout, and each term is weighed by what its rows count.
+However a batch of pooled features is divided, among processes or into parts worked through in turn (`accumulate`), the step is
+the same up to rounding: all draw the same batches and the same dropout, and each term is weighed by what its rows count.
+(Methods that hear waveforms and draw noise of their own are neither divided nor shared; preparation.py refuses that.)
 """
 
 import copy
@@ -57,13 +58,15 @@ class Watch:
     """What goes on around a training.
 
     Attributes:
-        on_epoch: told of every epoch, also of those before a resume.
+        on_epoch: told of every epoch.
+        on_restored: told of every epoch before a resume, once it goes on.
         on_batch: told the epoch, counted from 1 over all stages, how many there are at most, and the share of it that is done.
         should_stop: asked between batches; the training then saves its state and raises `Stopped`.
         states: where it stands, saved after every epoch and after `save_every_s` within one; None saves nothing.
     """
 
     on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    on_restored: Callable[[Epoch], None] = lambda epoch: None
     on_batch: Callable[[int, int, float], None] = lambda epoch, n_epochs, share: None
     should_stop: Callable[[], bool] = lambda: False
     states: States | None = None
@@ -147,15 +150,17 @@ def hear(
         utterances: with the features it had before.
         rows: which are heard anew.
         accelerator: of this process.
-        between: called between recordings; may raise to stop.
+        between: called between recordings, as often in every process; may raise to stop.
     """
     size = 1 if accelerator.device.type == "cpu" else 32  # on a CPU padding costs time
     mine = rows[accelerator.process_index :: accelerator.num_processes]
     parts: list[tuple[np.ndarray, Tensor]] = []
     with torch.inference_mode(), autocast(accelerator.device):
-        for start in range(0, len(mine), size):
+        for start in range(0, math.ceil(len(rows) / accelerator.num_processes), size):
             between()
             some = mine[start : start + size]
+            if len(some) == 0:
+                continue
             heard = pooled(tuple(utterances.waveform(int(row)).to(accelerator.device) for row in some))
             parts.append((some, heard.cpu()))
     features = utterances.features.clone()
@@ -265,15 +270,16 @@ class _Training:
         self.optimiser = self.accelerator.prepare(self._optimiser())
         if state:
             self._restore_optimiser(state)
-        while self.at.epoch < self.settings.epochs:
+        while self.at.epoch < self.settings.epochs and not self._out_of_patience():
             self._run_epoch(stage)
-            if self.settings.patience and self.at.waited >= self.settings.patience:
-                break
         if self.best is not None:
             self._load_weights(self.best)
         self.best, self.optimiser = None, None
         self.at = _Position(self.at.stage + 1, records=self.at.records)
         self._save()
+
+    def _out_of_patience(self) -> bool:
+        return 0 < self.settings.patience <= self.at.waited
 
     def _run_epoch(self, stage: Stage) -> None:
         draws = self._draws(stage)
@@ -315,6 +321,8 @@ class _Training:
 
     def _steps(self, draws: Sequence[Draw]) -> Iterator[tuple[_Step, float]]:
         """Steps, the next one read while this one is learned from, and how long each had to be waited for, in seconds."""
+        if not draws:  # stopped while dev was looked at: the epoch itself is done
+            return
         with ThreadPoolExecutor(1, "read-ahead") as reader:
             coming = [reader.submit(self._step, *draw) for draw in draws[:1]]
             for following in [*draws[1:], None]:
@@ -459,7 +467,7 @@ class _Training:
             rng.bit_generator.state = state.content["generators"][name]
         _set_chance(_below(state.tensors, "chance."), self.accelerator.device)
         for record in self.at.records:
-            self.watch.on_epoch(record)
+            self.watch.on_restored(record)
 
     def _restore_optimiser(self, state: State) -> None:
         values: dict[int, dict[str, Tensor]] = {}

@@ -97,6 +97,7 @@ def kept_where(services: Services) -> str:
         ("Downloaded weights", workspace.models),
         ("Embedded corpora, never your recordings", workspace.embeddings),
         ("Trainings", workspace.runs),
+        ("Models that were trained here and put to use", workspace.trained),
     )
     rows = [[words, f"<code>{safe(path.name)}</code>", _size(path)] for words, path in places]
     n = len(services.names())

@@ -63,6 +63,11 @@ class Models:
                 threading.Thread(target=self._load, args=[name, known], name="model-loader", daemon=True).start()
             return known
 
+    def forget(self, name: str) -> None:
+        """A model of this name is gone; another one may get the name."""
+        with self._starting:
+            self._loaded.pop(name, None)
+
     def state(self, name: str | None = None) -> State:
         """How far a model is; the default's is 'loading' even before anybody asked for it."""
         loaded = self._loaded.get(self._key(name))

@@ -138,6 +138,7 @@ def forget(services: Services, model: str | None) -> list:
     if not model:
         raise NoRunChosen("choose the model to forget first")
     forget_model(model, services.workspace)
+    services.models.forget(model)
     words = f"“{safe(model)}” was taken off the list; its run, if it is still there, can put it back."
     return [f'<p class="pill good" role="status">{words}</p>', *_model_lists(services)]
 

@@ -3,6 +3,7 @@
 A run is a folder: all that is shown is read from there, so that a page that is opened anew shows the same.
 """
 
+import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,7 +33,8 @@ _MEANS = {
     "queued": "It starts by itself as soon as the device is free.",
     "running": "It goes on when this page or Attune is closed.",
     "finished": "Look at whom it serves, use its model, or take it along.",
-    "failed": "What it had saved is whole. Mend the reason, then Resume goes on from there.",
+    "failed": "What it had saved is whole. Where the reason lies outside of it (a full disk, a missing file), mend that, and Resume "
+    "goes on; else start a new run with other settings.",
     "stopped": "Resume goes on from the last saved state, as if nothing had happened.",
     "lost": "Its process is gone and could not say why: the computer was switched off, or memory ran out. What it had saved is "
     "whole, and Resume goes on from there.",
@@ -105,7 +107,11 @@ def pieces(now: Watched) -> list[Piece]:
     job, name = now.job, now.job.name if now.job else None
     choices = tuple((f"{one.name} ({STATES[one.state][0].lower()})", one.name) for one in now.listed)
     others = tuple((words, value) for words, value in choices if value != name)
-    histories = {short(one): one.history() for one in now.compared}
+    names = [short(one) for one in now.compared]
+    histories = {
+        name if names.count(name) == 1 else one.name: one.history()
+        for name, one in zip(names, now.compared, strict=True)
+    }
     drawn = (tuple((key, len(history)) for key, history in histories.items()), now.smoothing)
     return [
         _words(runs_table(now.listed)),
@@ -252,7 +258,7 @@ def command_of(job: Job | None) -> str:
 
 def short(job: Job) -> str:
     """A run's name without its date."""
-    return job.name.partition("_")[2] or job.name
+    return re.sub(r"^\d{4}-\d\d-\d\d_", "", job.name)
 
 
 def when(time: str) -> str:

@@ -49,11 +49,13 @@ def serve(workspace: Workspace, model: str | None, device: str, port: str | None
         BadPort, UnknownModel, EncoderUnavailable, DeviceUnavailable: bad input.
     """
     with closing(open_port(port)) as listening, emptied(workspace.temporary):
+        from ser_core.training.jobs import empty_bin
         from ser_core.ui.build_app import build_app  # gradio takes seconds: not for a port that is taken
         from ser_core.ui.services import Services
 
         services = Services(workspace, model, device)
         services.models.check()
+        empty_bin(workspace)
         url = f"http://{HOST}:{listening.getsockname()[1]}"
         server = uvicorn.Server(
             uvicorn.Config(

@@ -70,6 +70,9 @@ def test_an_estimate_grows_with_the_epochs_and_with_what_learns(order, workspace
         ({"settings": ("training.epochs=many",)}, BadRecipe, "'many'"),
         ({"settings": ("beside.epochs=1",)}, BadRecipe, "training.epochs=5"),
         ({"settings": ("data.split=nowhere",)}, BadRecipe, "no recipe 'nowhere'"),
+        ({"seed": -1}, BadRecipe, "seed -1"),
+        ({"recipe": "distil_compact", "settings": ("training.accumulate=2",)}, BadRecipe, "leave out"),
+        ({"recipe": "enrolment_attention", "settings": ("settings.n_heads=3",)}, BadRecipe, "n_heads 3"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_words(order, workspace, change, error, words):

@@ -38,9 +38,11 @@ def order(tmp_path_factory) -> Order:
         width=32, n_transformer_layers=2, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
     )
     Compact(settings).save(folder / "encoder")
-    load_corpus("synthetic", folder / "toy")
+    table = load_corpus("synthetic", folder / "toy").table
+    odd = table.drop(table.index[[0, *range(1, len(table), 16)]])  # shares of unequal size
+    odd[["path", "speaker", "gender", "emotion", "text_id"]].to_csv(folder / "toy.csv")
     return Order(
-        "smoke", (f"synthetic={folder / 'toy'}",), f"compact={folder / 'encoder'}", SMALL, device="cpu", threads=1
+        "smoke", (f"toy={folder / 'toy.csv'}",), f"compact={folder / 'encoder'}", SMALL, device="cpu", threads=1
     )
 
 
@@ -101,13 +103,16 @@ def test_a_killed_run_is_lost_and_goes_on_from_its_last_state_to_the_same_result
         _wait(lambda job=job, seen=seen: _n_epochs(job) > seen, "an epoch")
         time.sleep(float(rng.uniform(0.0, 0.4)))
         pid = json.loads((job.folder / "status.json").read_text())["pid"]
-        seen = _n_epochs(job)
+        before = read_job(job.folder).history()
+        seen = len(before)
         os.kill(pid, signal.SIGKILL)
         _wait(lambda job=job: not is_held(job.folder), "its lock")
         job = read_job(job.folder)
         assert job.state == "lost" and job.can_resume and not job.can_stop
         job = resume_job(job, workspace)
         _wait(lambda job=job, seen=seen: _n_epochs(job) >= seen, "what was reached before")
+        kept = read_job(job.folder).history()[:seen]
+        assert kept["seconds"].tolist() == before["seconds"].tolist()  # the very same epochs, not trained again
     _wait(lambda: read_job(job.folder).is_over, "the end")
     assert read_job(job.folder).state == "finished", read_job(job.folder).log_tail()
     models = [json.loads((folder / "report.json").read_text())["models"] for folder in (tmp_path / "whole", job.folder)]
@@ -160,3 +165,32 @@ def test_what_cannot_be_done_is_said_before_anything_is_made(order, workspace):
     with pytest.raises(BadCorpus):
         start_job(replace(order, corpora=("ravdess=/nowhere",)), workspace)
     assert list_jobs(workspace) == []
+
+
+def test_a_run_stopped_as_soon_as_it_was_started_is_stopped_and_can_be_resumed(order, workspace):
+    job = start_job(order, workspace)
+    stopped = stop_job(job)
+    assert stopped.state == "stopped"
+    _wait(lambda: not is_held(job.folder), "its end")
+    again = resume_job(stopped, workspace)
+    _wait(lambda: read_job(again.folder).is_over, "the end")
+    assert read_job(again.folder).state == "finished", read_job(again.folder).log_tail()
+
+
+def test_a_run_outlives_the_program_that_started_it(order, workspace):
+    said = (
+        "import json, sys, time; from ser_core.training.jobs import Order, start_job; from ser_core.workspace import open_workspace; "
+        "asked = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(sys.argv[1]).items()}; "
+        "start_job(Order(**asked), open_workspace(sys.argv[2])); print('started', flush=True); time.sleep(600)"
+    )
+    program = subprocess.Popen(
+        [sys.executable, "-c", said, json.dumps(order.to_json()), str(workspace.root)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with program:
+        assert program.stdout.readline() == "started\n"
+        program.kill()
+    (job,) = list_jobs(workspace)
+    _wait(lambda: read_job(job.folder).is_over, "the end")
+    assert read_job(job.folder).state == "finished"

@@ -1,6 +1,7 @@
 """A run folder: what it holds, that it can be stopped, killed and resumed, and what is refused before anything is written."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -111,12 +112,17 @@ def test_nobody_who_is_tested_trains_or_chooses(go, recipe, tmp_path):
     assert read_model(tmp_path / "run" / "checkpoint").heard_speakers == roles[0] | roles[1]
 
 
-@pytest.mark.parametrize("n", [5, 10, 16, 24, 27])
+@pytest.mark.parametrize("n", [10, 12, 16, 24, 27])
 def test_a_stopped_run_goes_on_to_exactly_the_same_result(go, recipe, tmp_path, n):
     go(recipe, "whole")
     assert not go(recipe, "parts", should_stop=_after(n))
     assert read_status(tmp_path / "parts").state == "stopped"
+    before = (tmp_path / "parts" / "metrics.jsonl").read_text()
+    assert before
     assert go(recipe, "parts", replace(CPU, resume=True))
+    assert (
+        (tmp_path / "parts" / "metrics.jsonl").read_text().startswith(before)
+    )  # with the same seconds: not trained again
     whole, parts = (_json(tmp_path / name / "report.json")["models"] for name in ("whole", "parts"))
     assert whole == parts
     for method in ("speaker_reference", "baseline"):
@@ -161,10 +167,8 @@ def test_a_damaged_state_is_passed_over_and_if_all_are_damaged_it_is_said(go, re
     states = sorted((tmp_path / "run" / "state" / "speaker_reference").glob("step-*"))
     assert len(states) == 2
     (states[-1] / "state.safetensors").write_bytes(b"half of it")
-    for file in tmp_path.glob("run/*.tmp"):
-        file.unlink()
     copy = tmp_path / "copy"
-    __import__("shutil").copytree(tmp_path / "run", copy)
+    shutil.copytree(tmp_path / "run", copy)
     assert go(recipe, asked=replace(CPU, resume=True))
     assert _json(tmp_path / "run" / "report.json")["models"] == _json(tmp_path / "whole" / "report.json")["models"]
     for state in (copy / "state" / "speaker_reference").glob("step-*"):
@@ -184,6 +188,9 @@ def test_a_damaged_state_is_passed_over_and_if_all_are_damaged_it_is_said(go, re
         ("training.schedule=stairs", BadRecipe, "one of cosine, linear, constant"),
         ("training.epoch=3", BadRecipe, "unknown key 'epoch'"),
         ("settings.heads=3", BadRecipe, "unknown key 'heads'"),
+        ("settings.dropout=2.0", BadRecipe, "at most 0.95"),
+        ("settings.hidden=-3", BadRecipe, "at least 1"),
+        ("settings.batches=nope", BadRecipe, "'nope'"),
         ("encoder.tune=some", BadRecipe, "one of none, last, lora, all"),
         ("encoder.tune=lora", BadRecipe, "takes no LoRA"),
         ("encoder.layers=[9]", BadRecipe, "layers 0 to 2"),
@@ -327,3 +334,47 @@ def test_scalars_are_written_for_tensorboard_when_asked(go, recipe, tmp_path):
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     wanted = [record["dev_uar"] for record in records if record["method"] == "baseline"]
     assert [event.value for event in events.Scalars("baseline/dev_uar")] == pytest.approx(wanted)
+
+
+def test_a_stop_while_dev_is_listened_to_can_be_resumed(go, recipe, tmp_path):
+    recipe = recipe.changed(["encoder.tune=all", "training.epochs=2"])
+    go(recipe, "whole")
+    n_steps = json.loads((tmp_path / "whole" / "recipe.json").read_text())["n_train_targets"] // 16
+    for n in (n_steps + 12, n_steps + 20):  # while the dev recordings of the first epoch are heard
+        name = f"parts{n}"
+        assert not go(recipe, name, should_stop=_after(n))
+        assert go(recipe, name, replace(CPU, resume=True))
+        assert _json(tmp_path / name / "report.json")["models"] == _json(tmp_path / "whole" / "report.json")["models"]
+
+
+def test_patience_outlives_a_kill_between_the_last_epoch_and_the_end_of_the_stage(
+    recipe, synthetic_corpus, workspace, tmp_path, monkeypatch
+):
+    from ser_core.training.states import States
+
+    recipe = recipe.changed(["training.epochs=30", "training.patience=2", "training.learning_rate=1e-9"])
+    save = States.save
+
+    def killed(self, tensors, content):
+        if content["at"]["stage"] == 1:
+            raise OSError("killed here")
+        save(self, tensors, content)
+
+    monkeypatch.setattr(States, "save", killed)
+    with pytest.raises(OSError, match="killed here"):
+        train(recipe, synthetic_corpus, tmp_path / "run", workspace, CPU, lambda line: None)
+    n_before = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    monkeypatch.undo()
+    train(recipe, synthetic_corpus, tmp_path / "run", workspace, replace(CPU, resume=True), lambda line: None)
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["method"] for record in records].count("speaker_reference") == n_before == 3
+
+
+def test_what_is_shared_names_no_place_on_this_computer(go, recipe, tmp_path):
+    (tmp_path / "split.toml").write_text('dev = ["synthetic_1"]\ntest = ["synthetic_2", "synthetic_3"]\n')
+    assert go(recipe.changed([f"data.split={tmp_path / 'split.toml'}"]))
+    shared = [tmp_path / "run" / name for name in ("report.json", "report.html", "predictions.csv", "table.md")]
+    shared += [path for path in (tmp_path / "run" / "checkpoint").rglob("*") if path.is_file()]
+    for path in shared:
+        assert str(tmp_path).encode() not in path.read_bytes(), path.name
+        assert str(tmp_path.parent.parent).encode() not in path.read_bytes(), path.name
