@@ -289,9 +289,7 @@ def test_a_runs_predictions_are_looked_at_with_the_leak_verdict_of_its_report(se
 def test_the_command_of_a_stopped_run_goes_on_with_it(services):
     folder = write_run(services, "2026-01-01_a_1", "stopped")
     typed = runs_shown.command_of(read_job(folder))
-    assert typed.startswith("python -m ser_core train smoke --corpus ravdess=/data/ravdess") and typed.endswith(
-        "--resume"
-    )
+    assert typed.startswith("python -m ser_core train smoke --corpus ravdess=/data/ravdess") and " --resume" in typed
 
 
 def test_a_setting_that_cannot_be_is_refused_in_the_recipes_own_words():
