@@ -147,8 +147,10 @@ class Recipe:
             key, equals, value = assignment.partition("=")
             part, dot, name = key.strip().partition(".")
             if not (equals and dot and name) or part not in PARTS:
+                unknown = f"there is no table '{part}'; " if dot and part not in PARTS else ""
                 raise BadRecipe(
-                    f"'{assignment}' cannot be set; write for example training.epochs=5 ({', '.join(PARTS)})"
+                    f"'{assignment}' cannot be set: {unknown}write TABLE.KEY=VALUE, for example training.epochs=5, with a "
+                    f"table of {', '.join(PARTS)}"
                 )
             parts.setdefault(part, {})[name] = _toml_value(value.strip())
         changed = {

@@ -30,10 +30,22 @@ def _list(jobs: list[Job], as_json: bool) -> int:
         print(json.dumps([_as_json(job) for job in jobs], indent=2))
         return 0
     for job in jobs:
-        print(f"{job.name:<44} {job.state:<9} {job.progress.get('words', '')}")
+        print(f"{job.name:<44} {job.state:<9} {_corpus(job):<16} {_result(job)}")
     if not jobs:
         print("no runs yet; start one with: python -m ser_core train smoke --corpus NAME=DIR")
     return 0
+
+
+def _corpus(job: Job) -> str:
+    return job.recipe.get("corpus", "")
+
+
+def _result(job: Job) -> str:
+    """UAR of what has finished; else what it is doing."""
+    report = job.report()
+    if not report:
+        return job.progress.get("words", "")
+    return ", ".join(f"{name} {model['uar']:.3f}" for name, model in report["models"].items())
 
 
 def _as_json(job: Job) -> dict:

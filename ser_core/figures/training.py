@@ -109,7 +109,10 @@ class _Run:
         self.run, self.place, self.named = run, place, named
         self.is_alone = len(histories) == 1
         found = [name for history in histories.values() if not history.empty for name in history["method"].unique()]
-        self.methods = sorted(dict.fromkeys(found), key=lambda name: name != "baseline")  # it has the first colour
+        self.methods = [
+            "baseline",
+            *(name for name in dict.fromkeys(found) if name != "baseline"),
+        ]  # also before it is there
 
     def look(self, method: str, number: int, n_terms: int) -> "_Look":
         colour, _, symbol = METHOD_LINES[self.methods.index(method) % len(METHOD_LINES)]

@@ -17,6 +17,7 @@ from huggingface_hub import snapshot_download
 from ser_core.encoders import load_encoder
 from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder
 from ser_core.encoders.weights import WEIGHTS, find_folder
+from ser_core.labels import APP_EMOTIONS
 from ser_core.workspace import ASSETS, Workspace
 
 PREFERENCE = ("whisper-tiny.en", "compact")
@@ -176,6 +177,11 @@ def use_model(run_folder: Path, workspace: Workspace, name: str) -> ModelInfo:
     if not (info.baseline and info.personalisers):
         raise UnknownModel(
             f"'{run_folder.name}' has no model with two answers; train a recipe that personalises, with a baseline beside it"
+        )
+    if others := [word for word in info.emotions if word not in APP_EMOTIONS]:
+        raise UnknownModel(
+            f"the model of '{run_folder.name}' also tells {', '.join(others)} apart, which the app neither enrols nor shows; "
+            f"train again with --set data.emotions=app to use it (evaluate --model FOLDER/checkpoint works as it is)"
         )
     temporary, folder = workspace.trained / f".{name}", workspace.trained / name
     shutil.rmtree(temporary, ignore_errors=True)

@@ -11,6 +11,9 @@ _LICENCES = {
     "synthetic": "synthetic buzzing voices made by this project",
 }
 
+_SHIPPED = "- Few speakers, four languages, adults. Other languages, ages, spontaneous speech, telephones and noise are untested."
+_OWN = "- It knows the voices, languages and microphones of the data above, and no others."
+
 _FOOT = """
 ## Intended use
 Demonstration and research: how much a model of emotional expression gains from one labelled utterance per emotion of
@@ -40,7 +43,10 @@ def model_card(info: ModelInfo, report: dict) -> str:
 
 def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict) -> str:
     """Markdown of a model that somebody trained here: the same, from the report of its own test speakers."""
-    corpora = "\n".join(f"- {_LICENCES.get(name, name)}" for name in data["corpora"])
+    corpora = "\n".join(
+        f"- {_LICENCES.get(name, f'{name}: its licence is not known here, see where the corpus is from')}"
+        for name in data["corpora"]
+    )
     rows = [
         f"| {name} | {_number(one['uar'])} | {_number(one['speaker_spread']['min'])} | {_number(one['gini'])} | "
         f"{_number(one['excess_gini'])} |"
@@ -56,7 +62,7 @@ def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict) -> str:
         f"## Data\n{corpora}\n\nLearned from {', '.join(data['train_speakers'])}. Epochs chosen on "
         f"{', '.join(data['dev_speakers'])}. Tested on {', '.join(data['test_speakers'])}.\n\n"
         f"## Accuracy and fairness on test speakers\n{table}\n\nOne seed, {len(data['test_speakers'])} speakers: rough. "
-        f"All numbers are in report.json.\n{_FOOT}"
+        f"All numbers are in report.json.\n{_FOOT.replace(_SHIPPED, _OWN)}"
     )
 
 

@@ -259,7 +259,9 @@ def _launch(order: Order, folder: Path, workspace: Workspace) -> Job:
             [sys.executable, "-m", "ser_core", *said], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True, cwd=Path(__file__).resolve().parents[2],
         )  # fmt: skip
-    write_json(folder / "status.json", asdict(Status("queued", words=STARTING, pid=process.pid)))
+    before = read_status(folder)
+    share = before.share if before else 0.0
+    write_json(folder / "status.json", asdict(Status("queued", words=STARTING, share=share, pid=process.pid)))
     threading.Thread(target=_wait_for, args=[process, folder], name="run-waiter", daemon=True).start()
     return read_job(folder)
 

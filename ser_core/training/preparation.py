@@ -201,6 +201,8 @@ def _check_classes(corpus: Corpus, trains: pd.Series) -> None:
     """Every class needs an utterance to enrol with and one to learn from."""
     if not corpus.emotions:
         raise BadCorpus(f"{corpus.name}: no utterance has an emotion, so nothing can be learned")
+    if len(corpus.emotions) < 2:
+        raise BadCorpus(f"{corpus.name}: '{corpus.emotions[0]}' is its only emotion; two are needed to tell them apart")
     emotion, targets = corpus.table["emotion"], target_rows(corpus, first_of_each(corpus))
     for name in corpus.emotions:
         if not (trains & targets & (emotion == name)).any():

@@ -113,6 +113,8 @@ def train(
     is_first = accelerator.is_main_process
     if prepared.encoder is None and accelerator.num_processes > 1:
         raise BadRecipe(f"'{recipe.name}' trains an encoder of its own: start it as one process")
+    if is_first and asked.resume and not (folder / "recipe.json").exists():
+        say(f"there is no run to go on with in '{folder.name}': it starts afresh")
     if agreed(accelerator, is_first and _has_finished(folder, prepared, asked)):
         say(f"the run in '{folder.name}' has finished already")
         return True
@@ -318,6 +320,8 @@ class _Run:
         report, predictions = _reported_predictions(trained, choice, self.prepared, self.asked)
         _write_model(self.folder, trained, self.prepared, encoder, report)
         write_report(report, predictions, self.folder)
+        for name, model in report.models.items():
+            self.say(f"{name}: UAR {model.uar:.3f} on {model.n_speakers} test speakers")
 
 
 class _Clock:

@@ -126,7 +126,8 @@ class Reporter:
 
     def __init__(self, folder: Path, device: str):
         self.folder = folder
-        self._status = Status("queued", words="waiting", device=device)
+        before = read_status(folder)  # of a run that goes on
+        self._status = Status("queued", words="waiting", share=before.share if before else 0.0, device=device)
         self._writing = threading.Lock()
         self._over = threading.Event()
 

@@ -29,6 +29,9 @@ LOOK_EVERY_S = 2.0
 N_OUTPUTS = 18
 """How many components show runs."""
 
+_RUN = 1
+"""Place of the list of runs among them."""
+
 FIGURES = {"dev": "How well the dev speakers are recognised", "losses": "Losses"}
 
 
@@ -76,7 +79,10 @@ def look_again(services: Services, seen: tuple, *chosen) -> list:
     if keys == seen:
         return [gr.skip()] * (len(parts) + 1)
     before = seen if len(seen or ()) == len(keys) else [None] * len(keys)
-    return [*(part.make() if part.key != old else gr.skip() for part, old in zip(parts, before, strict=True)), keys]
+    made = [part.make() if part.key != old else gr.skip() for part, old in zip(parts, before, strict=True)]
+    if chosen and chosen[0] and not isinstance(made[_RUN], dict):  # what is chosen stays: it may have changed meanwhile
+        made[_RUN] = gr.Dropdown(choices=list(keys[_RUN][0]), interactive=True)
+    return [*made, keys]
 
 
 def first_look(services: Services) -> list:

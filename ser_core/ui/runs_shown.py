@@ -179,7 +179,8 @@ def state_in_words(job: Job | None) -> str:
     """State, why, and what to do; where it failed, with the end of the log."""
     if job is None:
         return f'<p class="quiet">{NO_RUN}</p>'
-    lines = [f"<p>{pill(job)} {_MEANS[job.state]}</p>"]
+    begins = job.state == "queued" and job.progress.get("words") == "starting"
+    lines = [f"<p>{pill(job)} {'It is being started.' if begins else _MEANS[job.state]}</p>"]
     if job.error and job.state == "failed":
         lines.append(f'<p class="problem">{safe(sentence(job.error))}</p>')
     log = job.log_tail(_N_LINES) if job.state in ("failed", "lost") else []

@@ -43,8 +43,10 @@ TUNES = {
     "all": "Everything (the slowest)",
 }
 
+CLASSES = {"app": "The seven of this app (its model can be used in Compare)", "corpus": "All that the corpus has"}
+
 SETTINGS = {
-    "tune": "encoder.tune", "encoder_rate": "encoder.learning_rate", "epochs": "training.epochs",
+    "emotions": "data.emotions", "tune": "encoder.tune", "encoder_rate": "encoder.learning_rate", "epochs": "training.epochs",
     "batch_size": "training.batch_size", "learning_rate": "training.learning_rate", "patience": "training.patience",
     "test_share": "data.test_share",
 }  # fmt: skip
@@ -62,6 +64,7 @@ class Form:
     folder: str
     encoder: str
     source: str
+    emotions: str
     tune: str
     encoder_rate: float | None
     epochs: int | None
@@ -299,6 +302,9 @@ def _what(parts: dict, recipe: Recipe) -> None:
 
 
 def _how_much(parts: dict, recipe: Recipe) -> None:
+    parts["emotions"] = gr.Radio(
+        [(words, name) for name, words in CLASSES.items()], value="app", label="Emotions", elem_id="train-emotions"
+    )
     parts["tune"] = gr.Radio(
         [(words, name) for name, words in TUNES.items()], value=recipe.encoder.tune, label="What learns",
         elem_id="train-tune",

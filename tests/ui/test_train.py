@@ -36,7 +36,7 @@ def form(**changes) -> train.Form:
     """The form as it stands when the page comes, with a folder filled in."""
     recipe = read_recipe(train.FIRST)
     untouched = train.Form(
-        recipe=train.FIRST, layout="ravdess", folder="/data/ravdess", encoder="", source="", tune=recipe.encoder.tune,
+        recipe=train.FIRST, layout="ravdess", folder="/data/ravdess", encoder="", source="", emotions="app", tune=recipe.encoder.tune,
         encoder_rate=recipe.encoder.learning_rate, epochs=recipe.training.epochs, batch_size=recipe.training.batch_size,
         learning_rate=recipe.training.learning_rate, patience=recipe.training.patience, test_share=recipe.data.test_share,
         seed=0, further="", more="", device="auto", threads=0, tensorboard=False,
@@ -94,7 +94,7 @@ def test_a_recipe_that_is_chosen_says_what_it_does_and_fills_the_form_so_that_no
     recipe = read_recipe(name)
     assert recipe.about in about and recipe.paper in about
     chosen = form(recipe=name, tune=tune, encoder_rate=recipe.encoder.learning_rate, epochs=epochs, batch_size=batch_size,
-                  learning_rate=learning_rate, patience=patience, test_share=test_share)  # fmt: skip
+                  learning_rate=learning_rate, patience=patience, test_share=test_share, emotions=recipe.data.emotions)  # fmt: skip
     assert train.order_of(chosen).settings == () and train.order_of(chosen).resolved() == recipe
 
 
