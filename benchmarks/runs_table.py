@@ -28,7 +28,8 @@ def main() -> int:
     }
     if len(alike) > 1:
         sys.exit("the runs have different speakers, seeds or corpora: compare like with like")
-    rows = [row for job in jobs for row in _rows(job)]
+    own = {job.recipe["name"] for job in jobs}  # a companion that has a run of its own is shown there
+    rows = [row for job in jobs for row in _rows(job, own - {job.recipe["name"]})]
     first = jobs[0].recipe
     about = (
         f"{first['corpus']}, seed {first['seed']}; tested on {', '.join(first['test_speakers'])}; epoch chosen on "
@@ -41,10 +42,12 @@ def main() -> int:
     return 0
 
 
-def _rows(job: Job) -> list[str]:
+def _rows(job: Job, elsewhere: set[str]) -> list[str]:
     history, tune = job.history(), job.recipe["encoder"]["tune"]
     rows = []
     for method, model in job.report()["models"].items():
+        if method in elsewhere:
+            continue
         epochs = history[history["method"] == method]
         low, high = model["uar_interval"]
         learns = tune if method == job.recipe["name"] or tune == "none" else f"no (tuned by {job.recipe['name']})"
