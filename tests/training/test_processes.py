@@ -51,6 +51,15 @@ def workspace(tmp_path):
     return open_workspace(tmp_path / "workspace")
 
 
+@pytest.fixture
+def one_thread():
+    """As torchrun gives each of its processes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def _wait(condition, what: str):
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
@@ -83,12 +92,14 @@ def _n_epochs(job) -> int:
 
 
 @pytest.mark.parametrize("tune", ["none", "all"])
-def test_two_processes_come_to_the_result_of_one(order, workspace, tmp_path, tune):
-    order = replace(order, settings=(*SMALL, f"encoder.tune={tune}", "training.epochs=2"))
-    _here(order, tmp_path / "one", workspace)
-    _torchrun(order, tmp_path / "two", workspace)
-    one, two = (pd.read_csv(tmp_path / name / "predictions.csv") for name in ("one", "two"))
+def test_two_processes_come_to_the_result_of_one(order, workspace, tmp_path, tune, one_thread):
+    settings = (*SMALL, f"encoder.tune={tune}", "training.epochs=1")
+    _here(replace(order, settings=settings), tmp_path / "one", workspace)
+    _here(replace(order, settings=(*settings, "training.accumulate=2")), tmp_path / "parts", workspace)
+    _torchrun(replace(order, settings=settings), tmp_path / "two", workspace)
+    one, parts, two = (pd.read_csv(tmp_path / name / "predictions.csv") for name in ("one", "parts", "two"))
     p = [name for name in one if name.startswith("p_")]
+    np.testing.assert_allclose(parts[p], two[p], atol=2e-5)  # the same additions in the same order
     np.testing.assert_allclose(one[p], two[p], atol=1e-4)
     losses = [read_job(tmp_path / name).history()["emotion"] for name in ("one", "two")]
     np.testing.assert_allclose(*losses, atol=1e-4)
