@@ -63,9 +63,9 @@ def _killed(order: Order, workspace: Workspace, n: int) -> dict:
         _wait(lambda: not is_held(folder))
         states.append(read_job(folder).state)
         resume_job(read_job(folder), workspace)
-        n = len(acknowledged)
-        _wait(lambda n=n: len(_seconds(folder)) >= n or read_job(folder).is_over)
-        lost += _seconds(folder)[:n] != acknowledged  # trained again, it would take other seconds
+        known = len(acknowledged)
+        _wait(lambda known=known: len(_seconds(folder)) >= known or read_job(folder).is_over)
+        lost += _seconds(folder)[:known] != acknowledged  # trained again, it would take other seconds
     job = _until_over(read_job(folder))
     if job.state != "finished":
         print(job.error, *job.log_tail(20), sep="\n", file=sys.stderr)
