@@ -93,3 +93,10 @@ def test_all_that_ships_weighs_at_most_25_mb():
     files = [path for path in (REPOSITORY / "assets" / "models").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 25 * 10**6
     assert [model.name for model in shipped_models()] == ["whisper-tiny.en", "compact"]
+
+
+def test_nothing_lies_about_at_the_top():
+    expected = {
+        ".ci", ".gitignore", "README.md", "app.py", "assets", "benchmarks", "constraints.txt", "pyproject.toml", "ser_core", "tests",
+    }  # fmt: skip
+    assert {path.relative_to(REPOSITORY).parts[0] for path in _tracked()} == expected

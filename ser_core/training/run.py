@@ -234,16 +234,14 @@ class _Run:
         return lock
 
     def _describe(self) -> None:
-        if self.reporter is None:
+        path = self.folder / "recipe.json"
+        if self.reporter is None or path.exists():  # a resumed run: it was checked to be the same
             return
         prepared, first = self.prepared, self.prepared.recipes[0]
-        path, identity = self.folder / "recipe.json", _identity(prepared, self.asked)
-        if path.exists():  # a resumed run: it was checked to be the same
-            return
         content = {
             **first.to_json(), "seed": self.asked.seed, "corpus": prepared.corpus.name, "order": self.asked.order,
             "train_speakers": prepared.train, "dev_speakers": prepared.dev, "test_speakers": prepared.test,
-            "n_train_targets": prepared.n_targets("train"), "identity": identity, **provenance(),
+            "n_train_targets": prepared.n_targets("train"), "identity": _identity(prepared, self.asked), **provenance(),
         }  # fmt: skip
         write_json(path, content)
         push_to_disk(self.folder)
