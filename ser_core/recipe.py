@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
-PARTS = ("settings", "encoder", "training", "data")
+PARTS = ("settings", "encoder", "text", "training", "data")
 """Tables of a recipe."""
 
 TUNES = ("none", "last", "lora", "all")
+TUNES_OF_SPEECH = (*TUNES, "convolutions")
 SCHEDULES = ("cosine", "linear", "constant")
 
 T = TypeVar("T")
@@ -31,7 +32,8 @@ class EncoderChoice:
         layers: indices of hidden layers, counted from 0 (the input of the first Transformer layer); the three in the
             middle if empty.
         pooling: 'concatenate' the layers, or 'weighted': one learned weight a layer.
-        tune: how much of the encoder learns as well: 'none', its 'last' layers, 'lora' adapters, or 'all'.
+        tune: how much of the encoder learns as well: 'none', its 'last' layers, 'lora' adapters, or 'all'; or
+            'convolutions': the encoder stays as it is and pointwise convolutions on it learn (arXiv 2506.10930).
         last_layers: how many Transformer layers learn with 'last', counted down from the highest that is heard.
         lora_rank: of the adapters, with 'lora'.
         learning_rate: of the encoder, where it learns.
@@ -41,6 +43,31 @@ class EncoderChoice:
     source: str = ""
     layers: tuple[int, ...] = ()
     pooling: str = "concatenate"
+    tune: str = "none"
+    last_layers: int = 2
+    lora_rank: int = 8
+    learning_rate: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_choice("tune", self.tune, TUNES_OF_SPEECH)
+        check_range(self, last_layers=(1, None), lora_rank=(1, None), learning_rate=(0, 1))
+
+
+@dataclass(frozen=True)
+class TextChoice:
+    """Which encoder reads the words, where a method reads any.
+
+    Attributes:
+        name: a key of TEXT_ENCODERS.
+        source: a folder or hub id; the encoder's own default if empty.
+        layers: indices of hidden layers, counted from 0; every second one if empty.
+        tune: how much of it learns as well: 'none', its 'last' layers, 'lora' adapters, or 'all'.
+        last_layers, lora_rank, learning_rate: as for the encoder of speech.
+    """
+
+    name: str = "minilm"
+    source: str = ""
+    layers: tuple[int, ...] = ()
     tune: str = "none"
     last_layers: int = 2
     lora_rank: int = 8
@@ -93,15 +120,25 @@ class DataChoice:
         split: a TOML file in recipes/ that lists dev and test speakers; if empty, the manifest's own column split, and
             where it has none, speakers are drawn by the seed.
         test_share: share of the speakers, at least one, that are drawn to be tested.
+        others: utterances of no class (other, no agreement) are learned from as well, by methods that can.
+        attributes: 'corpus' for those that listeners gave, 'circumplex' for pseudo-attributes made from the emotions.
+        sentences: a folder of sentences with emotions (data/sentences.py) that utterances are paired with by label; if
+            empty, words are the corpus' own.
+        neutral_words: share of training utterances that are paired with a neutral sentence instead.
     """
 
     emotions: str = "corpus"
     split: str = ""
     test_share: float = 0.2
+    others: bool = False
+    attributes: str = "corpus"
+    sentences: str = ""
+    neutral_words: float = 0.3
 
     def __post_init__(self) -> None:
         check_choice("emotions", self.emotions, ("corpus", "app"))
-        check_range(self, test_share=(0, 0.8))
+        check_choice("attributes", self.attributes, ("corpus", "circumplex"))
+        check_range(self, test_share=(0, 0.8), neutral_words=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -122,6 +159,7 @@ class Recipe:
     beside: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     encoder: EncoderChoice = field(default_factory=EncoderChoice)
+    text: TextChoice = field(default_factory=TextChoice)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     data: DataChoice = field(default_factory=DataChoice)
 
@@ -166,7 +204,13 @@ class Recipe:
         Raises:
             BadRecipe: one of them cannot be read.
         """
-        shared = {"encoder": self.encoder, "training": self.training, "data": self.data, "beside": ()}
+        shared = {
+            "encoder": self.encoder,
+            "text": self.text,
+            "training": self.training,
+            "data": self.data,
+            "beside": (),
+        }
         return [replace(read_recipe(name), **shared) for name in self.beside]
 
 
@@ -192,6 +236,7 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
         {
             **known,
             "encoder": settings_from(EncoderChoice, parts["encoder"], f"{path.name} [encoder]"),
+            "text": settings_from(TextChoice, parts["text"], f"{path.name} [text]"),
             "training": settings_from(TrainingSettings, parts["training"], f"{path.name} [training]"),
             "data": settings_from(DataChoice, parts["data"], f"{path.name} [data]"),
         },

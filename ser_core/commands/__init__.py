@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "enrol": "store one recording per emotion of a person",
     "profiles": "list, show, delete, export and import what is stored",
     "record": "record a file from this computer's microphone",
+    "transcribe": "what is said in these recordings, written down by Whisper",
     "models": "what can be used here; fetch what cannot yet",
     "corpora": "look whether a corpus can be used",
     "train": "train a recipe into a run folder, go on with one that was stopped",

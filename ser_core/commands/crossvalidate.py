@@ -17,6 +17,13 @@ from ser_core.workspace import open_workspace
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="names in ser_core/recipes/ or .toml files")
     add_training_arguments(parser)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="TABLE.KEY=VALUE",
+        help="change this in every recipe; may be repeated",
+    )
     parser.add_argument("--folds", type=count, default=5, help="folds of consecutive speakers")
     parser.add_argument("--leave-one-speaker-out", action="store_true", help="as many folds as speakers")
     parser.add_argument("--seeds", type=count, default=3, help="how many, from 0")
@@ -30,7 +37,7 @@ def run(arguments: Namespace) -> int:
     """Run the design and print its table."""
     limit_threads(arguments.threads)
     workspace = open_workspace(arguments.workspace)
-    recipes = [with_encoder(read_recipe(name), arguments.encoder) for name in arguments.recipes]
+    recipes = [with_encoder(read_recipe(name).changed(arguments.set), arguments.encoder) for name in arguments.recipes]
     corpus = load_corpora(arguments.corpus)
     choice = recipes[0].encoder
     encoder = load_encoder(choice.name, choice.source or None, (workspace.models,))

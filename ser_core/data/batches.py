@@ -1,5 +1,6 @@
 """From a corpus to batches of tensors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ser_core.data.audio import level_and_trim, read_recording
 from ser_core.data.manifest import Corpus
+from ser_core.labels import ATTRIBUTES, GENDERS
 
 MAX_KEPT = 20_000
 """Waveforms of a corpus that are kept in memory: some 4 GiB of utterances of 3 s."""
@@ -29,6 +31,12 @@ class Batch:
         present: which of the K there are, (B, K) bool.
         enrolment_emotion: their classes, (B, K) long.
         enrolled: where in `waveforms` each of them stands, (B, K) long, 0 where there is none.
+        text: layers of the words that go with each target, (B, L', D'); None where no method reads.
+        has_text: which targets have words, (B,) bool.
+        sentences: the words themselves, where an encoder of text learns.
+        attributes: arousal, valence and dominance on the corpus' scale, (B, 3), nan where not rated.
+        gender: a place in GENDERS, (B,) long, -1 where it is not known.
+        speaker: who speaks, as a number within the corpus, (B,) long.
     """
 
     features: Tensor | None
@@ -39,6 +47,12 @@ class Batch:
     present: Tensor
     enrolment_emotion: Tensor
     enrolled: Tensor | None = None
+    text: Tensor | None = None
+    has_text: Tensor | None = None
+    sentences: tuple[str, ...] = ()
+    attributes: Tensor | None = None
+    gender: Tensor | None = None
+    speaker: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
@@ -49,8 +63,39 @@ class Batch:
         enrolment = features[self.enrolled] * self.present[..., None, None]
         return replace(self, features=features[: len(self)], waveforms=(), enrolment=enrolment)
 
+    def read(self, text: Tensor) -> "Batch":
+        """With the layers of its sentences, (B, L', D'), in their place."""
+        return replace(self, text=text, sentences=())
+
+    def without_text(self) -> "Batch":
+        """As if nobody knew the words."""
+        return replace(self, has_text=torch.zeros_like(self.has_text))
+
     def __len__(self) -> int:
         return len(self.emotion)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The words that go with the utterances of a corpus.
+
+    Attributes:
+        sentences: all of them (M).
+        features: their layers as an encoder of text reads them, (M, L', D'), in half precision.
+        own: which of them each utterance says, (N,); -1 where it is not known.
+        row: which of them goes with each utterance that is predicted, (N,); -1 for none.
+        drawn: those of some training utterances, drawn anew; None where `row` holds in training as well.
+    """
+
+    sentences: tuple[str, ...]
+    features: Tensor
+    own: np.ndarray
+    row: np.ndarray
+    drawn: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
+
+    def draw(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Which sentence goes with each training utterance this time, (B,); -1 for none."""
+        return self.drawn(rows, rng) if self.drawn else self.row[rows]
 
 
 @dataclass(frozen=True)
@@ -61,11 +106,13 @@ class Utterances:
         corpus: its table gives row i of every array here.
         emotions: C classes a method tells apart; the corpus may have fewer.
         features: pooled layers, (N, L, 2 D); None where only waveforms are heard.
+        texts: the words; None where no method reads.
     """
 
     corpus: Corpus
     emotions: tuple[str, ...]
     features: Tensor | None = None
+    texts: Texts | None = None
 
     @cached_property
     def emotion(self) -> np.ndarray:
@@ -81,6 +128,23 @@ class Utterances:
             name: [(part["emotion"] == word).any() for word in self.emotions] for name, part in table.groupby("corpus")
         }
         return np.array([has[name] for name in table["corpus"]], dtype=bool)
+
+    @cached_property
+    def attributes(self) -> np.ndarray:
+        """Arousal, valence and dominance of each row, (N, 3) float32, nan where not rated."""
+        table = self.corpus.table[list(ATTRIBUTES)]
+        return table.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float32, na_value=np.nan)
+
+    @cached_property
+    def gender(self) -> np.ndarray:
+        """Place in GENDERS of each row's speaker, (N,) int; -1 where it is not known."""
+        known = {gender: place for place, gender in enumerate(GENDERS) if gender != "unknown"}
+        return self.corpus.table["gender"].map(lambda word: known.get(word, -1)).to_numpy(dtype=np.int64)
+
+    @cached_property
+    def speaker(self) -> np.ndarray:
+        """Number of each row's speaker, in order of name, (N,) int."""
+        return np.unique(self.corpus.table["speaker"].to_numpy(dtype=str), return_inverse=True)[1]
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -106,7 +170,14 @@ class Utterances:
         rows = choice["utterance_id"].map(self.row_of)
         return {speaker: part.to_numpy(dtype=np.int64) for speaker, part in rows.groupby(choice["speaker"])}
 
-    def batch(self, rows: np.ndarray, enrolled: list[np.ndarray], n_slots: int = 1, waveforms: bool = False) -> Batch:
+    def batch(
+        self,
+        rows: np.ndarray,
+        enrolled: list[np.ndarray],
+        n_slots: int = 1,
+        waveforms: bool = False,
+        said: np.ndarray | None = None,
+    ) -> Batch:
         """Gather a batch.
 
         Args:
@@ -114,6 +185,7 @@ class Utterances:
             enrolled: for each target the rows of its enrolment, of any number.
             n_slots: K is at least this.
             waveforms: carry waveforms, also where features are at hand.
+            said: the sentence of each target, (B,), as `texts.draw` gives it; as `texts.row` says if None.
         """
         n_slots = max(n_slots, max((len(slots) for slots in enrolled), default=0))
         slots = np.full((len(rows), n_slots), -1, dtype=np.int64)
@@ -135,4 +207,17 @@ class Utterances:
             present=present,
             enrolment_emotion=torch.from_numpy(np.where(slots >= 0, self.emotion[slots], -1)),
             enrolled=torch.from_numpy(stands),
+            attributes=torch.from_numpy(self.attributes[rows]),
+            gender=torch.from_numpy(self.gender[rows]),
+            speaker=torch.from_numpy(self.speaker[rows]),
+            **({} if self.texts is None else self._words(rows, said)),
         )
+
+    def _words(self, rows: np.ndarray, said: np.ndarray | None) -> dict:
+        said = self.texts.row[rows] if said is None else said
+        there = torch.from_numpy(said >= 0)
+        return {
+            "text": self.texts.features[torch.from_numpy(said.clip(min=0))].float() * there[:, None, None],
+            "has_text": there,
+            "sentences": tuple(self.texts.sentences[place] if place >= 0 else "" for place in said),
+        }

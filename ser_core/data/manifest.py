@@ -5,6 +5,7 @@ path · duration_s · corpus · speaker · gender · age · language · split ·
 text · text_id · intensity · duplicate_of; any further column is kept, and may serve as a protected attribute.
 """
 
+import codecs
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,10 @@ OPTIONAL = (
     "duration_s", "gender", "age", "language", "split", "emotion", "arousal", "valence", "dominance",
     "text", "text_id", "intensity", "duplicate_of",
 )  # fmt: skip
+
+
+SCALES = ((0.0, 1.0), (-1.0, 1.0), (1.0, 5.0), (1.0, 7.0), (1.0, 9.0))
+"""Scales that attributes are given on, the narrowest first."""
 
 
 class BadCorpus(ValueError):
@@ -37,12 +42,16 @@ class Corpus:
         table: the manifest, one row an utterance, indexed by utterance_id.
         emotions: the classes it has, in the order they are shown.
         problems: what is wrong but can be lived with, in words.
+        attribute_range: lowest and highest value of arousal, valence and dominance; None where it has none of them.
+        attributes_from: 'listeners' who rated them, 'circumplex' (pseudo-attributes, see data/circumplex.py), or ''.
     """
 
     name: str
     table: pd.DataFrame
     emotions: tuple[str, ...]
     problems: tuple[str, ...] = field(default=())
+    attribute_range: tuple[float, float] | None = None
+    attributes_from: str = ""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -58,11 +67,26 @@ class Corpus:
         return replace(self, table=self.table.assign(emotion=emotion), emotions=present)
 
 
-def make_corpus(name: str, rows: pd.DataFrame, problems: Sequence[str] = ()) -> Corpus:
+def make_corpus(
+    name: str,
+    rows: pd.DataFrame,
+    problems: Sequence[str] = (),
+    attribute_range: tuple[float, float] | None = None,
+    attributes_from: str = "",
+) -> Corpus:
     """Check a table of utterances and make it a Corpus; columns that are absent are added as missing.
 
+    Args:
+        name: of the corpus.
+        rows: one an utterance, indexed by utterance_id.
+        problems: what is wrong but can be lived with, in words.
+        attribute_range: the scale of arousal, valence and dominance. Where they have values and no scale is given, the
+            narrowest of SCALES that holds them all is taken, and `problems` says which.
+        attributes_from: who gave them; 'listeners' where they have values and nothing is said.
+
     Raises:
-        BadCorpus: no rows, an absent required column or value, an utterance_id twice, an unknown emotion or gender.
+        BadCorpus: no rows, an absent required column or value, an utterance_id twice, an unknown emotion or gender, an
+            attribute that is no number or outside of the scale.
     """
     if len(rows) == 0:
         raise BadCorpus(f"{name}: no utterance was found")
@@ -90,21 +114,89 @@ def make_corpus(name: str, rows: pd.DataFrame, problems: Sequence[str] = ()) -> 
     if unknown:
         raise BadCorpus(f"{name}: gender '{unknown[0]}' is not one of {', '.join(labels.GENDERS)}")
     emotions = tuple(word for word in labels.EMOTIONS if (table["emotion"] == word).any())
-    return Corpus(name, table.sort_index(), emotions, tuple(problems))
+    for column in labels.ATTRIBUTES:
+        table[column] = _numbers(name, table[column])
+    scale, source, assumed = _scale_and_source(name, table, attribute_range, attributes_from)
+    return Corpus(name, table.sort_index(), emotions, (*problems, *assumed), scale, source)
+
+
+def _scale_and_source(
+    name: str, table: pd.DataFrame, scale: tuple[float, float] | None, source: str
+) -> tuple[tuple[float, float] | None, str, tuple[str, ...]]:
+    """The attributes' scale, checked; who gave them; what had to be assumed, in words."""
+    if table[list(labels.ATTRIBUTES)].isna().all(axis=None):
+        return None, "", ()
+    source = source or "listeners"
+    if scale is None:
+        scale = _narrowest_scale(name, table)
+        return scale, source, (f"the attributes' scale is not said; taken as {_words(scale)}, by {source}",)
+    _check_within(name, table, scale)
+    return scale, source, ()
+
+
+def _numbers(name: str, column: pd.Series) -> pd.Series:
+    """The column as float; nan where nothing stands."""
+    numbers = pd.to_numeric(column, errors="coerce").astype(float)
+    nothing = column.isna() | column.astype(str).str.strip().str.lower().isin(("", "nan"))
+    wrong = column[numbers.isna() & ~nothing]
+    if len(wrong):
+        raise BadCorpus(
+            f"{name}: {column.name} '{wrong.iloc[0]}' of '{wrong.index[0]}' is not a number; write one, or leave it empty"
+        )
+    return numbers
+
+
+def _narrowest_scale(name: str, table: pd.DataFrame) -> tuple[float, float]:
+    values = table[list(labels.ATTRIBUTES)]
+    low, high = values.min(axis=None), values.max(axis=None)
+    for scale in SCALES:
+        if scale[0] <= low and high <= scale[1]:
+            return scale
+    raise BadCorpus(
+        f"{name}: arousal, valence and dominance have values {_words((low, high))}, which fit none of the scales known "
+        f"here ({', '.join(_words(scale) for scale in SCALES)}); bring them to one of these"
+    )
+
+
+def _check_within(name: str, table: pd.DataFrame, scale: tuple[float, float]) -> None:
+    for column in labels.ATTRIBUTES:
+        outside = table[column][(table[column] < scale[0]) | (table[column] > scale[1])]
+        if len(outside):
+            raise BadCorpus(
+                f"{name}: {column} {outside.iloc[0]:g} of '{outside.index[0]}' is outside of its scale, {_words(scale)}; "
+                f"correct it, or leave it empty"
+            )
+
+
+def _words(scale: tuple[float, float]) -> str:
+    return f"{scale[0]:g} to {scale[1]:g}"
 
 
 def join(corpora: Sequence[Corpus]) -> Corpus:
     """Several corpora as one table; their names stay in the column 'corpus'.
 
     Raises:
-        BadCorpus: an utterance_id occurs in two of them, or a corpus twice.
+        BadCorpus: an utterance_id occurs in two of them, or a corpus twice; attributes on two scales or of two sources.
     """
+    attribute_range, attributes_from = _shared_attributes(corpora)
     table = pd.concat([corpus.table for corpus in corpora])
     if table.index.has_duplicates:
         raise BadCorpus(f"utterance_id '{table.index[table.index.duplicated()][0]}' occurs in two corpora")
     emotions = tuple(word for word in labels.EMOTIONS if any(word in corpus.emotions for corpus in corpora))
     problems = tuple(problem for corpus in corpora for problem in corpus.problems)
-    return Corpus("+".join(corpus.name for corpus in corpora), table.sort_index(), emotions, problems)
+    name = "+".join(corpus.name for corpus in corpora)
+    return Corpus(name, table.sort_index(), emotions, problems, attribute_range, attributes_from)
+
+
+def _shared_attributes(corpora: Sequence[Corpus]) -> tuple[tuple[float, float] | None, str]:
+    """Range and source of those that have attributes; corpora without any agree with all."""
+    having = [corpus for corpus in corpora if corpus.attribute_range is not None]
+    if len({(corpus.attribute_range, corpus.attributes_from) for corpus in having}) > 1:
+        told = "; ".join(f"{one.name}: {_words(one.attribute_range)}, by {one.attributes_from}" for one in having)
+        raise BadCorpus(
+            f"arousal, valence and dominance would be mixed ({told}); join only corpora that share scale and source"
+        )
+    return (having[0].attribute_range, having[0].attributes_from) if having else (None, "")
 
 
 def existing_files(name: str, rows: pd.DataFrame, expected: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -125,6 +217,25 @@ def existing_files(name: str, rows: pd.DataFrame, expected: str) -> tuple[pd.Dat
     return rows[exists], (
         (f"{n_missing} of {len(rows)} audio files are missing, '{example}' among them",) if n_missing else ()
     )
+
+
+def read_text(path: Path) -> str:
+    """A text file of a corpus, whichever encoding it was written in: UTF-8, UTF-16 with its mark, else Windows-1252."""
+    raw = path.read_bytes()
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16", errors="replace")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", errors="replace")
+
+
+def few_texts(rows: pd.DataFrame, expected: str) -> tuple[str, ...]:
+    """The problem in words if more than one in twenty utterances have no text."""
+    n_missing = int(rows["text"].isna().sum())
+    if n_missing <= 0.05 * len(rows):
+        return ()
+    return (f"{n_missing} of {len(rows)} utterances have no text ({expected} was expected)",)
 
 
 @dataclass(frozen=True)

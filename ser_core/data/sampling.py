@@ -70,8 +70,27 @@ def draw_grouped(
     yield from in_order(utterances, np.concatenate(groups), enrolment, batch_size)
 
 
+def draw_undersampled(
+    utterances: Utterances,
+    targets: np.ndarray,
+    enrolment: Mapping[str, np.ndarray],
+    batch_size: int,
+    rng: np.random.Generator,
+) -> Iterator[Draw]:
+    """One epoch with at most as many targets of each label as the rarest class has, drawn anew every epoch.
+
+    Source: arXiv 2506.10930, section 4.3, which undersamples the majority classes; that "other" and "no agreement" are
+    drawn like classes is our reading.
+    """
+    label = utterances.corpus.table["emotion"].fillna("").to_numpy()[targets]
+    groups = [rng.permutation(targets[label == name]) for name in np.unique(label)]
+    rarest = min(len(group) for group in groups if utterances.emotion[group[0]] >= 0)
+    order = rng.permutation(np.concatenate([group[:rarest] for group in groups]))
+    yield from in_order(utterances, order, enrolment, batch_size)
+
+
 def _balance(utterances: Utterances, targets: np.ndarray) -> np.ndarray:
-    cells = utterances.corpus.table.iloc[targets].groupby(["corpus", "emotion"], sort=False)
+    cells = utterances.corpus.table.iloc[targets].groupby(["corpus", "emotion"], sort=False, dropna=False)
     per_cell = cells["speaker"].transform("size").to_numpy()
     corpora = utterances.corpus.table["corpus"].iloc[targets]
     n_cells = corpora.map(cells.size().groupby("corpus").size()).to_numpy()
@@ -125,4 +144,5 @@ SAMPLERS: dict[str, Sampler] = {
     "episodes": partial(draw, balanced=False, episodes=True),
     "balanced_episodes": partial(draw, balanced=True, episodes=True),
     "grouped": draw_grouped,
+    "undersampled": draw_undersampled,
 }

@@ -18,6 +18,16 @@ from ser_core.encoders.base import EncoderUnavailable
 WEIGHTS = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")
 """The files of a Hugging Face repository that are ever fetched or read."""
 
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
+"""Those that text encoders need as well."""
+
 
 def find_folder(source: str | Path, also_in: Sequence[Path] = ()) -> Path:
     """The folder of a model named by path or hub id: the path itself, below `also_in`, or in the hub's local cache.

@@ -4,10 +4,15 @@ import numpy as np
 import pandas as pd
 
 from ser_core.evaluation.individual import gini, share_worse, speaker_uar
-from ser_core.evaluation.performance import uar
+from ser_core.evaluation.performance import ccc, uar
+from ser_core.labels import ATTRIBUTES
 
 BASELINE = "baseline"
 """The method that the others are compared with, where it is among them."""
+
+OWN_WORDS = "the words that were said"
+NO_WORDS = "no words"
+"""Controls of methods that read."""
 
 
 def summarise(
@@ -24,6 +29,13 @@ def summarise(
     new_sentence = sentence_column(predictions, choice) == "new"
     summary = {}
     for method, part in predictions.groupby("method", sort=False):
+        if part["predicted_emotion"].isna().all():  # it predicts attributes only
+            summary[method] = {
+                "n_targets": _n_targets(part),
+                "n_speakers": part["speaker"].nunique(),
+                **_attributes(part),
+            }
+            continue
         line = _over_seeds(part)
         line["uar_new_sentence"] = _mean_uar(part[new_sentence[part.index]])
         line["gini_new_sentence"] = _mean_gini(part[new_sentence[part.index]])
@@ -61,7 +73,7 @@ def _over_seeds(part: pd.DataFrame) -> dict:
     uars = [uar(one["emotion"], one["predicted_emotion"]) for _, one in part.groupby("seed")]
     speakers = [speaker_uar(one) for _, one in part.groupby("seed")]
     return {
-        "n_targets": int((part["seed"] == part["seed"].iloc[0]).sum()),
+        "n_targets": _n_targets(part),
         "n_speakers": int(part["speaker"].nunique()),
         "uar": float(np.mean(uars)),
         "uar_sd_over_seeds": float(np.std(uars)),
@@ -69,7 +81,19 @@ def _over_seeds(part: pd.DataFrame) -> dict:
         "worst_speaker": float(np.mean([one.min() for one in speakers])),
         "best_speaker": float(np.mean([one.max() for one in speakers])),
         "speaker_uar": pd.concat(speakers, axis=1).mean(axis=1).round(4).to_dict(),
+        **_attributes(part),
     }
+
+
+def _n_targets(part: pd.DataFrame) -> int:
+    return int((part["seed"] == part["seed"].iloc[0]).sum())
+
+
+def _attributes(part: pd.DataFrame) -> dict[str, float]:
+    """CCC of each attribute that is predicted, over all speakers (O-CCC), averaged over seeds."""
+    predicted = [name for name in ATTRIBUTES if f"predicted_{name}" in part and part[f"predicted_{name}"].notna().any()]
+    of_seeds = [one for _, one in part.groupby("seed")]
+    return {f"ccc_{name}": _mean([ccc(one[name], one[f"predicted_{name}"]) for one in of_seeds]) for name in predicted}
 
 
 def _mean_uar(part: pd.DataFrame) -> float:
@@ -98,20 +122,26 @@ def _share_worse(part: pd.DataFrame, baseline: pd.DataFrame) -> float:
 
 def summary_table(summary: dict[str, dict]) -> str:
     """The summary as a Markdown table."""
-    genders = sorted({gender for line in summary.values() for gender in line["gender_uar"]})
+    attributes = [name for name in ATTRIBUTES if any(f"ccc_{name}" in line for line in summary.values())]
+    readers = any(f"uar_{NO_WORDS}" in line for line in summary.values())
+    genders = sorted({gender for line in summary.values() for gender in line.get("gender_uar", {})})
     head = [
         "method", "UAR", "± seeds", "Gini", "worst speaker", *(f"UAR {gender}" for gender in genders), "speakers worse",
         "new sentence: UAR", "Gini", "nobody enrolled: UAR", "another speaker's enrolment: UAR", "random enrolments: UAR ± sd",
+        *([f"{NO_WORDS}: UAR", f"{OWN_WORDS}: UAR"] if readers else []), *(f"CCC {name}" for name in attributes),
     ]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for method, line in summary.items():
-        draws = line["draws"]
+        draws = line.get("draws")
         cells = [
-            method, _cell(line["uar"]), _cell(line["uar_sd_over_seeds"]), _cell(line["gini"]), _cell(line["worst_speaker"]),
-            *(_cell(line["gender_uar"].get(gender)) for gender in genders),
-            _cell(line["share_of_speakers_worse"], "{:.0%}"), _cell(line["uar_new_sentence"]), _cell(line["gini_new_sentence"]),
+            method, *(_cell(line.get(name)) for name in ("uar", "uar_sd_over_seeds", "gini", "worst_speaker")),
+            *(_cell(line.get("gender_uar", {}).get(gender)) for gender in genders),
+            _cell(line.get("share_of_speakers_worse"), "{:.0%}"), _cell(line.get("uar_new_sentence")),
+            _cell(line.get("gini_new_sentence")),
             _cell(line.get("uar_nobody enrolled")), _cell(line.get("uar_another speaker's enrolment")),
             f"{_cell(draws['uar'])} ± {_cell(draws['sd'])} ({draws['n']})" if draws else "–",
+            *([_cell(line.get(f"uar_{NO_WORDS}")), _cell(line.get(f"uar_{OWN_WORDS}"))] if readers else []),
+            *(_cell(line.get(f"ccc_{name}")) for name in attributes),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -8,15 +8,20 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Thread
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from ser_core.encoders import load_encoder
 from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder
+from ser_core.encoders.text import TextEncoder, load_text_encoder
 from ser_core.encoders.weights import WEIGHTS, find_folder
+from ser_core.inference.transcription import SIZES
 from ser_core.labels import APP_EMOTIONS
 from ser_core.workspace import ASSETS, Workspace
 
@@ -25,6 +30,17 @@ PREFERENCE = ("whisper-tiny.en", "compact")
 
 MODEL_FORMAT = 1
 
+_HUB_S = 3.0
+"""How long the hub is waited for; its own client waits for ever for one that is there and does not answer."""
+
+_ONE_COPY = (
+    "config.json",
+    "preprocessor_config.json",
+    "model.safetensors",
+    "model-*.safetensors",
+    "model.safetensors.index.json",
+)
+"""Of Whisper: the largest lies on the hub a second time, as model.fp32-*.safetensors."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
@@ -38,6 +54,25 @@ class BadModelName(ValueError):
 
 
 @dataclass(frozen=True)
+class Reader:
+    """The part of a model that reads words.
+
+    Attributes:
+        method: folder of the method that hears and reads.
+        encoder: key of TEXT_ENCODERS.
+        source: folder of the encoder of text below the model's own, or hub id; the encoder's default if empty.
+        attribute_range: the scale of the attributes that it predicts, lowest and highest; empty where it predicts none.
+        attributes_from: 'listeners', or 'circumplex' where they are pseudo-attributes made from the emotions.
+    """
+
+    method: str
+    encoder: str
+    source: str = ""
+    attribute_range: tuple[float, ...] = ()
+    attributes_from: str = ""
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """What a model's folder says of itself.
 
@@ -48,6 +83,7 @@ class ModelInfo:
         emotions: classes, in the order they are shown.
         baseline: folder of the baseline.
         personalisers: folders of the personalisers, the default first.
+        reader: what reads words; None where nothing does.
     """
 
     name: str
@@ -57,6 +93,7 @@ class ModelInfo:
     emotions: tuple[str, ...]
     baseline: str
     personalisers: tuple[str, ...]
+    reader: Reader | None = None
 
     def personaliser(self, name: str | None) -> str:
         """A personaliser's name, checked; the default if None.
@@ -95,6 +132,19 @@ class ModelInfo:
     def load_encoder(self, workspace: Workspace) -> SpeechEncoder:
         return load_encoder(self.encoder, self.encoder_folder(workspace))
 
+    def load_text_encoder(self, workspace: Workspace) -> TextEncoder:
+        """What reads words.
+
+        Raises:
+            UnknownModel: nothing does.
+            EncoderUnavailable: it is not on this machine.
+        """
+        if self.reader is None:
+            raise UnknownModel(f"model '{self.name}' reads no words; it hears only")
+        own = self.folder / self.reader.source
+        source = own if self.reader.source and own.is_dir() else self.reader.source
+        return load_text_encoder(self.reader.encoder, source or None, (workspace.models,))
+
     @property
     def heard_speakers(self) -> frozenset[str] | None:
         """Whom its heads heard in training or chose their epoch on; None where that is not written down."""
@@ -124,6 +174,8 @@ def read_model(folder: Path) -> ModelInfo:
                 f"the model '{folder.name}' was made for another version of the program; install it again"
             )
         lists = {key: tuple(content[key]) for key in ("emotions", "personalisers")}
+        if said := content.get("reader"):
+            lists["reader"] = Reader(**{**said, "attribute_range": tuple(said["attribute_range"])})
         return ModelInfo(folder=folder, **{**content, **lists})
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, UnknownModel):
@@ -136,6 +188,7 @@ def write_model(info: ModelInfo) -> None:
     content = {
         "format": MODEL_FORMAT, "name": info.name, "encoder": info.encoder, "source": info.source,
         "emotions": list(info.emotions), "baseline": info.baseline, "personalisers": list(info.personalisers),
+        "reader": asdict(info.reader) if info.reader else None,
     }  # fmt: skip
     (info.folder / "model.json").write_text(json.dumps(content, indent=2))
 
@@ -236,23 +289,58 @@ def choose_model(name: str | None, workspace: Workspace) -> ModelInfo:
 
 
 def fetch(name: str, workspace: Workspace) -> Path:
-    """Download a shipped model's encoder from the hub into the workspace; the only place that downloads.
+    """Download a shipped model's encoder, or a Whisper, from the hub into the workspace; the only place that downloads.
+
+    What has arrived when a download breaks off stays, and the next one goes on from there.
+
+    Args:
+        name: of a shipped model whose encoder does not ship, or a key of transcription.SIZES.
+        workspace: it will lie in its models/.
 
     Raises:
         UnknownModel: nothing to fetch under that name.
         EncoderUnavailable: the hub cannot be reached, or has no safetensors of it.
     """
-    sources = {model.name: model.source for model in shipped_models() if not (model.folder / model.source).is_dir()}
+    shipped = {model.name: model.source for model in shipped_models() if not (model.folder / model.source).is_dir()}
+    sources = {**shipped, **SIZES}
     if name not in sources:
         raise UnknownModel(f"there is nothing to fetch for '{name}'; choose one of {', '.join(sources) or 'none'}")
     target = workspace.models / name
+    patterns = _ONE_COPY if name in SIZES else WEIGHTS
     try:
-        return Path(snapshot_download(sources[name], local_dir=target, allow_patterns=list(WEIGHTS)))
+        _ask_hub(sources[name])
+        snapshot_download(sources[name], local_dir=target, allow_patterns=list(patterns))
     except Exception as error:  # the hub's client raises many kinds, from many libraries
+        _leave_no_empty_folder(target)
         raise EncoderUnavailable(
             f"'{sources[name]}' could not be fetched ({type(error).__name__}); check the connection, or copy the folder by hand "
             f"and let SER_WEIGHTS name it"
         ) from None
+    if not ((target / "config.json").is_file() and any(target.glob("*.safetensors"))):
+        _leave_no_empty_folder(target)
+        raise EncoderUnavailable(f"the hub has no whole '{sources[name]}' just now; try again later")
+    return target
+
+
+def _ask_hub(source: str) -> None:
+    """Raise unless the hub answers soon; looking up its address alone can take longer, so a thread is left behind."""
+    answer: Future = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(HfApi().model_info(source, timeout=_HUB_S))
+        except Exception as error:
+            answer.set_exception(error)
+
+    Thread(target=ask, daemon=True, name="ask-hub").start()
+    with suppress(OfflineModeIsEnabled):  # the download knows what to do then
+        answer.result(timeout=_HUB_S)
+
+
+def _leave_no_empty_folder(folder: Path) -> None:
+    """Delete what a download has left, unless weights are among it."""
+    if not any(file.suffix in (".safetensors", ".incomplete") for file in folder.rglob("*")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def describe(models: Sequence[ModelInfo], workspace: Workspace) -> list[dict]:

@@ -1,6 +1,6 @@
 """From a trained method and rows of a corpus to the table of predictions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,17 +11,31 @@ from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import target_rows
 from ser_core.data.sampling import in_order
 from ser_core.encoders.base import autocast
+from ser_core.labels import ATTRIBUTES
 from ser_core.methods.base import Method
 
 
-def probabilities(
+@dataclass(frozen=True)
+class Answers:
+    """What a method says of N targets.
+
+    Attributes:
+        probability: of each class, (N, C), among the classes that the target's corpus has.
+        attributes: arousal, valence, dominance on the scale learned, (N, 3); nan for those it does not predict.
+    """
+
+    probability: np.ndarray
+    attributes: np.ndarray
+
+
+def answers(
     method: Method,
     utterances: Utterances,
     targets: np.ndarray,
     enrolment: Mapping[str, np.ndarray],
     batch_size: int = 256,
-) -> np.ndarray:
-    """Probability of each class, (len(targets), C), among the classes the target's corpus has.
+) -> Answers:
+    """What a method says of some rows.
 
     Args:
         method: trained; put into evaluation mode.
@@ -32,22 +46,34 @@ def probabilities(
     """
     device = next(method.parameters()).device
     method.eval()
-    parts = []
+    n, n_classes = len(targets), len(utterances.emotions)
+    probability, attributes = np.empty((n, n_classes), np.float32), np.full((n, 3), np.nan, np.float32)
+    place = 0
     with torch.inference_mode(), autocast(device):
         for rows, enrolled in in_order(utterances, targets, enrolment, batch_size):
             batch = utterances.batch(rows, enrolled).to(device)
-            logits = method(batch).emotion_logits.float().masked_fill(~batch.classes, -torch.inf)
-            parts.append(logits.softmax(dim=-1).cpu().numpy())
-    return np.concatenate(parts) if parts else np.empty((0, len(utterances.emotions)), dtype=np.float32)
+            output, these = method(batch), slice(place, place + len(rows))
+            logits = output.emotion_logits.float().masked_fill(~batch.classes, -torch.inf)
+            probability[these] = logits.softmax(dim=-1).cpu().numpy()
+            if output.attributes is not None:
+                attributes[these] = output.attributes.float().cpu().numpy()
+            place += len(rows)
+    return Answers(probability, attributes)
 
 
 def predictions_table(
-    utterances: Utterances, targets: np.ndarray, probability: np.ndarray, method: str, seed: int, fold: int
+    utterances: Utterances, targets: np.ndarray, said: Answers, method: str, seed: int, fold: int
 ) -> pd.DataFrame:
-    """The manifest rows of the targets with method, seed, fold, predicted_emotion and p_<emotion> added."""
+    """The manifest rows of the targets with method, seed, fold, predicted_emotion, p_<emotion> and, where there is one,
+    predicted_<attribute> added."""
     table = utterances.corpus.table.iloc[targets].reset_index()
-    added = {f"p_{emotion}": probability[:, place] for place, emotion in enumerate(utterances.emotions)}
-    predicted = np.array(utterances.emotions)[probability.argmax(axis=1)]
+    added = {f"p_{emotion}": said.probability[:, place] for place, emotion in enumerate(utterances.emotions)}
+    for place, name in enumerate(ATTRIBUTES):
+        if np.isfinite(said.attributes[:, place]).any():
+            added[f"predicted_{name}"] = said.attributes[:, place]
+    if np.isnan(said.probability).all():  # attributes only
+        return table.assign(method=method, seed=seed, fold=fold, predicted_emotion=None, **added)
+    predicted = np.array(utterances.emotions)[said.probability.argmax(axis=1)]
     return table.assign(method=method, seed=seed, fold=fold, predicted_emotion=predicted, **added)
 
 
@@ -58,6 +84,7 @@ class Trained:
     Attributes:
         name: of the method; the key under `models` in report.json.
         speakers: of the corpus, unheard.
+        dev: speakers who chose the epoch.
         seed, fold: where it comes from, for the table of predictions.
     """
 
@@ -67,13 +94,14 @@ class Trained:
     speakers: tuple[str, ...]
     seed: int = 0
     fold: int = 0
+    dev: tuple[str, ...] = ()
 
-    def targets(self, choice: pd.DataFrame) -> np.ndarray:
-        """Rows of its speakers that are of a class and not enrolled by `choice`."""
-        corpus = self.utterances.corpus
-        return np.flatnonzero(target_rows(corpus, choice) & corpus.table["speaker"].isin(self.speakers).to_numpy())
+    def targets(self, choice: pd.DataFrame, speakers: Sequence[str] | None = None) -> np.ndarray:
+        """Rows of its speakers (or those named) that are of a class and not enrolled by `choice`."""
+        corpus, of = self.utterances.corpus, self.speakers if speakers is None else speakers
+        return np.flatnonzero(target_rows(corpus, choice) & corpus.table["speaker"].isin(list(of)).to_numpy())
 
     def predict(self, targets: np.ndarray, choice: pd.DataFrame) -> pd.DataFrame:
         """The table of predictions of some rows, with the speakers enrolled by `choice` (columns speaker, utterance_id)."""
-        probability = probabilities(self.method, self.utterances, targets, self.utterances.enrolment_rows(choice))
-        return predictions_table(self.utterances, targets, probability, self.name, self.seed, self.fold)
+        said = answers(self.method, self.utterances, targets, self.utterances.enrolment_rows(choice))
+        return predictions_table(self.utterances, targets, said, self.name, self.seed, self.fold)

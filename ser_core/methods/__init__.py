@@ -4,11 +4,13 @@ from ser_core.methods.base import Method
 from ser_core.methods.baseline import Baseline
 from ser_core.methods.distillation import Distillation
 from ser_core.methods.enrolment_attention import EnrolmentAttention
+from ser_core.methods.multimodal import Multimodal
 from ser_core.methods.speaker_reference import SpeakerReference
 
 METHODS: dict[str, type[Method]] = {
     "baseline": Baseline,
     "enrolment_attention": EnrolmentAttention,
     "speaker_reference": SpeakerReference,
+    "multimodal": Multimodal,
     "distillation": Distillation,
 }

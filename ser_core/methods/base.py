@@ -20,7 +20,9 @@ class Output:
 
     Attributes:
         embedding: what its last layer hears, (B, D).
-        emotion_logits: (B, C).
+        emotion_logits: (B, C); nan where a method tells no emotions apart.
+        attributes: arousal, valence and dominance on the scale learned, (B, 3), nan for one that is not learned; None where
+            a method learns none.
         attention: how much each enrolled utterance counted, (B, K), rows sum to one or, with nobody enrolled, to zero;
             None where a method listens to no enrolment.
         shift: how far the enrolment moved the embedding, (B,), relative to the embedding's own length.
@@ -30,6 +32,7 @@ class Output:
     emotion_logits: Tensor
     attention: Tensor | None = None
     shift: Tensor | None = None
+    attributes: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,18 @@ class Stage:
         name: as in the paper; stands in the log.
         loss: the named terms of a batch; the trainer adds them up and logs each.
         batches: a key of SAMPLERS.
-        monitor: what is watched on dev: 'uar' (higher is better) or 'loss' (lower is better).
-        counts: how much each row of a batch counts in the mean that a term is, from the rows' classes (B,) to (B,); one
-            where a term is not named. So a batch can be divided without changing its loss.
+        monitor: what is watched on dev: 'uar' or 'ccc' (higher is better), or 'loss' (lower is better).
+        counts: how much each row counts in the mean that a term is, from the utterances and rows (B,) to (B,); one where a
+            term is not named. So a batch can be divided without changing its loss.
+        whole: a term is no mean over rows, so that a batch must not be worked through in parts.
     """
 
     name: str
     loss: Callable[[Batch], Mapping[str, Tensor]]
     batches: str = "shuffled"
     monitor: str = "uar"
-    counts: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    counts: Mapping[str, Callable[[Utterances, np.ndarray], np.ndarray]] = field(default_factory=dict)
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,15 @@ class FeatureShape:
     n_values: int
     layers: tuple[int, ...]
     pooling: str = "concatenate"
+
+
+@dataclass(frozen=True)
+class TextShape:
+    """What an encoder of text hands over: L layers of D values, and which of the layers a method reads."""
+
+    n_layers: int
+    n_values: int
+    layers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -75,13 +89,23 @@ class Method(nn.Module, ABC):
         hears_waveforms: True where batches must carry waveforms instead of pooled features.
         needs_labels: False where utterances without an emotion may be learned from.
         uses_enrolment: False for methods that give everybody the same answer.
+        hears_speech: False for one that only reads.
+        reads: True for methods that may be given words.
+        learns_others: True where utterances of no class may be learned from (recipe: data.others).
+        training_only: beginnings of names of weights that are not needed once it is trained.
         rng: for augmentation; the trainer hands in a seeded one.
+        text_shape: what it reads; None for a method that reads nothing.
     """
 
     Settings: ClassVar[type] = NoSettings
     hears_waveforms: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
-    uses_enrolment: ClassVar[bool] = False
+    uses_enrolment: bool = False
+    hears_speech: bool = True
+    learns_others: ClassVar[bool] = False
+    reads: ClassVar[bool] = False
+    training_only: ClassVar[tuple[str, ...]] = ()
+    text_shape: TextShape | None = None
 
     def __init__(self, settings: Any, shape: FeatureShape, emotions: tuple[str, ...]):
         super().__init__()
@@ -91,13 +115,21 @@ class Method(nn.Module, ABC):
         self.rng = np.random.default_rng(0)
 
     @classmethod
-    def build(cls, settings: Mapping[str, Any], shape: FeatureShape, emotions: tuple[str, ...], where: str) -> "Method":
-        """From a recipe's table of settings.
+    def build(
+        cls,
+        settings: Mapping[str, Any],
+        shape: FeatureShape,
+        emotions: tuple[str, ...],
+        where: str,
+        text: TextShape | None = None,
+    ) -> "Method":
+        """From a recipe's table of settings; `text` is what it may read.
 
         Raises:
             BadRecipe: an unknown key; `where` names the file.
         """
-        return cls(settings_from(cls.Settings, settings, f"{where} [settings]"), shape, emotions)
+        checked = settings_from(cls.Settings, settings, f"{where} [settings]")
+        return cls(checked, shape, emotions, text) if cls.reads else cls(checked, shape, emotions)
 
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:

@@ -55,7 +55,7 @@ class Baseline(Method):
         return self
 
     def stages(self) -> tuple[Stage, ...]:
-        counts = {"emotion": lambda emotion: self.class_weight_.cpu()[emotion]}
+        counts = {"emotion": lambda utterances, rows: self.class_weight_.cpu().numpy()[utterances.emotion[rows]]}
         return (Stage("finetune", self.loss, self.settings.batches, counts=counts),)
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ser_core.methods import METHODS
-from ser_core.methods.base import FeatureShape, Method
+from ser_core.methods.base import FeatureShape, Method, TextShape
 from ser_core.recipe import BadRecipe, Recipe
 
 
@@ -19,13 +19,15 @@ class BadCheckpoint(ValueError):
 def save_method(method: Method, recipe: Recipe, folder: Path, half: bool = False) -> None:
     """Write a trained method, and whatever else it exports, into a folder; in half precision where it ships."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: (tensor.half() if half else tensor).contiguous() for name, tensor in method.state_dict().items()}
+    needed = {name: one for name, one in method.state_dict().items() if not name.startswith(method.training_only)}
+    tensors = {name: (tensor.half() if half else tensor).contiguous() for name, tensor in needed.items()}
     save_file(tensors, folder / "weights.safetensors")
     description = {
         "name": recipe.name,
         "method": recipe.method,
         "settings": asdict(method.settings),
         "shape": asdict(method.shape),
+        "text_shape": asdict(method.text_shape) if method.text_shape else None,
         "emotions": list(method.emotions),
     }
     (folder / "model.json").write_text(json.dumps(description, indent=2))
@@ -40,9 +42,12 @@ def load_method(folder: Path) -> Method:
     """
     try:
         description = json.loads((folder / "model.json").read_text())
-        shape = FeatureShape(**{**description["shape"], "layers": tuple(description["shape"]["layers"])})
-        cls = METHODS[description["method"]]
-        method = cls.build(description["settings"], shape, tuple(description["emotions"]), f"{folder.name}/model.json")
+        shape, text = (
+            kind(**{**values, "layers": tuple(values["layers"])}) if values else None
+            for kind, values in ((FeatureShape, description["shape"]), (TextShape, description.get("text_shape")))
+        )
+        cls, emotions = METHODS[description["method"]], tuple(description["emotions"])
+        method = cls.build(description["settings"], shape, emotions, f"{folder.name}/model.json", text)
         method.load_state_dict(
             {name: tensor.float() for name, tensor in load_file(folder / "weights.safetensors").items()}
         )

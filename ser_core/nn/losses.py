@@ -21,6 +21,24 @@ def emotion_loss(logits: Tensor, emotion: Tensor, classes: Tensor, weight: Tenso
     return (of_truth * ((1 - smoothing) * truth + smoothing * spread)).sum() / of_truth.sum()
 
 
+def ccc_loss(predicted: Tensor, rated: Tensor) -> Tensor:
+    """1 − CCC over a batch, with moments over N: 0 where all agree, 2 where all are opposite.
+
+    Source: Lin 1989, Biometrics 45(1); as the loss of arXiv 2309.02418 and 2506.10930.
+
+    Args:
+        predicted: (B,).
+        rated: (B,); rows that are nan do not count. With fewer than two that do, the loss is zero.
+    """
+    known = rated.isfinite()
+    if known.sum() < 2:
+        return predicted.sum() * 0.0
+    x, y = predicted[known].float(), rated[known].float()
+    covariance = ((x - x.mean()) * (y - y.mean())).mean()
+    spread = x.var(correction=0) + y.var(correction=0) + (x.mean() - y.mean()).square()
+    return 1 - 2 * covariance / spread.clamp(min=1e-8)
+
+
 def inverse_frequency(counts: Tensor) -> Tensor:
     """Class weights (C,) that give each class the same total, from counts (C,)."""
     return counts.sum() / (len(counts) * counts)

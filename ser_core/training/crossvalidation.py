@@ -2,6 +2,7 @@
 
 Writes into the output folder:
     predictions.csv  one row for each target, method and seed
+    dev.csv          the same of the dev speakers of each fold
     enrolment.csv    the utterances used to enrol: speaker, emotion, utterance_id
     controls.csv     predictions of the same networks with another speaker's enrolment, and with nobody enrolled
     draws.csv        results of random choices of enrolment, one row a draw, method and seed (with --draws)
@@ -10,7 +11,7 @@ Writes into the output folder:
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from ser_core.data.manifest import BadCorpus, Corpus, check_leaks
 from ser_core.data.tables import write_csv, write_json
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.evaluation.demo import write_demo
-from ser_core.evaluation.summary import draw_results, sentence_column, summarise, summary_table
+from ser_core.evaluation.summary import NO_WORDS, OWN_WORDS, draw_results, sentence_column, summarise, summary_table
 from ser_core.inference.predict import Trained
 from ser_core.methods import METHODS
 from ser_core.recipe import BadRecipe, Recipe
@@ -36,6 +37,7 @@ from ser_core.training.preparation import (
     train_method,
 )
 from ser_core.training.provenance import provenance
+from ser_core.training.words import Words, with_own_words, without_words, words_for
 from ser_core.workspace import Workspace
 
 ANOTHER_SPEAKER = "another speaker's enrolment"
@@ -82,7 +84,8 @@ def crossvalidate(
     experiment = set_up(recipes, corpus, encoder, design, workspace, device, say)
     runs = [_measured(trained, experiment.choice, design.n_draws) for trained in trained_folds(experiment, device, say)]
     tables = {
-        name: pd.concat([run[name] for run in runs], ignore_index=True) for name in ("predictions", "controls", "draws")
+        name: pd.concat([run[name] for run in runs], ignore_index=True)
+        for name in ("predictions", "dev", "controls", "draws")
     }
     summary = summarise(tables["predictions"], tables["controls"], tables["draws"], experiment.choice)
     report = _write(output, tables, summary, experiment)
@@ -100,6 +103,7 @@ class Experiment:
         choice: who is enrolled with what, the same for every recipe; never targets.
         folds: test speakers of each.
         shared_texts: sentences on both sides of a fold; scripted corpora always have some.
+        words: who reads, where a recipe reads.
     """
 
     recipes: tuple[Recipe, ...]
@@ -109,6 +113,7 @@ class Experiment:
     choice: pd.DataFrame
     folds: list[list[str]]
     shared_texts: tuple[str, ...]
+    words: Words | None = None
 
     @property
     def verdict(self) -> dict[str, list[str]]:
@@ -145,7 +150,10 @@ def set_up(
         for text in check_leaks(corpus.table[~held_out], corpus.table[held_out]).shared_texts
     }
     utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, device, say)
-    return Experiment(tuple(recipes), utterances, encoder, design, first_of_each(corpus), folds, tuple(sorted(texts)))
+    words = words_for(recipes, workspace)
+    utterances = words.read(utterances, workspace, device, say) if words else utterances
+    choice = first_of_each(corpus)
+    return Experiment(tuple(recipes), utterances, encoder, design, choice, folds, tuple(sorted(texts)), words)
 
 
 def speaker_folds(corpus: Corpus, n_folds: int | None) -> list[list[str]]:
@@ -179,11 +187,13 @@ def _trained(experiment: Experiment, recipe: Recipe, seed: int, fold: int, test:
     utterances, corpus = experiment.utterances, experiment.utterances.corpus
     others = sorted(set(corpus.table["speaker"]) - set(test))
     dev = draw_dev_speakers(corpus, others, recipe.training.dev_share, np.random.default_rng([seed, fold]))
-    plan = make_plan(utterances, experiment.choice, dev, test)
-    method, heard, _ = train_method(
-        recipe, utterances, plan, experiment.encoder, seed, device, weights_seed=1000 * seed + fold
+    words = experiment.words
+    utterances = words.paired(utterances, dev, test, seed) if words else utterances
+    plan = make_plan(utterances, experiment.choice, dev, test, others=recipe.data.others)
+    learned = train_method(
+        recipe, utterances, plan, experiment.encoder, seed, device, weights_seed=1000 * seed + fold, words=words
     )
-    return Trained(recipe.name, method, heard, tuple(test), seed, fold)
+    return Trained(recipe.name, learned.method, learned.utterances, tuple(test), seed, fold, tuple(dev))
 
 
 def another_speakers(trained: Trained, choice: pd.DataFrame) -> pd.DataFrame:
@@ -201,24 +211,39 @@ def _measured(trained: Trained, choice: pd.DataFrame, n_draws: int) -> dict[str,
     predicted = trained.predict(targets, choice)
     predicted = predicted.assign(sentence=sentence_column(predicted, choice))
     controls, draws = [predicted.iloc[:0].assign(control="")], [predicted.iloc[:0].assign(draw=0)]
+    if trained.method.text_shape is not None:
+        for control, utterances in _other_words(trained.utterances).items():
+            said = replace(trained, utterances=utterances).predict(targets, choice)
+            controls.append(said.assign(control=control))
     if trained.method.uses_enrolment:
         swapped = another_speakers(trained, choice)
-        controls = [
+        controls += [
             trained.predict(targets, swapped).assign(control=ANOTHER_SPEAKER),
             trained.predict(targets, choice.iloc[:0]).assign(control=NOBODY),
         ]
     for draw in range(n_draws):
         drawn = random_of_each(trained.utterances.corpus, np.random.default_rng([draw, 2]))
         draws.append(trained.predict(trained.targets(drawn), drawn).assign(draw=draw))
-    return {"predictions": predicted, "controls": pd.concat(controls), "draws": pd.concat(draws)}
+    return {
+        "predictions": predicted,
+        "dev": trained.predict(trained.targets(choice, trained.dev), choice),
+        "controls": pd.concat(controls),
+        "draws": pd.concat(draws),
+    }
+
+
+def _other_words(utterances: Utterances) -> dict[str, Utterances]:
+    """The controls of methods that read."""
+    own = {} if utterances.texts.drawn is None else {OWN_WORDS: with_own_words(utterances)}
+    return {**own, NO_WORDS: without_words(utterances)}
 
 
 def _check(recipes: Sequence[Recipe], design: Design) -> None:
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
         raise BadRecipe(f"two recipes have the same name among {', '.join(names)}; rename one")
-    if len({recipe.data.emotions for recipe in recipes}) > 1:
-        raise BadRecipe("the recipes have different label sets ([data] emotions); compare like with like")
+    if len({(recipe.data.emotions, recipe.data.attributes) for recipe in recipes}) > 1:
+        raise BadRecipe("the recipes have different label sets ([data] emotions, attributes); compare like with like")
     if len({(recipe.encoder.name, recipe.encoder.source) for recipe in recipes}) > 1:
         raise BadRecipe("the recipes have different encoders; name one for all of them with --encoder")
     silent = [recipe.name for recipe in recipes if METHODS[recipe.method].hears_waveforms]
@@ -229,7 +254,7 @@ def _check(recipes: Sequence[Recipe], design: Design) -> None:
 
 
 def _write(output: Path, tables: dict[str, pd.DataFrame], summary: dict, experiment: Experiment) -> dict:
-    for name in ("predictions", "controls"):
+    for name in ("predictions", "dev", "controls"):
         write_csv(tables[name].dropna(axis=1, how="all"), output / f"{name}.csv")
     write_csv(experiment.choice, output / "enrolment.csv")
     if experiment.design.n_draws:

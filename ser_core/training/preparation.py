@@ -10,18 +10,20 @@ import numpy as np
 import pandas as pd
 
 from ser_core.data.batches import Utterances
+from ser_core.data.circumplex import with_pseudo_attributes
 from ser_core.data.enrolment import first_of_each, target_rows
 from ser_core.data.manifest import BadCorpus, Corpus, LeakingSplit, LeakReport, check_leaks
 from ser_core.encoders import ENCODERS, load_encoder
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.encoders.cache import EmbeddingCache
 from ser_core.encoders.tuning import LearningEncoder
-from ser_core.labels import APP_EMOTIONS
+from ser_core.labels import APP_EMOTIONS, NO_AGREEMENT, OTHER
 from ser_core.methods import METHODS
 from ser_core.methods.base import FeatureShape, Method
 from ser_core.nn.front import POOLINGS
 from ser_core.recipe import BadRecipe, DataChoice, EncoderChoice, Recipe, read_split
-from ser_core.training.trainer import Plan, Stopped, Watch, accelerator_for, agreed, fit, hear, seeded
+from ser_core.training.trainer import Plan, Stopped, Watch, accelerator_for, agreed, fit, hear, read_anew, seeded
+from ser_core.training.words import Words, text_shape, words_for
 from ser_core.workspace import Workspace
 
 _CHUNK = 32
@@ -39,6 +41,7 @@ class Prepared:
         encoder: frozen; None where waveforms are heard.
         dev, test: speakers; all others train.
         leaks: what stands on both sides although speakers do not.
+        words: who reads, where a recipe reads.
     """
 
     recipes: tuple[Recipe, ...]
@@ -47,6 +50,7 @@ class Prepared:
     dev: tuple[str, ...]
     test: tuple[str, ...]
     leaks: LeakReport | None
+    words: Words | None = None
 
     @property
     def train(self) -> tuple[str, ...]:
@@ -86,6 +90,7 @@ def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0)
     """
     recipes = (recipe, *recipe.companions())
     hears = METHODS[_known(recipe)].hears_waveforms
+    words = words_for(recipes, workspace)
     corpus = in_label_set(corpus, recipe.data)
     if hears:
         _check_needs_no_encoder(recipe)
@@ -94,14 +99,14 @@ def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0)
     corpus, dev, test = assign_speakers(corpus, recipe, seed, not hears, encoder.heard_speakers if encoder else ())
     if encoder is not None:
         check_encoder_has_not_heard(encoder, test)
-        _check_builds(recipes, encoder, corpus)
+        _check_builds(recipes, encoder, corpus, words)
     table = corpus.table
     of_dev, of_test = table["speaker"].isin(dev), table["speaker"].isin(test)
     if METHODS[recipe.method].needs_labels:
         _check_classes(corpus, ~of_dev & ~of_test)
     check_leaks(table[~of_dev & ~of_test], table[of_dev])
     leaks = check_leaks(table[~of_test], table[of_test]) if test else None
-    return Prepared(recipes, corpus, encoder, dev, test, leaks)
+    return Prepared(recipes, corpus, encoder, dev, test, leaks, words)
 
 
 def assign_speakers(
@@ -186,15 +191,19 @@ def _encoder(choice: EncoderChoice, workspace: Workspace) -> SpeechEncoder:
     return load_encoder(choice.name, choice.source or None, (workspace.models,))
 
 
-def _check_builds(recipes: Collection[Recipe], encoder: SpeechEncoder, corpus: Corpus) -> None:
+def _check_builds(recipes: Collection[Recipe], encoder: SpeechEncoder, corpus: Corpus, words: Words | None) -> None:
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
         raise BadRecipe(f"two recipes of one run have the same name among {', '.join(names)}; rename one")
     for recipe in recipes:
         if METHODS[_known(recipe)].hears_waveforms:
             raise BadRecipe(f"'{recipe.name}' trains an encoder and recognises nothing; it cannot stand beside another")
-        method = build_method(recipe, encoder, class_set(corpus, recipe.data))
+        method = build_method(recipe, encoder, class_set(corpus, recipe.data), words)
         learning_encoder(recipe, encoder, method)
+        if recipe.data.others and not method.learns_others:
+            raise BadRecipe(f"'{recipe.name}' learns from emotions only; leave out data.others")
+        if recipe.training.accumulate > 1 and any(stage.whole for stage in method.stages()):
+            raise BadRecipe(f"'{recipe.name}': CCC is taken over a whole batch; leave out training.accumulate")
 
 
 def _check_classes(corpus: Corpus, trains: pd.Series) -> None:
@@ -214,7 +223,12 @@ def _check_classes(corpus: Corpus, trains: pd.Series) -> None:
 
 
 def make_plan(
-    utterances: Utterances, choice: pd.DataFrame, dev: Collection[str], test: Collection[str], needs_labels: bool = True
+    utterances: Utterances,
+    choice: pd.DataFrame,
+    dev: Collection[str],
+    test: Collection[str],
+    needs_labels: bool = True,
+    others: bool = False,
 ) -> Plan:
     """The protocol in one place: who trains, who chooses the epoch, and that no enrolment utterance is a target.
 
@@ -224,6 +238,7 @@ def make_plan(
         dev: speakers that choose the epoch.
         test: speakers left out; whoever is neither trains.
         needs_labels: False where utterances without a usable emotion, and the enrolled ones, are learned from as well.
+        others: utterances labelled other or no agreement are learned from as well.
 
     Raises:
         LeakingSplit: a speaker or a copy of an utterance on two sides, or nobody left to train.
@@ -234,8 +249,9 @@ def make_plan(
     check_leaks(table[~(of_dev | of_test)], table[of_dev])
     if of_test.any():
         check_leaks(table[~of_test], table[of_test])
+    of_no_class = table["emotion"].isin([OTHER, NO_AGREEMENT]).to_numpy() if others else False
     return Plan(
-        train=np.flatnonzero(usable & ~of_dev & ~of_test),
+        train=np.flatnonzero((usable | of_no_class) & ~of_dev & ~of_test),
         dev=np.flatnonzero(usable & of_dev),
         test=np.flatnonzero(usable & of_test),
         enrolment=utterances.enrolment_rows(choice),
@@ -278,6 +294,21 @@ def embedded(
     return Utterances(corpus, emotions, features)
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What came out of a training.
+
+    Attributes:
+        utterances: as the encoders hear and read them now.
+        encoder, words: tuned where the recipe tunes them.
+    """
+
+    method: Method
+    utterances: Utterances
+    encoder: SpeechEncoder | None
+    words: Words | None
+
+
 def train_method(
     recipe: Recipe,
     utterances: Utterances,
@@ -287,8 +318,9 @@ def train_method(
     device: str = "auto",
     watch: Watch | None = None,
     weights_seed: int | None = None,
-) -> tuple[Method, Utterances, SpeechEncoder | None]:
-    """A recipe's method, trained; the utterances as it hears them; and the encoder, which may have learned as well.
+    words: Words | None = None,
+) -> Learned:
+    """A recipe's method, trained; the utterances as it hears them; and the encoders, which may have learned as well.
 
     Args:
         recipe: what is trained.
@@ -299,16 +331,20 @@ def train_method(
         device: 'auto', or as torch names it.
         watch: who is told, who may stop it.
         weights_seed: of the first weights and of dropout; `seed` if None.
+        words: who reads; a copy of the encoder of text learns where the recipe says so.
 
     Raises:
         TrainingDiverged, Stopped: see `fit`.
     """
     seeded(seed if weights_seed is None else weights_seed)
-    method = build_method(recipe, encoder, utterances.emotions)
-    learning = learning_encoder(recipe, encoder, method)
-    method = fit(method, utterances, plan, recipe.training, seed, device, watch, learning)
+    method = build_method(recipe, encoder, utterances.emotions, words)
+    learning, reading = learning_encoder(recipe, encoder, method), reading_encoder(recipe, words, method)
+    method = fit(method, utterances, plan, recipe.training, seed, device, watch, learning, reading)
+    if reading is not None:
+        words = replace(words, encoder=reading.merged(f"{words.encoder.fingerprint}-tuned", ()))
+        utterances = read_anew(words.encoder, utterances)
     if learning is None:
-        return method, utterances, encoder
+        return Learned(method, utterances, encoder, words)
     heard = utterances.corpus.table["speaker"].iloc[np.concatenate([plan.train, plan.dev])]
     tuned = learning.merged(f"{encoder.fingerprint}-tuned", tuple(heard.unique()))
     accelerator, watch = accelerator_for(device), watch or Watch()
@@ -318,13 +354,24 @@ def train_method(
             raise Stopped("stopped; it can be resumed")
 
     pooled = tuned.to(accelerator.device).pooled
-    return method, hear(pooled, utterances, np.arange(len(utterances.corpus)), accelerator, between), tuned.to("cpu")
+    utterances = hear(pooled, utterances, np.arange(len(utterances.corpus)), accelerator, between)
+    return Learned(method, utterances, tuned.to("cpu"), words)
 
 
-def build_method(recipe: Recipe, encoder: SpeechEncoder | None, emotions: tuple[str, ...]) -> Method:
-    """The method of a recipe, untrained, for an encoder's features."""
-    shape = feature_shape(recipe.encoder, encoder)
-    return METHODS[recipe.method].build(recipe.settings, shape, emotions, recipe.name)
+def build_method(
+    recipe: Recipe, encoder: SpeechEncoder | None, emotions: tuple[str, ...], words: Words | None = None
+) -> Method:
+    """The method of a recipe, untrained, for an encoder's features, and for words where it reads."""
+    cls, shape = METHODS[recipe.method], feature_shape(recipe.encoder, encoder)
+    text = text_shape(recipe.text, words.encoder) if words and cls.reads else None
+    return cls.build(recipe.settings, shape, emotions, recipe.name, text)
+
+
+def reading_encoder(recipe: Recipe, words: Words | None, method: Method) -> LearningEncoder | None:
+    """A copy of the encoder of text that learns as the recipe says; None where it stays as it is."""
+    if words is None or method.text_shape is None or recipe.text.tune == "none":
+        return None
+    return LearningEncoder(words.encoder, recipe.text, method.text_shape.layers)
 
 
 def learning_encoder(recipe: Recipe, encoder: SpeechEncoder | None, method: Method) -> LearningEncoder | None:
@@ -336,7 +383,7 @@ def learning_encoder(recipe: Recipe, encoder: SpeechEncoder | None, method: Meth
 
 def on_tuned_encoder(recipe: Recipe) -> Recipe:
     """The recipe on an encoder that another one has tuned: it learns no more."""
-    return replace(recipe, encoder=replace(recipe.encoder, tune="none"))
+    return replace(recipe, encoder=replace(recipe.encoder, tune="none"), text=replace(recipe.text, tune="none"))
 
 
 def feature_shape(choice: EncoderChoice, encoder: SpeechEncoder | None) -> FeatureShape:
@@ -357,7 +404,8 @@ def feature_shape(choice: EncoderChoice, encoder: SpeechEncoder | None) -> Featu
 
 
 def in_label_set(corpus: Corpus, data: DataChoice) -> Corpus:
-    """The corpus with the classes a recipe wants."""
+    """The corpus with the classes and attributes a recipe wants."""
+    corpus = with_pseudo_attributes(corpus) if data.attributes == "circumplex" else corpus
     return corpus.relabelled(APP_EMOTIONS) if data.emotions == "app" else corpus
 
 

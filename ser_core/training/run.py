@@ -33,7 +33,7 @@ from ser_core.evaluation.predictions import Predictions, check_predictions
 from ser_core.evaluation.report import Report, make_report
 from ser_core.evaluation.summary import sentence_column
 from ser_core.figures.report_page import write_report
-from ser_core.inference.models import ModelInfo, write_model
+from ser_core.inference.models import ModelInfo, Reader, write_model
 from ser_core.inference.predict import Trained
 from ser_core.inference.test_set import corpus_hash
 from ser_core.methods import METHODS
@@ -55,6 +55,7 @@ from ser_core.training.scalars import Scalars
 from ser_core.training.states import States, push_to_disk, replaced
 from ser_core.training.status import Reporter, read_status, try_device
 from ser_core.training.trainer import Epoch, Stopped, Watch, accelerator_for, agreed
+from ser_core.training.words import Words
 from ser_core.workspace import Workspace
 
 _BEFORE_IT_BEGINS = {"log.txt", "order.json", "lock", "status.json", ".status.json.tmp", "stop"}
@@ -258,20 +259,25 @@ class _Run:
         utterances = embedded(
             corpus, class_set(corpus, first.data), encoder, self.workspace, self.asked.device, self.say, between
         )
+        words = prepared.words
+        if words is not None:
+            read = words.read(utterances, self.workspace, self.asked.device, self.say)
+            utterances = words.paired(read, prepared.dev, prepared.test, self.asked.seed)
         choice = first_of_each(corpus)
         trained: list[Trained] = []
         with self._scalars() as scalars:
             for place, recipe in enumerate(prepared.recipes):
                 needs = METHODS[recipe.method].needs_labels
-                plan = make_plan(utterances, choice, prepared.dev, prepared.test, needs)
+                plan = make_plan(utterances, choice, prepared.dev, prepared.test, needs, recipe.data.others)
                 watch = self._watch(recipe, place, scalars, should_stop)
                 recipe = recipe if place == 0 else on_tuned_encoder(recipe)
-                method, utterances, encoder = train_method(
-                    recipe, utterances, plan, encoder, self.asked.seed, self.asked.device, watch
+                learned = train_method(
+                    recipe, utterances, plan, encoder, self.asked.seed, self.asked.device, watch, words=words
                 )
-                trained.append(Trained(recipe.name, method, utterances, prepared.test, self.asked.seed))
+                utterances, encoder, words = learned.utterances, learned.encoder, learned.words
+                trained.append(Trained(recipe.name, learned.method, utterances, prepared.test, self.asked.seed))
         if self.reporter is not None:
-            self._conclude(trained, choice, encoder)
+            self._conclude(trained, choice, encoder, words)
         self.accelerator.wait_for_everyone()
 
     def _scalars(self):
@@ -309,14 +315,16 @@ class _Run:
         if self.reporter is not None:
             self.reporter.progress(words, share, eta_s)
 
-    def _conclude(self, trained: Sequence[Trained], choice: pd.DataFrame, encoder: SpeechEncoder | None) -> None:
+    def _conclude(
+        self, trained: Sequence[Trained], choice: pd.DataFrame, encoder: SpeechEncoder | None, words: Words | None
+    ) -> None:
         """Predictions of the test speakers, the report and the model's folder."""
         self._progress("predicting and counting", 1.0, None)
         if not self.prepared.recognises:
             _save_alone(trained[0].method, self.prepared.recipes[0], self.folder / "checkpoint")
             return
         report, predictions = _reported_predictions(trained, choice, self.prepared, self.asked)
-        _write_model(self.folder, trained, self.prepared, encoder, report)
+        _write_model(self.folder, trained, self.prepared, encoder, words, report)
         write_report(report, predictions, self.folder)
         for name, model in report.models.items():
             self.say(f"{name}: UAR {model.uar:.3f} on {model.n_speakers} test speakers")
@@ -366,21 +374,28 @@ def _save_alone(method: Method, recipe: Recipe, folder: Path) -> None:
 
 
 def _write_model(
-    folder: Path, trained: Sequence[Trained], prepared: Prepared, encoder: SpeechEncoder, report: Report
+    folder: Path,
+    trained: Sequence[Trained],
+    prepared: Prepared,
+    encoder: SpeechEncoder,
+    words: Words | None,
+    report: Report,
 ) -> None:
     """checkpoint/: a model as those that ship; the first method without enrolment is its baseline."""
     with replaced(folder / "checkpoint") as temporary:
         for one, recipe in zip(trained, prepared.recipes, strict=True):
             save_method(one.method, recipe, temporary / one.name)
         choice = prepared.recipes[0].encoder
+        hearing = [one for one in trained if one.method.text_shape is None]
         info = ModelInfo(
             name=folder.name,
             folder=temporary,
             encoder=choice.name,
             source=_place_encoder(prepared.recipes[0], encoder, temporary),
             emotions=trained[0].method.emotions,
-            baseline=next((one.name for one in trained if not one.method.uses_enrolment), ""),
-            personalisers=tuple(one.name for one in trained if one.method.uses_enrolment),
+            baseline=next((one.name for one in hearing if not one.method.uses_enrolment), ""),
+            personalisers=tuple(one.name for one in hearing if one.method.uses_enrolment),
+            reader=_reader(trained, prepared, words, temporary),
         )
         write_model(info)
         data = {
@@ -390,6 +405,20 @@ def _write_model(
         content = report.to_json()
         write_json(temporary / "report.json", {**content, **data})
         (temporary / "README.md").write_text(run_card(info, content, prepared.recipes[0], data), encoding="utf-8")
+
+
+def _reader(trained: Sequence[Trained], prepared: Prepared, words: Words | None, folder: Path) -> Reader | None:
+    """The first method that reads, with its encoder of text in the model's folder where that has learned."""
+    reads = [place for place, one in enumerate(trained) if one.method.text_shape is not None]
+    if not reads or words is None:
+        return None
+    choice, corpus = prepared.recipes[reads[0]].text, prepared.corpus
+    source = choice.source
+    if choice.tune != "none" or Path(source).is_dir() and source:
+        words.encoder.save(folder / "text")
+        source = "text"
+    scale = (corpus.attribute_range or ()) if getattr(trained[reads[0]].method, "rates", ()) else ()
+    return Reader(trained[reads[0]].name, choice.name, source, scale, corpus.attributes_from if scale else "")
 
 
 def _place_encoder(recipe: Recipe, encoder: SpeechEncoder, folder: Path) -> str:

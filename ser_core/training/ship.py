@@ -15,7 +15,7 @@ from ser_core.data.tables import write_json
 from ser_core.encoders import ENCODERS, load_encoder
 from ser_core.evaluation.summary import summarise
 from ser_core.inference.models import ModelInfo, write_model
-from ser_core.inference.predict import predictions_table, probabilities
+from ser_core.inference.predict import answers, predictions_table
 from ser_core.labels import APP_EMOTIONS
 from ser_core.methods import METHODS
 from ser_core.methods.checkpoint import load_method, save_method
@@ -117,12 +117,12 @@ def _train_and_test(recipe, utterances: Utterances, encoder, choice, folder: Pat
     method = load_method(folder / recipe.name)  # what ships is what is measured
     mark = {"method": recipe.name, "seed": seed, "fold": 0}
     predictions = predictions_table(
-        utterances, plan.test, probabilities(method, utterances, plan.test, plan.enrolment), **mark
+        utterances, plan.test, answers(method, utterances, plan.test, plan.enrolment), **mark
     )
     if not method.uses_enrolment:
         return predictions, predictions.iloc[:0].assign(control=""), len(plan.train)
     swapped = utterances.enrolment_rows(_swapped_within_corpora(choice, utterances.corpus, plan.test))
-    controlled = predictions_table(utterances, plan.test, probabilities(method, utterances, plan.test, swapped), **mark)
+    controlled = predictions_table(utterances, plan.test, answers(method, utterances, plan.test, swapped), **mark)
     return predictions, controlled.assign(control=ANOTHER_SPEAKER), len(plan.train)
 
 

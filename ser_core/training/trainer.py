@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,12 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from ser_core.data.batches import Batch, Utterances
-from ser_core.data.sampling import SAMPLERS, Draw, in_order
+from ser_core.data.sampling import SAMPLERS, in_order
 from ser_core.encoders.base import autocast, choose_device
+from ser_core.encoders.text import TextEncoder
 from ser_core.encoders.tuning import LearningEncoder
-from ser_core.evaluation.performance import uar
-from ser_core.inference.predict import probabilities
+from ser_core.evaluation.performance import ccc, uar
+from ser_core.inference.predict import Answers, answers
 from ser_core.methods.base import Method, Stage
 from ser_core.nn.dropout import Share, share_of_batch
 from ser_core.recipe import TrainingSettings
@@ -90,6 +91,7 @@ def fit(
     device: str = "auto",
     watch: Watch | None = None,
     learning: LearningEncoder | None = None,
+    reading: LearningEncoder | None = None,
 ) -> Method:
     """Train a method in place, stage after stage; each stage ends with its best epoch on dev.
 
@@ -102,13 +104,14 @@ def fit(
         device: 'auto', or as torch names it.
         watch: who is told, who may stop it, and where its state is kept.
         learning: the encoder, where it learns as well (in place); the method then hears what it hears.
+        reading: the encoder of text, where it learns as well.
 
     Raises:
         TrainingDiverged: the loss became nan or infinite.
         Stopped: it was asked to.
         DamagedState: a state is there and cannot be read.
     """
-    training = _Training(method, utterances, plan, settings, seed, device, watch or Watch(), learning)
+    training = _Training(method, utterances, plan, settings, seed, device, watch or Watch(), learning, reading)
     return training.run()
 
 
@@ -166,20 +169,37 @@ def hear(
     features = utterances.features.clone()
     for some, heard in gather_object(parts):
         features[torch.from_numpy(some)] = heard
-    return Utterances(utterances.corpus, utterances.emotions, features)
+    return replace(utterances, features=features)
+
+
+def read_anew(encoder: TextEncoder, utterances: Utterances, needed: np.ndarray | None = None) -> Utterances:
+    """The utterances with their sentences (those `needed`, or all) as an encoder of text reads them now."""
+    texts = utterances.texts
+    rows = np.arange(len(texts.sentences)) if needed is None else needed
+    features = texts.features.clone()
+    with torch.inference_mode(), autocast(encoder.device):
+        for start in range(0, len(rows), 64):
+            some = rows[start : start + 64]
+            features[torch.from_numpy(some)] = (
+                encoder.pooled([texts.sentences[row] for row in some]).to(features.dtype).cpu()
+            )
+    return replace(utterances, texts=replace(texts, features=features))
 
 
 class _Network(nn.Module):
     """What learns, as one module, so that processes can agree on its gradients."""
 
-    def __init__(self, method: Method, learning: LearningEncoder | None):
+    def __init__(self, method: Method, learning: LearningEncoder | None, reading: LearningEncoder | None):
         super().__init__()
         self.method = method
         self.learning = learning
+        self.reading = reading
 
     def forward(self, stage: Stage, batch: Batch) -> dict[str, Tensor]:
         if self.learning is not None:
             batch = batch.heard(self.learning(batch.waveforms))
+        if self.reading is not None:
+            batch = batch.read(self.reading(batch.sentences))
         return dict(stage.loss(batch))
 
 
@@ -234,9 +254,9 @@ class _Step:
 
 
 class _Training:
-    def __init__(self, method, utterances, plan, settings, seed, device, watch: Watch, learning):
+    def __init__(self, method, utterances, plan, settings, seed, device, watch: Watch, learning, reading):
         self.method, self.utterances, self.plan, self.settings = method, utterances, plan, settings
-        self.watch, self.learning = watch, learning
+        self.watch, self.learning, self.reading = watch, learning, reading
         self.accelerator = accelerator_for(device)
         self.rng = np.random.default_rng(seed)  # who is drawn when
         method.rng = np.random.default_rng([seed, 1])  # augmentation
@@ -248,7 +268,7 @@ class _Training:
     def run(self) -> Method:
         state = self.watch.states.latest() if self.watch.states else None
         self.method.fit_statistics(self.utterances, self.plan.train)
-        self.network = self.accelerator.prepare(_Network(self.method, self.learning))
+        self.network = self.accelerator.prepare(_Network(self.method, self.learning, self.reading))
         if state:
             self._restore(state)
         try:
@@ -262,8 +282,8 @@ class _Training:
         if not self.at.finished:
             self.at.finished = True
             self._save()
-        if self.learning is not None:
-            self.learning.to("cpu")
+        for encoder in self._encoders().values():
+            encoder.to("cpu")
         return self.method.to("cpu").eval()
 
     def _run_stage(self, stage: Stage, state: State | None) -> None:
@@ -299,7 +319,7 @@ class _Training:
         if len(self.plan.dev):
             value = _MONITORS[stage.monitor](self, stage)
             record[f"dev_{stage.monitor}"] = value
-            self._keep_best(value if stage.monitor == "uar" else -value)
+            self._keep_best(-value if stage.monitor == "loss" else value)
         record |= {"seconds": round(time.perf_counter() - start, 3), "waited_for_data_s": round(waited_s, 3)}
         self.at = _Position(
             self.at.stage, self.at.epoch + 1, best_score=self.at.best_score, waited=self.at.waited,
@@ -308,18 +328,19 @@ class _Training:
         self._save()
         self.watch.on_epoch(record)
 
-    def _draws(self, stage: Stage) -> list[Draw]:
+    def _draws(self, stage: Stage) -> list[tuple[np.ndarray, list[np.ndarray], np.ndarray | None]]:
         """The epoch's batches; the same again after a resume within it."""
         if self.at.order is not None:
             self.rng.bit_generator.state = self.at.order
         self.at.order = copy.deepcopy(self.rng.bit_generator.state)
         sampler = SAMPLERS[stage.batches]
         rows = sampler(self.utterances, self.plan.train, self.plan.enrolment, self.settings.batch_size, self.rng)
+        said = self.utterances.texts.draw if self.method.text_shape else lambda targets, rng: None
         if self.method.uses_enrolment:
-            return list(rows)
-        return [(targets, [_NOBODY] * len(targets)) for targets, _ in rows]
+            return [(targets, enrolled, said(targets, self.rng)) for targets, enrolled in rows]
+        return [(targets, [_NOBODY] * len(targets), said(targets, self.rng)) for targets, _ in rows]
 
-    def _steps(self, draws: Sequence[Draw]) -> Iterator[tuple[_Step, float]]:
+    def _steps(self, draws: Sequence) -> Iterator[tuple[_Step, float]]:
         """Steps, the next one read while this one is learned from, and how long each had to be waited for, in seconds."""
         if not draws:  # stopped while dev was looked at: the epoch itself is done
             return
@@ -333,7 +354,7 @@ class _Training:
                     coming.append(reader.submit(self._step, *following))
                 yield step, waited_s
 
-    def _step(self, rows: np.ndarray, enrolled: list[np.ndarray]) -> _Step:
+    def _step(self, rows: np.ndarray, enrolled: list[np.ndarray], said: np.ndarray | None) -> _Step:
         """A batch, divided among processes and parts."""
         n_here, waveforms = self.settings.accumulate, self.learning is not None
         n_slots = max(1, max(len(slots) for slots in enrolled))
@@ -341,7 +362,8 @@ class _Training:
         parts = []
         for mine in places[self.accelerator.process_index * n_here :][:n_here]:
             there = mine if len(mine) else np.zeros(1, dtype=np.int64)
-            batch = self.utterances.batch(rows[there], [enrolled[place] for place in there], n_slots, waveforms)
+            words = None if said is None else said[there]
+            batch = self.utterances.batch(rows[there], [enrolled[place] for place in there], n_slots, waveforms, words)
             share = Share(int(there[0]), int(there[-1]) + 1, len(rows)) if len(places) > 1 else None
             parts.append(_Part(batch, rows[mine], share))
         return _Step(rows, tuple(parts))
@@ -370,11 +392,11 @@ class _Training:
 
     def _weight(self, stage: Stage, term: str, part: _Part, step: _Step) -> float:
         """What a part counts in the step, 0 to 1."""
-        count = stage.counts.get(term, torch.ones_like)
-        of_part, of_step = (
-            float(count(torch.from_numpy(self.utterances.emotion[rows])).sum()) for rows in (part.rows, step.rows)
-        )
-        return of_part / of_step
+        if term not in stage.counts:
+            return len(part.rows) / len(step.rows)
+        count = stage.counts[term]
+        of_part, of_step = (float(count(self.utterances, rows).sum()) for rows in (part.rows, step.rows))
+        return of_part / of_step if of_step else 0.0
 
     def _rate(self, n_steps: int) -> float:
         """Share of the full learning rate for the next step."""
@@ -405,9 +427,12 @@ class _Training:
         if agreed(self.accelerator, self.watch.should_stop()):
             raise Stopped("stopped; it can be resumed")
 
-    def dev_probabilities(self) -> np.ndarray:
-        """Of the dev targets, (N, C); processes share the work."""
+    def dev_answers(self) -> Answers:
+        """About the dev targets; processes share the work."""
         plan, utterances = self.plan, self.utterances
+        if self.reading is not None:
+            needed = np.unique(utterances.texts.row[plan.dev])
+            utterances = read_anew(self.reading.encoder, utterances, needed[needed >= 0])
         if self.learning is not None:
             enrolled = [
                 plan.enrolment[one] for one in {*utterances.corpus.table["speaker"].iloc[plan.dev]} & {*plan.enrolment}
@@ -415,20 +440,26 @@ class _Training:
             rows = np.unique(np.concatenate([plan.dev, *enrolled]))
             utterances = hear(self.learning, utterances, rows, self.accelerator, self._check_stop)
         rank, n_processes = self.accelerator.process_index, self.accelerator.num_processes
-        mine = probabilities(self.method, utterances, plan.dev[rank::n_processes], plan.enrolment)
+        mine = answers(self.method, utterances, plan.dev[rank::n_processes], plan.enrolment)
         if n_processes == 1:
             return mine
-        whole = np.empty((len(plan.dev), mine.shape[1]), dtype=mine.dtype)
-        for place, part in gather_object([(rank, mine)]):
-            whole[place::n_processes] = part
-        return whole
+        whole = {name: np.empty((len(plan.dev), part.shape[1]), part.dtype) for name, part in vars(mine).items()}
+        for place, theirs in gather_object([(rank, mine)]):
+            for name, part in vars(theirs).items():
+                whole[name][place::n_processes] = part
+        return Answers(**whole)
+
+    def _encoders(self) -> dict[str, LearningEncoder]:
+        """Those that learn, by the beginning of their weights' names in a state."""
+        both = {"encoder.": self.learning, "text.": self.reading}
+        return {prefix: encoder for prefix, encoder in both.items() if encoder is not None}
 
     def _optimiser(self) -> torch.optim.Optimizer:
         groups = [{"params": [weight for weight in self.method.parameters() if weight.requires_grad]}]
         self.rates = [self.settings.learning_rate]
-        if self.learning is not None:
-            groups.append({"params": list(self.learning.learned().values())})
-            self.rates.append(self.learning.rate)
+        for encoder in self._encoders().values():
+            groups.append({"params": list(encoder.learned().values())})
+            self.rates.append(encoder.rate)
         return torch.optim.AdamW(groups, lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay)
 
     def _learned(self) -> list[Tensor]:
@@ -437,14 +468,14 @@ class _Training:
     def _weights(self) -> dict[str, Tensor]:
         """Copies of everything that a training changes."""
         weights = {f"method.{name}": tensor.detach().clone() for name, tensor in self.method.state_dict().items()}
-        if self.learning is not None:
-            weights |= {f"encoder.{name}": tensor for name, tensor in self.learning.state().items()}
+        for prefix, encoder in self._encoders().items():
+            weights |= {f"{prefix}{name}": tensor for name, tensor in encoder.state().items()}
         return weights
 
     def _load_weights(self, weights: Mapping[str, Tensor]) -> None:
         self.method.load_state_dict(_below(weights, "method."))
-        if self.learning is not None:
-            self.learning.load_state(_below(weights, "encoder."))
+        for prefix, encoder in self._encoders().items():
+            encoder.load_state(_below(weights, prefix))
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
@@ -506,9 +537,17 @@ _SCHEDULES: dict[str, Callable[[float], float]] = {
 def _dev_uar(training: _Training, stage: Stage) -> float:
     """Mean over the corpora in dev of their UAR."""
     utterances, dev = training.utterances, training.plan.dev
-    predicted = training.dev_probabilities().argmax(axis=1)
+    predicted = training.dev_answers().probability.argmax(axis=1)
     truth, corpora = utterances.emotion[dev], utterances.corpus.table["corpus"].to_numpy()[dev]
     return float(np.mean([uar(truth[corpora == name], predicted[corpora == name]) for name in np.unique(corpora)]))
+
+
+def _dev_ccc(training: _Training, stage: Stage) -> float:
+    """Mean over the attributes that are learned of their CCC on the dev targets; −1 where none is defined."""
+    said, rated = training.dev_answers().attributes, training.utterances.attributes[training.plan.dev]
+    values = [ccc(rated[:, place], said[:, place]) for place in range(rated.shape[1])]
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else -1.0
 
 
 def _dev_loss(training: _Training, stage: Stage) -> float:
@@ -526,4 +565,4 @@ def _dev_loss(training: _Training, stage: Stage) -> float:
 
 _NOBODY = np.empty(0, dtype=np.int64)
 
-_MONITORS: dict[str, Callable[[_Training, Stage], float]] = {"uar": _dev_uar, "loss": _dev_loss}
+_MONITORS: dict[str, Callable[[_Training, Stage], float]] = {"uar": _dev_uar, "ccc": _dev_ccc, "loss": _dev_loss}

@@ -140,3 +140,66 @@ def test_a_corpus_joined_to_itself_is_refused():
 def test_joining_keeps_the_problems():
     spoilt = make_corpus("two", corpus("two").table, ["a file is missing"])
     assert join([corpus("one"), spoilt]).problems == ("a file is missing",)
+
+
+# attributes
+
+
+def rated(name: str = "toy", source: str = "", scale: tuple[float, float] | None = (1, 7), **columns) -> Corpus:
+    return make_corpus(name, corpus(name).table.assign(**columns), [], scale, source)
+
+
+def test_a_corpus_without_attributes_has_no_scale_whatever_is_said():
+    for made in (corpus(), rated(source="listeners"), rated(arousal=float("nan"), valence="", scale=None)):
+        assert (made.attribute_range, made.attributes_from, made.problems) == (None, "", ())
+        assert {made.table[name].dtype.name for name in labels.ATTRIBUTES} == {"float64"}
+
+
+def test_attributes_become_numbers_and_keep_their_scale_and_source():
+    made = rated(source="listeners", arousal="2.5", valence=7, dominance=["1", None, "nan", *["4"] * 9])
+    assert set(made.table["arousal"]) == {2.5}
+    assert made.table["dominance"].isna().sum() == 2
+    for kept in (made, made.only(made.table["speaker"] == "toy_a"), made.relabelled(("neutral",))):
+        assert (kept.attribute_range, kept.attributes_from) == ((1, 7), "listeners")
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"arousal": ["high", *[3] * 11]}, "arousal 'high' of 'toy_a_anger_1' is not a number"),
+        ({"valence": [*[3] * 11, 7.01]}, "valence 7.01 of 'toy_c_neutral_2' is outside of its scale, 1 to 7"),
+        ({"dominance": [0, *[3] * 11]}, "dominance 0 of 'toy_a_anger_1' is outside of its scale, 1 to 7"),
+        ({"dominance": float("inf")}, "dominance inf of 'toy_a_anger_1' is outside"),
+    ],
+)
+def test_an_attribute_that_is_no_number_or_outside_of_the_scale_is_named(columns, words):
+    with pytest.raises(BadCorpus, match=words):
+        rated(**columns)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale"),
+    [(0, 1, (0, 1)), (-0.2, 0.9, (-1, 1)), (1, 5, (1, 5)), (1.5, 5.1, (1, 7)), (2, 8, (1, 9)), (-1, 0, (-1, 1))],
+)
+def test_where_no_scale_is_said_the_narrowest_that_holds_all_is_taken_and_told(low, high, scale):
+    made = rated(scale=None, arousal=low, valence=high)
+    assert (made.attribute_range, made.attributes_from) == (scale, "listeners")
+    assert made.problems == (f"the attributes' scale is not said; taken as {scale[0]} to {scale[1]}, by listeners",)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 3), (-2, 2), (1, 10), (1, float("inf"))])
+def test_values_that_fit_no_scale_are_refused(low, high):
+    with pytest.raises(BadCorpus, match=f"have values {low:g} to {high:g}, which fit none of the scales known here"):
+        rated(scale=None, arousal=low, valence=high)
+
+
+def test_corpora_with_and_without_attributes_are_joined_freely():
+    joined = join([corpus("one"), rated("two", arousal=3), rated("three", arousal=6)])
+    assert (joined.attribute_range, joined.attributes_from) == ((1, 7), "listeners")
+    assert joined.table.groupby("corpus")["arousal"].sum().to_dict() == {"one": 0, "two": 36, "three": 72}
+
+
+@pytest.mark.parametrize("other", [{"scale": (1, 5)}, {"source": "circumplex"}])
+def test_attributes_on_two_scales_or_of_two_sources_are_not_mixed(other):
+    with pytest.raises(BadCorpus, match="would be mixed .one: 1 to 7, by listeners; two: 1 to"):
+        join([rated("one", arousal=3), rated("two", arousal=3, **other)])

@@ -9,7 +9,7 @@ from torch import nn
 
 from ser_core.data.batches import Batch
 from ser_core.methods import METHODS
-from ser_core.methods.base import FeatureShape
+from ser_core.methods.base import FeatureShape, TextShape
 from ser_core.methods.checkpoint import BadCheckpoint, load_method, save_method
 from ser_core.methods.speaker_reference import fit_effects
 from ser_core.nn.attention import attend
@@ -18,6 +18,7 @@ from ser_core.recipe import BadRecipe, Recipe
 
 EMOTIONS = ("neutral", "happiness", "anger")
 SHAPE = FeatureShape(n_layers=3, n_values=6, layers=(0, 2))
+READ = TextShape(n_layers=2, n_values=5, layers=(0, 1))
 SETTINGS = {"embedding": 8, "hidden": 10}
 RECOGNISING = {name: cls for name, cls in METHODS.items() if not cls.hears_waveforms}
 PERSONAL = [name for name, cls in RECOGNISING.items() if cls.uses_enrolment]
@@ -25,7 +26,7 @@ PERSONAL = [name for name, cls in RECOGNISING.items() if cls.uses_enrolment]
 
 def _build(name: str, pooling: str = "concatenate", **settings):
     torch.manual_seed(0)
-    method = METHODS[name].build({**SETTINGS, **settings}, replace(SHAPE, pooling=pooling), EMOTIONS, "test")
+    method = METHODS[name].build({**SETTINGS, **settings}, replace(SHAPE, pooling=pooling), EMOTIONS, "test", READ)
     for buffer in ("emotion_mean_",):
         if hasattr(method, buffer):
             getattr(method, buffer).normal_()
@@ -43,6 +44,11 @@ def _batch(n: int = 4, n_slots: int = 3, n_present: int | None = None) -> Batch:
         enrolment=torch.randn(n, n_slots, 3, 6, generator=rng) * present[..., None, None],
         present=present,
         enrolment_emotion=torch.where(present, torch.arange(n_slots)[None] % len(EMOTIONS), -1),
+        text=torch.randn(n, 2, 5, generator=rng),
+        has_text=torch.arange(n) % 3 > 0,
+        attributes=torch.full((n, 3), torch.nan),
+        gender=torch.arange(n) % 3 - 1,
+        speaker=torch.arange(n),
     )
 
 
@@ -59,7 +65,7 @@ def _permuted(batch: Batch, order: list[int]) -> Batch:
 def test_every_method_answers_with_numbers_whoever_is_enrolled(name, pooling, n_present):
     output = _build(name, pooling)(_batch(n_present=n_present))
     assert output.emotion_logits.shape == (4, 3) and output.emotion_logits.isfinite().all()
-    assert output.embedding.shape == (4, 8)
+    assert output.embedding.shape == (4, 16 if METHODS[name].reads else 8)
 
 
 @pytest.mark.parametrize("name", RECOGNISING)

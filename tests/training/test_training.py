@@ -13,7 +13,7 @@ from ser_core.data.enrolment import first_of_each, target_rows
 from ser_core.data.manifest import BadCorpus, LeakingSplit
 from ser_core.encoders import load_encoder
 from ser_core.encoders.compact import Compact, CompactSettings
-from ser_core.inference.predict import probabilities
+from ser_core.inference.predict import answers
 from ser_core.methods import METHODS
 from ser_core.methods.base import FeatureShape
 from ser_core.recipe import BadRecipe, Recipe, TrainingSettings, read_recipe, read_split
@@ -82,12 +82,12 @@ def test_training_lowers_the_loss_and_reports_every_epoch(utterances):
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(name, utterances):
     plan = _plan(utterances)
     first, again, other = (
-        probabilities(
+        answers(
             fit(_method(name, utterances, seed), utterances, plan, FEW, seed, "cpu"),
             utterances,
             plan.dev,
             plan.enrolment,
-        )
+        ).probability
         for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
@@ -107,7 +107,7 @@ def test_the_best_epoch_on_dev_is_kept_not_the_last(utterances):
         "cpu",
         Watch(records.append),
     )
-    predicted = probabilities(method, utterances, plan.dev, plan.enrolment).argmax(axis=1)
+    predicted = answers(method, utterances, plan.dev, plan.enrolment).probability.argmax(axis=1)
     assert uar(utterances.emotion[plan.dev], predicted) == pytest.approx(max(record["dev_uar"] for record in records))
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ser_core.data.corpora import crema_d, emodb, manifest_file, nemo, ravdess, synthetic
+from ser_core.data.corpora import crema_d, emodb, iemocap, manifest_file, msp_podcast, nemo, ravdess, synthetic
 from ser_core.data.manifest import BadCorpus, Corpus, Loader, join
 
 CORPORA: dict[str, Loader] = {
@@ -11,6 +11,8 @@ CORPORA: dict[str, Loader] = {
     "emodb": emodb.load,
     "nemo": nemo.load,
     "crema_d": crema_d.load,
+    "msp_podcast": msp_podcast.load,
+    "iemocap": iemocap.load,
 }
 
 

@@ -29,7 +29,7 @@ def load(path: Path, name: str = "manifest") -> Corpus:
         raise BadCorpus(f"{name}: '{sheet.name}' has more than {_MAX_ROWS} rows; split it")
     if "path" not in raw or raw["path"].isna().any():
         raise BadCorpus(f"{name}: every row needs a path; the table needs the columns {', '.join(REQUIRED)}")
-    for column in ("age", "duration_s", "arousal", "valence", "dominance"):
+    for column in ("age", "duration_s"):
         if column in raw:
             raw[column] = pd.to_numeric(raw[column], errors="coerce")
     raw.index = pd.Index(_utterance_ids(raw))
