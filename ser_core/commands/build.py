@@ -1,4 +1,7 @@
-"""build: train a model that ships on the corpora at hand, measure it, write its card."""
+"""build: train a model that ships on the corpora at hand, measure it, write its card.
+
+`build NAME --reader --sentences DIR --output FOLDER` adds the part that reads words to a model that is there.
+"""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -6,6 +9,8 @@ from pathlib import Path
 
 from ser_core.commands.training_arguments import add_training_arguments, count, limit_threads, split_encoder
 from ser_core.data.corpora import load_corpora
+from ser_core.recipe import BadRecipe
+from ser_core.training.reader import add_reader
 from ser_core.training.ship import SPLIT, build
 from ser_core.workspace import open_workspace
 
@@ -15,16 +20,34 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_training_arguments(parser)
     parser.add_argument("--split", default=SPLIT, metavar="FILE", help="a .toml that names the dev and test speakers")
     parser.add_argument("--seed", type=count, default=0)
+    parser.add_argument("--reader", action="store_true", help="add the part that reads words to the model in --output")
+    parser.add_argument(
+        "--sentences", metavar="DIR", help="labelled sentences that utterances are paired with, for --reader"
+    )
     parser.add_argument("--output", required=True, metavar="DIR", help="the model's folder")
 
 
 def run(arguments: Namespace) -> int:
     """Build into the output folder; the card is printed."""
     limit_threads(arguments.threads)
+    if arguments.reader:
+        return _add_reader(arguments)
     encoder, source = split_encoder(arguments.encoder or "compact")
     folder = Path(arguments.output)
     build(
         arguments.name, encoder, source, load_corpora(arguments.corpus), folder, open_workspace(arguments.workspace),
+        arguments.split, arguments.seed, arguments.device, lambda line: print(line, file=sys.stderr, flush=True),
+    )  # fmt: skip
+    print((folder / "README.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def _add_reader(arguments: Namespace) -> int:
+    if not arguments.sentences:
+        raise BadRecipe("build --reader needs --sentences DIR, a folder of sentences with emotions (data/sentences.py)")
+    folder = Path(arguments.output)
+    add_reader(
+        folder, load_corpora(arguments.corpus), arguments.sentences, open_workspace(arguments.workspace),
         arguments.split, arguments.seed, arguments.device, lambda line: print(line, file=sys.stderr, flush=True),
     )  # fmt: skip
     print((folder / "README.md").read_text(encoding="utf-8"))

@@ -1,6 +1,8 @@
 """The card of a model that ships, written from its report: every number in it was measured by `build`."""
 
+from ser_core.evaluation.summary import NO_WORDS, OWN_WORDS
 from ser_core.inference.models import ModelInfo
+from ser_core.labels import ATTRIBUTES
 from ser_core.recipe import Recipe
 
 _LICENCES = {
@@ -63,6 +65,36 @@ def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict) -> str:
         f"{', '.join(data['dev_speakers'])}. Tested on {', '.join(data['test_speakers'])}.\n\n"
         f"## Accuracy and fairness on test speakers\n{table}\n\nOne seed, {len(data['test_speakers'])} speakers: rough. "
         f"All numbers are in report.json.\n{_FOOT.replace(_SHIPPED, _OWN)}"
+    )
+
+
+def with_words_section(card: str, report: dict) -> str:
+    """The card with what was measured of the part that reads words, in place of what stood there before."""
+    before, _, rest = card.partition("## Intended use")
+    before = before.partition("## Words")[0]
+    rows = [
+        f"| {corpus} | {name} | {one['n_targets']} | {_number(one['uar'])} | "
+        + " | ".join(_number(one.get(f"ccc_{attribute}")) for attribute in ATTRIBUTES)
+        + " |"
+        for corpus, lines in report["by_corpus"].items()
+        for name, one in lines.items()
+    ]
+    head = f"| corpus | answer | targets | UAR | {' | '.join(f'CCC {attribute}' for attribute in ATTRIBUTES)} |"
+    table = "\n".join([head, "|" + "---|" * (4 + len(ATTRIBUTES)), *rows])
+    sentences = report["sentences"]
+    return (
+        f"{before}## Words\nThe part that reads (`{report['recipe']['name']}`, arXiv 2506.10930, with a speaker reference on the "
+        f"speech side) learned from the same speakers and from GoEmotions (Demszky et al. 2020, Apache-2.0), through "
+        f"all-MiniLM-L6-v2 (Apache-2.0), which knows English only. Made by `python -m ser_core build NAME --reader`, seed "
+        f"{report['seed']}, commit {report['commit'][:12]}.\n\n"
+        f"The words below are *paired text*: every test utterance got a test sentence of its own label, because the corpora say "
+        f"the same sentences in every emotion. So the gain is what words could add where they say what the voice says; it is not "
+        f"a result on real conversation. '{OWN_WORDS}' are the scripted sentences (only the English ones can be read), "
+        f"'{NO_WORDS}' is how it answers without. Arousal, valence and dominance are *pseudo-attributes* drawn from the labels "
+        f"(data/circumplex.py), not ratings.\n\n{table}\n\n"
+        f"The words alone, on the {sentences['n']} GoEmotions test sentences with one label: macro-F1 "
+        f"{_number(sentences['macro_f1'])}, UAR {_number(sentences['uar'])} (the head was trained with classes alike).\n\n"
+        f"## Intended use{rest}"
     )
 
 

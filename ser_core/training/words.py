@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ser_core.data.batches import Texts, Utterances
 from ser_core.data.sentences import Sentences, pair, read_sentences
@@ -43,7 +44,7 @@ class Words:
         if n_silent := sum(not text for text in cleaned):
             say(f"{n_silent} of {len(cleaned)} utterances have no words that '{self.encoder.fingerprint}' can read")
         cache = TextCache(workspace.embeddings, self.encoder.to(choose_device(device)))
-        features = cache.embed([*known, *others])
+        features = torch.cat([cache.embed(known), cache.embed(others)])  # apart, so that sentences are read once for all corpora
         self.encoder.to("cpu")
         place = {text: number for number, text in enumerate(known)}
         own = np.array([place.get(text, -1) for text in cleaned], dtype=np.int64)
