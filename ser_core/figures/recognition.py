@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from ser_core.data.circumplex import PAD
 from ser_core.figures.style import GRID, PAPER, QUIET, dress, percent
 
 ANSWER_COLOURS = {"baseline": "#0072B2", "personalised": "#D55E00"}
@@ -78,6 +79,43 @@ def levels(
                         gridcolor=GRID)  # fmt: skip
     figure.update_xaxes(range=[min(gains_db) - 2, max(gains_db) + 2], tickvals=list(gains_db)[::2], title="Loudness against the recording, dB",
                         ticktext=[f"{gain:+d}" for gain in gains_db[::2]])  # fmt: skip
+    return figure
+
+
+def plane(attributes: Mapping[str, Mapping[str, float]], scale: tuple[float, float], landmarks: bool) -> go.Figure:
+    """Where answers lie between unpleasant and pleasant, calm and excited.
+
+    Args:
+        attributes: by answer ('baseline', 'personalised'), arousal and valence.
+        scale: lowest and highest value.
+        landmarks: name the places where the emotions lie in the circumplex.
+    """
+    low, high = scale
+    middle, reach = (low + high) / 2, (high - low) / 2
+    figure = go.Figure()
+    figure.add_hline(y=middle, line={"color": GRID, "width": 1.5})
+    figure.add_vline(x=middle, line={"color": GRID, "width": 1.5})
+    for emotion, colour in EMOTION_COLOURS.items() if landmarks else ():
+        arousal, valence, _ = PAD[emotion]
+        figure.add_annotation(
+            x=middle + reach * valence, y=middle + reach * arousal, text=emotion.capitalize(), showarrow=False,
+            font={"color": colour, "size": 12},
+        )  # fmt: skip
+    for answer, values in attributes.items():
+        _, symbol = _LINES[answer]
+        figure.add_trace(
+            go.Scatter(
+                name=answer.capitalize(), x=[values["valence"]], y=[values["arousal"]], mode="markers",
+                marker={"color": ANSWER_COLOURS[answer], "symbol": symbol, "size": 15, "line": {"color": PAPER, "width": 1.5}},
+                hovertemplate="valence %{x:.1f}, arousal %{y:.1f}<extra>" + answer + "</extra>",
+            )
+        )  # fmt: skip
+    dress(figure, 340)
+    axis = {"range": [low - 0.04 * reach, high + 0.04 * reach], "zeroline": False, "gridcolor": GRID, "showgrid": False}
+    figure.update_xaxes(**axis, title=f"Valence: unpleasant {low:g} to pleasant {high:g}")
+    figure.update_yaxes(**axis, title=f"Arousal: calm {low:g} to excited {high:g}")
+    figure.update_layout(showlegend=True, margin_b=52)
+    figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"})
     return figure
 
 

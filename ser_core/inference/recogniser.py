@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -13,7 +13,9 @@ import torch
 from ser_core.data.audio import PREPARED, Recording, level_and_trim
 from ser_core.data.batches import Batch
 from ser_core.encoders.base import EncoderUnavailable, autocast, choose_device, precision
+from ser_core.encoders.text import TextEncoder
 from ser_core.inference.models import ModelInfo, choose_model
+from ser_core.labels import ATTRIBUTES
 from ser_core.methods.base import Method, Output
 from ser_core.methods.checkpoint import load_method
 from ser_core.workspace import Workspace
@@ -77,6 +79,44 @@ class Prediction:
         return {"path": path, "model": said.pop("model"), "profile": profile, **said, "warnings": list(warnings)}
 
 
+@dataclass(frozen=True)
+class WithWords:
+    """What a model says that hears and reads.
+
+    Attributes:
+        text: what of the words counted; empty where none did.
+        note: why not all of them counted, in words; empty where they did.
+        words: the answer from the words alone; None without any.
+        baseline: the answer from voice and words, for everybody.
+        personalised: the same for the enrolled speaker; None if nobody is enrolled.
+        unread: what the same network says without the words: baseline, and personalised or None.
+        attributes: arousal, valence and dominance of both answers, by name; empty where the model predicts none.
+        milliseconds: read, answer.
+    """
+
+    text: str
+    note: str
+    words: Answer | None
+    baseline: Answer
+    personalised: Answer | None
+    unread: tuple[Answer, Answer | None]
+    attributes: dict[str, dict[str, float]]
+    milliseconds: dict[str, float]
+
+    @property
+    def moved_by_words(self) -> float:
+        """How far the words moved the answer that is shown, 0 (not at all) to 1: half the sum of all differences."""
+        return _distance(self.personalised or self.baseline, self.unread[1] or self.unread[0])
+
+    @property
+    def moved_by_voice(self) -> float:
+        """How far the voice moved the answer away from that of the words alone, 0 to 1; 0 without words."""
+        return _distance(self.personalised or self.baseline, self.words) if self.words else 0.0
+
+    def to_json(self) -> dict:
+        return {**asdict(self), "moved_by_words": self.moved_by_words, "moved_by_voice": self.moved_by_voice}
+
+
 class Recogniser:
     """A model in memory: its encoder, baseline and personalisers. Safe to share between threads."""
 
@@ -95,7 +135,9 @@ class Recogniser:
         self.device = choose_device(device)
         self.encoder = self.info.load_encoder(workspace).to(self.device)
         self.baseline = self._load(self.info.baseline)
+        self._workspace = workspace
         self._personalisers: dict[str, Method] = {}
+        self._text: TextEncoder | None = None
         self._lock = threading.Lock()
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
@@ -177,6 +219,65 @@ class Recogniser:
             milliseconds={step: round(value, 2) for step, value in clock.items()},
         )
 
+    def with_words(
+        self, features: np.ndarray, text: str, enrolment: Enrolment | None = None, language: str = ""
+    ) -> WithWords:
+        """Answer about one embedded utterance and what was said in it.
+
+        Args:
+            features: as `embed` gives them, (1, L, 2 D).
+            text: as typed or transcribed; may be empty.
+            enrolment: of its speaker.
+            language: of the text, its ISO code, if known.
+
+        Raises:
+            UnknownModel: the model reads no words.
+            EncoderUnavailable: what reads them is not on this machine.
+        """
+        clock: dict[str, float] = {}
+        encoder, method = self.text_encoder(), self.method(self.info.reader.method)
+        with _timed(clock, "read"):
+            reading = encoder.reading(text, language)
+            batch = self._read(self._batch(features, enrolment), encoder, reading.text)
+        with _timed(clock, "answer"):
+            nobody = replace(batch, present=torch.zeros_like(batch.present))
+            baseline, output = self._answer(method, nobody)
+            unread = self._answer(method, nobody.without_text())[0]
+            personalised = own = None
+            if method.uses_enrolment and batch.present.any():
+                personalised, own = self._answer(method, batch)
+            unread_own = self._answer(method, batch.without_text())[0] if personalised else None
+            words = self._answer(method.of_words_alone, batch)[0] if reading.text else None
+        kinds = {"baseline": output, "personalised": own}
+        return WithWords(
+            text=reading.text,
+            note=reading.note,
+            words=words,
+            baseline=baseline,
+            personalised=personalised,
+            unread=(unread, unread_own),
+            attributes={
+                kind: _attributes(said) for kind, said in kinds.items() if said and said.attributes is not None
+            },
+            milliseconds={step: round(value, 2) for step, value in clock.items()},
+        )
+
+    def text_encoder(self) -> TextEncoder:
+        """What reads words, loaded when first asked for.
+
+        Raises:
+            UnknownModel, EncoderUnavailable: see `with_words`.
+        """
+        with self._lock:
+            if self._text is None:
+                self._text = self.info.load_text_encoder(self._workspace).to(self.device)
+            return self._text
+
+    def _read(self, batch: Batch, encoder: TextEncoder, text: str) -> Batch:
+        with torch.inference_mode(), autocast(self.device):
+            layers = encoder.pooled([text or "."]).float()
+        return replace(batch, text=layers, has_text=torch.tensor([bool(text)], device=self.device))
+
     def _known(self, enrolment: Enrolment | None) -> list[int]:
         return [k for k, word in enumerate(enrolment.emotions) if word in self.info.emotions] if enrolment else []
 
@@ -198,7 +299,7 @@ class Recogniser:
             enrolment_emotion=torch.from_numpy(emotion),
         ).to(self.device)
 
-    def _answer(self, method: Method, batch: Batch) -> tuple[Answer, Output]:
+    def _answer(self, method: Callable[[Batch], Output], batch: Batch) -> tuple[Answer, Output]:
         with torch.inference_mode(), autocast(self.device):
             output = method(batch)
         probability = output.emotion_logits[0].float().softmax(dim=-1).tolist()
@@ -236,6 +337,16 @@ def _attention(output: Output, known: list[int], enrolment: Enrolment) -> dict[s
         return None
     weights = output.attention[0].float().tolist()
     return {enrolment.utterances[k]: round(weight, 6) for k, weight in zip(known, weights, strict=True)}
+
+
+def _attributes(output: Output) -> dict[str, float]:
+    values = zip(ATTRIBUTES, output.attributes[0].float().tolist(), strict=True)
+    return {name: round(value, 4) for name, value in values if value == value}
+
+
+def _distance(one: Answer, other: Answer) -> float:
+    """Total variation distance of two answers, 0 to 1."""
+    return 0.5 * sum(abs(p - other.probabilities[emotion]) for emotion, p in one.probabilities.items())
 
 
 @contextmanager

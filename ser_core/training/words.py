@@ -44,7 +44,9 @@ class Words:
         if n_silent := sum(not text for text in cleaned):
             say(f"{n_silent} of {len(cleaned)} utterances have no words that '{self.encoder.fingerprint}' can read")
         cache = TextCache(workspace.embeddings, self.encoder.to(choose_device(device)))
-        features = torch.cat([cache.embed(known), cache.embed(others)])  # apart, so that sentences are read once for all corpora
+        features = torch.cat(
+            [cache.embed(known), cache.embed(others)]
+        )  # apart, so that sentences are read once for all corpora
         self.encoder.to("cpu")
         place = {text: number for number, text in enumerate(known)}
         own = np.array([place.get(text, -1) for text in cleaned], dtype=np.int64)

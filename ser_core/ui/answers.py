@@ -16,7 +16,7 @@ from ser_core.ui.services import Services
 
 if TYPE_CHECKING:  # these take seconds to import: the page is served first
     from ser_core.inference.explanation import AnswerAtLevel
-    from ser_core.inference.recogniser import Answer, Enrolment, Prediction, Recogniser
+    from ser_core.inference.recogniser import Answer, Enrolment, Prediction, Recogniser, WithWords
 
 GAINS_DB = tuple(range(-30, 31, 5))
 """How much louder or quieter a recording is tried."""
@@ -47,6 +47,9 @@ class Comparison:
         recording: what was answered about.
         at: when, ISO 8601, UTC.
         upload: the file it came in, which the page plays; None where there is none.
+        text: what was said, as written down or typed.
+        language: of the text, if Whisper told it.
+        words: what the words add; None where nobody asked yet.
     """
 
     asked: Asked
@@ -59,6 +62,9 @@ class Comparison:
     recording: Recording
     at: str
     upload: str | None = None
+    text: str = ""
+    language: str = ""
+    words: "WithWords | None" = None
 
     def to_json(self) -> dict:
         """The form that machines read; as `predict --json`, with why."""
@@ -69,7 +75,8 @@ class Comparison:
             for name, answer in self.without.items()
         ]
         others = {said.personaliser: said.personalised.probabilities for said in self.others if said.personalised}
-        return document | {"at": self.at, "without_each": without, "by_personaliser": others}
+        words = self.words.to_json() if self.words else None
+        return document | {"at": self.at, "without_each": without, "by_personaliser": others, "with_words": words}
 
 
 @dataclass(eq=False)
@@ -102,9 +109,16 @@ class Visit:
     def replace(self, comparison: Comparison) -> None:
         """The one that is shown was answered anew; for somebody else, that is another answer."""
         if comparison.asked.profile != self.now.asked.profile:
-            self.add(replace(comparison, upload=self.now.upload))
+            self.add(replace(comparison, upload=self.now.upload, text=self.now.text, language=self.now.language))
         else:
-            self.answers[self.shown] = replace(comparison, at=self.now.at, upload=self.now.upload)
+            kept = {name: getattr(self.now, name) for name in ("at", "upload", "text", "language")}
+            self.answers[self.shown] = replace(comparison, **kept)
+
+    def update(self, comparison: Comparison, **changes) -> None:
+        """One of the answers, which may no longer be there or shown, with something added."""
+        for place, one in enumerate(self.answers):
+            if one is comparison:
+                self.answers[place] = replace(one, **changes)
 
     def forget(self, profile: str) -> list[str]:
         """Drop all answers for a profile; the files they came in."""
@@ -155,6 +169,18 @@ def compare(
         at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         upload=upload,
     )
+
+
+def with_words(services: Services, comparison: Comparison, text: str) -> "WithWords":
+    """What the words add to an answer.
+
+    Raises:
+        UnknownModel, EncoderUnavailable: the model reads none, or what reads them is not here.
+    """
+    recogniser = services.models.recogniser(comparison.asked.model)
+    enrolment, _ = _enrolment(services, comparison.asked.profile, recogniser)
+    features = recogniser.embed([comparison.recording.waveform])
+    return recogniser.with_words(features, text, enrolment, comparison.language)
 
 
 def read(upload: str) -> tuple[Recording, float]:

@@ -13,7 +13,7 @@ from ser_core.inference.examples import example_takes
 from ser_core.inference.judgements import to_csv
 from ser_core.inference.profiles import Profile, UnknownProfile
 from ser_core.labels import APP_EMOTIONS
-from ser_core.ui import live, shown
+from ser_core.ui import live, shown, words
 from ser_core.ui.answers import GAINS_DB, Asked, Comparison, Visit, at_levels, by_every_model, compare, document, read
 from ser_core.ui.enrol import NOBODY, choices, offer
 from ser_core.ui.errors import for_people, foreseen, sentence
@@ -362,6 +362,7 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
                 elem_id="compare-example",
             )  # fmt: skip
             parts["status"] = gr.HTML(status_of(services), elem_id="compare-status")
+            parts["words"] = words.box()
         with gr.Column(scale=3, min_width=300):
             first, second = shown.both_answers(None, None, EMPTY + ".")
             with gr.Row(equal_height=True):
@@ -380,6 +381,7 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
                 )
                 picture_buttons("compare-bars", "attune-answer")
     with gr.Column(visible=False, elem_id="compare-more") as parts["more"]:
+        parts["words"] = words.Parts(*parts["words"], *words.results())
         _right_or_wrong(parts)
         gr.HTML('<div class="step"><h2>Why they differ</h2></div>')
         parts["change"] = gr.HTML(elem_id="compare-change", elem_classes="explained")
@@ -417,9 +419,9 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
 def _right_or_wrong(parts: dict) -> None:
     with gr.Row(equal_height=False, elem_classes="judge"):
         with gr.Column(scale=3, min_width=300):
-            words = [(emotion_name(emotion), emotion) for emotion in EMOTIONS] + [("Something else", OTHER)]
+            offered = [(emotion_name(emotion), emotion) for emotion in EMOTIONS] + [("Something else", OTHER)]
             parts["meant"] = gr.Radio(
-                words, value=None, label="Was it right? What did you mean?", elem_id="compare-meant"
+                offered, value=None, label="Was it right? What did you mean?", elem_id="compare-meant"
             )
         with gr.Column(scale=2, min_width=240):
             parts["tally"] = gr.HTML(shown.tally_in_words((), ()), elem_id="compare-tally")
@@ -455,22 +457,28 @@ def _events(services, parts, visit, levels, chosen, profile, model, personaliser
     again = {"fn": do(ask_again), "inputs": asked, "outputs": answer, **{**asking, **private}}
     audio = parts["audio"]
     heard = {"fn": do(hear), "inputs": [audio, *asked], "outputs": answer, **asking}
-    gr.on([audio.stop_recording, audio.upload], api_name="compare", show_progress_on=parts["first"], **heard)
-    audio.clear(**{**heard, **private})
-    parts["example"].input(do(take_example), parts["example"], audio, **private).success(**{**heard, **private})
-    gr.on([personaliser.input, tab.select], **again)
-    model.input(
+    came = gr.on([audio.stop_recording, audio.upload], api_name="compare", show_progress_on=parts["first"], **heard)
+    cleared = audio.clear(**{**heard, **private})
+    chain = words.connect(services, parts["words"], visit, parts["json"], aside)
+    chain.after_a_recording(came)
+    chain.after_a_recording(cleared)
+    taken = parts["example"].input(do(take_example), parts["example"], audio, **private)
+    chain.after_a_recording(taken.success(**{**heard, **private}))
+    chain.after_another_choice(gr.on([personaliser.input, tab.select], **again))
+    chosen_model = model.input(
         do(other_model), [model, personaliser], personaliser, api_visibility="private", show_progress_on=personaliser
     ).success(**again)
+    chain.after_another_choice(chosen_model)
     profile.input(lambda name: name, profile, chosen, **aside)
     followed = chosen.change(do(follow), chosen, profile, trigger_mode="always_last", **aside)
-    followed.then(**again)
+    chain.after_another_choice(followed.then(**again))
 
     parts["meant"].input(do(judge), [visit, parts["meant"]], [visit, *score], **private)
     parts["add"].click(do(add_to_profile), visit, [parts["kept"], parts["add"]], trigger_mode="once", **private)
     for name, handler in (("keep", keep), ("forget", forget)):
         parts[name].click(do(handler), visit, [*score, parts["kept"]], trigger_mode="once", **private)
-    parts["earlier"].input(do(show_earlier), [visit, parts["earlier"]], [audio, *answer], **private)
+    shown_again = parts["earlier"].input(do(show_earlier), [visit, parts["earlier"]], [audio, *answer], **private)
+    chain.after_an_earlier_answer(shown_again)
     for kind in ("csv", "json"):
         parts[f"visit_{kind}"].makes(do(save_visit, kind), visit, **private)
     parts["every_model"].click(

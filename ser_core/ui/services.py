@@ -22,6 +22,7 @@ from ser_core.inference.profiles import (
 from ser_core.ui.files import PrivateFiles
 from ser_core.ui.listening import Listeners
 from ser_core.ui.models import Models
+from ser_core.ui.scribe import Scribe
 from ser_core.workspace import Workspace
 
 
@@ -40,6 +41,7 @@ class Services:
         workspace: where everything is kept.
         store: people's profiles.
         models: what answers.
+        scribe: what writes down what was said.
         files: the private folder, from which the page gets what it plays and saves.
         listeners: who listens live just now.
         visits: what pages that are open have answered; an erasure reaches there too.
@@ -56,6 +58,7 @@ class Services:
         self.workspace = workspace
         self.store = ProfileStore(workspace.profiles)
         self.models = Models(workspace, model, device)
+        self.scribe = Scribe(workspace, device)
         self.files = PrivateFiles(workspace.temporary)
         self.listeners = Listeners()
         self.visits: WeakSet = WeakSet()

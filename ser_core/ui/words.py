@@ -1,0 +1,244 @@
+"""What was said, in the tab Compare: written down or typed, what it adds to the voice, and where both put the emotion."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from ser_core.figures import recognition
+from ser_core.figures.style import empty, percent
+from ser_core.ui.answers import Visit, document, with_words
+from ser_core.ui.errors import for_people
+from ser_core.ui.saving import picture_buttons
+from ser_core.ui.services import Services
+from ser_core.ui.theme import emotion_name, safe
+
+if TYPE_CHECKING:
+    from ser_core.inference.recogniser import Answer, WithWords
+
+NOTHING = "Type what was said, or let Whisper write it down"
+_HARDLY = 0.05
+"""Below this the words are said to change hardly anything (total variation distance)."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components."""
+
+    counts: gr.Checkbox
+    text: gr.Textbox
+    note: gr.HTML
+    answers: gr.HTML
+    moved: gr.HTML
+    plane: gr.Plot
+    plane_note: gr.HTML
+
+
+# what is shown
+
+
+def answers_table(said: "WithWords | None", voice: tuple["Answer", "Answer | None"] | None) -> str:
+    """Voice, words, and both; for everybody and for the enrolled speaker."""
+    if said is None or voice is None:
+        return ""
+    rows = [
+        ("Voice alone", *voice),
+        ("Words alone", said.words, None),
+        ("Voice and words", said.baseline, said.personalised),
+    ]
+    if not said.text:
+        rows = rows[:1]
+    for_you = any(row[2] for row in rows)
+    head = "<th scope='col'>From</th><th scope='col'>For everybody</th>" + (
+        "<th scope='col'>For you</th>" if for_you else ""
+    )
+    body = "".join(
+        f"<tr><th scope='row'>{name}</th><td>{_cell(first)}</td>{f'<td>{_cell(second)}</td>' if for_you else ''}</tr>"
+        for name, first, second in rows
+    )
+    return f'<table class="numbers"><caption>What voice and words say</caption><tr>{head}</tr>{body}</table>'
+
+
+def _cell(answer: "Answer | None") -> str:
+    return f"{emotion_name(answer.emotion)} {percent(answer.probabilities[answer.emotion])}" if answer else "–"
+
+
+def moved_in_words(said: "WithWords | None") -> str:
+    """Was it the words, or the voice?"""
+    if said is None or not said.text:
+        return ""
+    before, after = said.unread[1] or said.unread[0], said.personalised or said.baseline
+    without, now = (
+        f"{emotion_name(one.emotion).lower()} ({percent(one.probabilities[one.emotion])})" for one in (before, after)
+    )
+    if before.emotion != after.emotion:
+        first = f"The words changed the answer: without them this part hears {without}, with them {now}."
+    elif said.moved_by_words < _HARDLY:
+        first = f"The words changed hardly anything: {now} with and without them."
+    else:
+        emotion = max(after.probabilities, key=lambda name: abs(after.probabilities[name] - before.probabilities[name]))
+        points = 100 * (after.probabilities[emotion] - before.probabilities[emotion])
+        first = (
+            f"The words did not change which emotion is named ({now}), but moved {emotion_name(emotion).lower()} "
+            f"by {points:+.0f} points, from {percent(before.probabilities[emotion])}."
+        )
+    stronger = "the words" if said.moved_by_words > said.moved_by_voice else "the voice"
+    return (
+        f"<p>{first}</p><p>More of this answer comes from {stronger}: leaving out the words moves it by "
+        f"{percent(said.moved_by_words)}, leaving out the voice by {percent(said.moved_by_voice)}.</p>"
+    )
+
+
+def plane_of(said: "WithWords | None", reader) -> tuple:
+    """The arousal–valence plane and what it is."""
+    if said is None or not said.attributes:
+        return empty("No arousal and valence from this model yet", 160), ""
+    pseudo = reader.attributes_from != "listeners"
+    figure = recognition.plane(said.attributes, reader.attribute_range, landmarks=pseudo)
+    low, high = reader.attribute_range
+    source = (
+        "pseudo-attributes: learned from where the emotions lie in the circumplex, not from listeners' ratings"
+        if pseudo
+        else "learned from listeners' ratings"
+    )
+    at = "; ".join(
+        f"{_WHO[kind]}: {', '.join(f'{name} {value:.1f}' for name, value in values.items())}"
+        for kind, values in said.attributes.items()
+    )
+    return figure, f"<p>{at}. Scale {low:g} to {high:g}; {source}.</p>"
+
+
+_WHO = {"baseline": "For everybody", "personalised": "For you"}
+
+
+def _note(words: str) -> str:
+    return f'<p class="quiet" role="status">{words}</p>' if words else ""
+
+
+# what happens
+
+
+def write_down(services: Services, visit: Visit | None, counts: bool, progress=gr.Progress()) -> tuple:  # noqa: B008
+    """A recording came: its words, if Whisper is here."""
+    now = visit.now if visit else None
+    if now is None or not counts:
+        return "", _note("" if now is None else "The words do not count: tick the box above to change that.")
+    if now.text:
+        return now.text, _note("")
+    if missing := services.scribe.why_not:
+        return "", _note(safe(missing))
+    progress(0.0, desc="Whisper writes down what was said")
+    said = services.scribe.write(now.recording.waveform)
+    visit.update(now, text=said.text, language=said.language or "")
+    if not said.text:
+        return "", _note("Whisper heard no words. You can type them.")
+    written = f"Written by {safe(said.model)} in {said.seconds:.1f} s. Whisper can invent words: correct it where it is wrong."
+    return said.text, _note(written)
+
+
+def typed(services: Services, visit: Visit | None, text: str, counts: bool) -> list:
+    """The person changed the words."""
+    if visit and visit.now and visit.now.text != text:
+        visit.update(visit.now, text=text, language="")
+    return answer(services, visit, text, counts)
+
+
+def answer(services: Services, visit: Visit | None, text: str, counts: bool) -> list:
+    """What voice and words say together, about the answer that is shown."""
+    now = visit.now if visit else None
+    if now is None:
+        return ["", "", empty(NOTHING, 160), "", gr.skip(), gr.skip()]
+    recogniser = services.models.recogniser(now.asked.model)
+    if recogniser.info.reader is None:
+        note = _note(f"The model {safe(recogniser.info.name)} reads no words; it hears only.")
+        return ["", "", empty("This model reads no words", 160), "", note, gr.skip()]
+    said = with_words(services, now, text if counts else "")
+    visit.update(now, words=said)
+    voice = (now.prediction.baseline, now.prediction.personalised)
+    note = _note(safe(said.note.capitalize() + ".")) if said.note else gr.skip()
+    file = gr.DownloadButton(value=services.files.document("answer.json", document([visit.now], visit)))
+    return [answers_table(said, voice), moved_in_words(said), *plane_of(said, recogniser.info.reader), note, file]
+
+
+def earlier(visit: Visit | None) -> str:
+    """The words of an earlier answer."""
+    return visit.now.text if visit and visit.now else ""
+
+
+# where it stands
+
+
+def box() -> tuple[gr.Checkbox, gr.Textbox, gr.HTML]:
+    """Where the words are typed; under the recording."""
+    counts = gr.Checkbox(True, label="Let the words count as well", elem_id="compare-words-count")
+    text = gr.Textbox(
+        label="What was said (English)",
+        placeholder=NOTHING,
+        lines=2,
+        max_lines=6,
+        max_length=20_000,
+        elem_id="compare-words",
+    )
+    return counts, text, gr.HTML(elem_id="compare-words-note")
+
+
+def results() -> tuple[gr.HTML, gr.HTML, gr.Plot, gr.HTML]:
+    """What they add; beside and below the answers."""
+    gr.HTML('<div class="step"><h2>Voice and words</h2></div>')
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=1, min_width=300):
+            answers = gr.HTML(elem_id="compare-words-answers")
+            moved = gr.HTML(elem_id="compare-words-moved", elem_classes="explained")
+        with gr.Column(scale=1, min_width=300):
+            plane = gr.Plot(
+                empty(NOTHING, 160), show_label=False, elem_id="compare-plane", elem_classes="figure", container=False
+            )
+            note = gr.HTML(elem_id="compare-plane-note", elem_classes="explained")
+            with gr.Row(elem_classes="actions"):
+                picture_buttons("compare-plane", "attune-arousal-valence")
+    return answers, moved, plane, note
+
+
+def connect(services: Services, parts: Parts, visit: gr.State, saved: gr.DownloadButton, private: dict) -> "Chain":
+    """Events of the panel; whoever answers anew calls what comes back.
+
+    Args:
+        services: what is called.
+        parts: the panel.
+        visit: what was answered.
+        saved: the button that saves the answer.
+        private: options of all events.
+    """
+    shown = [parts.answers, parts.moved, parts.plane, parts.plane_note, parts.note, saved]
+    asked = [visit, parts.text, parts.counts]
+    apart = {**private, "concurrency_id": "words"}
+    again = {"fn": for_people(answer, services), "inputs": asked, "outputs": shown, **apart}
+    parts.text.input(for_people(typed, services), asked, shown, trigger_mode="always_last", **apart)
+    write = {
+        "fn": for_people(write_down, services), "inputs": [visit, parts.counts], "outputs": [parts.text, parts.note], **apart,
+    }  # fmt: skip
+    parts.counts.input(**write).success(**again)
+    return Chain(write, again, parts.text, visit, apart)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What follows an answer."""
+
+    write: dict
+    again: dict
+    text: gr.Textbox
+    visit: gr.State
+    private: dict
+
+    def after_a_recording(self, event) -> None:
+        """Its words are written down, then counted; the answer from the voice stands there already."""
+        event.success(**self.write).success(**self.again)
+
+    def after_another_choice(self, event) -> None:
+        """The words stay as they are."""
+        event.success(**self.again)
+
+    def after_an_earlier_answer(self, event) -> None:
+        """Its own words come back."""
+        event.success(earlier, self.visit, self.text, **self.private).success(**self.again)
