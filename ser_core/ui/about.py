@@ -6,8 +6,9 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,9 @@ and safety reasons (AI Act, Article 5(1)(f), since 2 February 2025).</li>
 </ul>
 """
 
+WHISPER = "whisper-base.en"
+"""The size that the button fetches: English, as the text model, and fast enough for a computer without a graphics card."""
+
 _LOOK_EVERY_S = 0.5
 
 KEYS = (
@@ -80,6 +84,21 @@ def model_in_words(info: "ModelInfo", reason: str, news: str = "") -> str:
     return (
         f"<h3>{safe(info.name)}</h3>{cannot if reason else can}"
         f"<p>Emotions: {emotions}.<br>Ways to use an enrolment: {ways}.</p>{news}"
+    )
+
+
+def whisper_in_words(reason: str, news: str = "") -> str:
+    """Who writes down what is said, whether it is here (or the reason why not), and news of its download."""
+    here = '<p><span class="pill good">ready to use</span></p>'
+    missing = (
+        '<p><span class="pill">not on this computer</span></p><p>Without it the words can be typed in Compare. The button '
+        f"gets it, and so does <code>python -m ser_core models fetch {WHISPER}</code>; other sizes and languages: "
+        "<code>python -m ser_core transcribe --help</code>. It is kept, and writes on this computer; nothing is sent.</p>"
+    )
+    return (
+        f"<h3>Whisper, which writes down what is said</h3>{missing if reason else here}<p>OpenAI, MIT licence. It can "
+        f"invent words, more often in long pauses; so it is given only what a voice-activity detector takes for speech, "
+        f"and what it wrote can be corrected.</p>{news}"
     )
 
 
@@ -174,7 +193,9 @@ def fill(services: Services) -> list:
         ]
     rows = [list(map(safe, row)) for row in versions()]
     named = f'<div class="numbers in-words">{table(["What", "Version", "Licence"], rows)}</div>'
-    return [*filled, kept_where(services), named, for_a_report(services)]
+    missing = services.scribe.why_not
+    whisper = [whisper_in_words(missing), gr.Button(visible=bool(missing))]
+    return [*filled, *whisper, kept_where(services), named, for_a_report(services)]
 
 
 def fetch(services: Services, name: str) -> Iterator[tuple]:
@@ -186,7 +207,15 @@ def fetch(services: Services, name: str) -> Iterator[tuple]:
     from ser_core.inference.models import read_model
 
     info = read_model(ASSETS / "models" / name)
-    missing = info.why_unavailable(services.workspace)
+    yield from _downloading(services, name, info.why_unavailable(services.workspace), partial(model_in_words, info))
+
+
+def fetch_whisper(services: Services) -> Iterator[tuple]:
+    """The same for the Whisper that writes down what was said."""
+    yield from _downloading(services, WHISPER, services.scribe.why_not, whisper_in_words)
+
+
+def _downloading(services: Services, name: str, missing: str, in_words: Callable[[str, str], str]) -> Iterator[tuple]:
     command = [sys.executable, "-m", "ser_core", "models", "fetch", name, "--workspace", str(services.workspace.root)]
     online = {variable: value for variable, value in os.environ.items() if variable != "HF_HUB_OFFLINE"}
     with subprocess.Popen(
@@ -197,21 +226,21 @@ def fetch(services: Services, name: str) -> Iterator[tuple]:
             said = None
             while said is None:
                 news = f"<p><b>Downloading its weights: {_size(services.workspace.models / name)}</b></p>"
-                yield model_in_words(info, missing, news), gr.Button(interactive=False)
+                yield in_words(missing, news), gr.Button(interactive=False)
                 said = _last_words(download)
         finally:
             download.kill()
             atexit.unregister(download.kill)
     if not download.returncode:
         news = (
-            '<p class="pill good" role="status">Its weights are here. Reload this page to choose it in Compare; from its '
+            '<p class="pill good" role="status">Its weights are here. Reload this page to use it in Compare; from its '
             "next start Attune uses the best model that is here.</p>"
         )
-        yield model_in_words(info, "", news), gr.Button(visible=False)
+        yield in_words("", news), gr.Button(visible=False)
         return
     _, told, why = said.rpartition("attune models: ")
     news = f'<p class="pill poor" role="alert">{safe(sentence(why))}</p>' if told else ""
-    yield model_in_words(info, missing, news), gr.Button(interactive=True)
+    yield in_words(missing, news), gr.Button(interactive=True)
     if not told:
         raise RuntimeError(said)  # a bug
 
@@ -250,6 +279,15 @@ def build(services: Services, tab: gr.Tab) -> None:
                 show_progress="hidden", trigger_mode="once",
             )  # fmt: skip
             outputs += [said, button, card, save]
+    with gr.Column(elem_classes="about-model"):
+        said = gr.HTML(elem_id="about-whisper", elem_classes="explained")
+        button = gr.Button("Download Whisper base.en (uses the network, 0.3 GB)", size="sm", visible=False, scale=0,
+                           min_width=280, elem_id="about-fetch-whisper")  # fmt: skip
+        button.click(
+            for_people(fetch_whisper, services), None, [said, button], api_visibility="private",
+            show_progress="hidden", trigger_mode="once",
+        )  # fmt: skip
+        outputs += [said, button]
     gr.HTML(f'<div class="step"><h2>Ways to use an enrolment</h2></div><div class="explained law">{WAYS}</div>')
     gr.HTML('<div class="step"><h2>Where data is kept</h2></div>')
     outputs.append(gr.HTML(elem_id="about-data", elem_classes="explained"))

@@ -411,8 +411,8 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
             [], value=None, label="Show an earlier answer", elem_id="compare-earlier", visible=False
         )
         with gr.Row(elem_classes="actions"):
-            for kind, words in (("csv", "what you judged (CSV)"), ("json", "all answers (JSON)")):
-                parts[f"visit_{kind}"] = SaveButton(f"Save {words}", f"compare-visit-{kind}", 190)
+            for kind, title in (("csv", "what you judged (CSV)"), ("json", "all answers (JSON)")):
+                parts[f"visit_{kind}"] = SaveButton(f"Save {title}", f"compare-visit-{kind}", 190)
     return parts
 
 

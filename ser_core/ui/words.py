@@ -8,7 +8,7 @@ import gradio as gr
 from ser_core.figures import recognition
 from ser_core.figures.style import empty, percent
 from ser_core.ui.answers import Visit, document, with_words
-from ser_core.ui.errors import for_people
+from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.saving import picture_buttons
 from ser_core.ui.services import Services
 from ser_core.ui.theme import emotion_name, safe
@@ -137,10 +137,12 @@ def write_down(services: Services, visit: Visit | None, counts: bool, progress=g
 
 
 def typed(services: Services, visit: Visit | None, text: str, counts: bool) -> list:
-    """The person changed the words."""
-    if visit and visit.now and visit.now.text != text:
-        visit.update(visit.now, text=text, language="")
-    return answer(services, visit, text, counts)
+    """The words changed: by the person, for otherwise the answer knows them already."""
+    if not (visit and visit.now) or visit.now.text == text:
+        return [gr.skip()] * 6
+    visit.update(visit.now, text=text, language="")
+    *shown, note, file = answer(services, visit, text, counts)
+    return [*shown, note if isinstance(note, str) else "", file]
 
 
 def answer(services: Services, visit: Visit | None, text: str, counts: bool) -> list:
@@ -155,7 +157,7 @@ def answer(services: Services, visit: Visit | None, text: str, counts: bool) -> 
     said = with_words(services, now, text if counts else "")
     visit.update(now, words=said)
     voice = (now.prediction.baseline, now.prediction.personalised)
-    note = _note(safe(said.note.capitalize() + ".")) if said.note else gr.skip()
+    note = _note(safe(sentence(said.note))) if said.note else gr.skip()
     file = gr.DownloadButton(value=services.files.document("answer.json", document([visit.now], visit)))
     return [answers_table(said, voice), moved_in_words(said), *plane_of(said, recogniser.info.reader), note, file]
 
@@ -213,7 +215,8 @@ def connect(services: Services, parts: Parts, visit: gr.State, saved: gr.Downloa
     asked = [visit, parts.text, parts.counts]
     apart = {**private, "concurrency_id": "words"}
     again = {"fn": for_people(answer, services), "inputs": asked, "outputs": shown, **apart}
-    parts.text.input(for_people(typed, services), asked, shown, trigger_mode="always_last", **apart)
+    # not .input, which may tell of the words before the last key
+    parts.text.change(for_people(typed, services), asked, shown, trigger_mode="always_last", **apart)
     write = {
         "fn": for_people(write_down, services), "inputs": [visit, parts.counts], "outputs": [parts.text, parts.note], **apart,
     }  # fmt: skip
