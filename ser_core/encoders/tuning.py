@@ -1,4 +1,4 @@
-"""How much of an encoder learns: nothing, its last layers, adapters, or all of it.
+"""How much of an encoder learns: nothing, its last layers, adapters, or all of it; or convolutions on it, as it is.
 
 LoRA (arXiv 2106.09685) is peft's. The encoder's own dropout, layer drop and masking stay off while it learns: a batch then
 gives the same gradients however it is divided among processes.
@@ -12,6 +12,7 @@ from peft.tuners.lora import LoraModel
 from torch import Tensor, nn
 
 from ser_core.encoders.base import SpeechEncoder
+from ser_core.encoders.convolved import Convolved
 from ser_core.recipe import BadRecipe, EncoderChoice
 
 
@@ -21,7 +22,7 @@ class LearningEncoder(nn.Module):
     Args:
         encoder: frozen; a copy is made.
         choice: how much of it learns, and how fast.
-        layers: which hidden layers are heard; what lies above them is left alone.
+        layers: which of the hidden layers that this one gives are heard; what lies above them is left alone.
 
     Raises:
         BadRecipe: adapters on an encoder that has no place for them, or nothing left to learn.
@@ -96,4 +97,10 @@ def _lora(learning: LearningEncoder, heard: list[nn.Module], choice: EncoderChoi
     learning._lora.append(LoraModel(learning.encoder, config, "default"))
 
 
-_PREPARE = {"last": _last, "lora": _lora, "all": _all}
+def _convolutions(learning: LearningEncoder, heard: list[nn.Module], choice: EncoderChoice) -> None:
+    """The copy becomes the lower part of an encoder of which only what is new learns."""
+    inner = learning.encoder
+    learning.encoder = Convolved(inner, choice.layers or range(inner.n_layers), choice.name).eval()
+
+
+_PREPARE = {"last": _last, "lora": _lora, "all": _all, "convolutions": _convolutions}

@@ -63,6 +63,16 @@ def ccc(truth: ArrayLike, prediction: ArrayLike) -> float:
     return float(2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))
 
 
+def ccc_of_rated(truth: ArrayLike, prediction: ArrayLike) -> float:
+    """`ccc` over the utterances that were rated: a truth of nan does not count.
+
+    >>> ccc_of_rated([1.0, 2.0, 3.0, float("nan")], [1.0, 2.0, 3.0, 9.0])
+    1.0
+    """
+    x, y = np.asarray(truth, dtype=float), np.asarray(prediction, dtype=float)
+    return ccc(x[~np.isnan(x)], y[~np.isnan(x)])
+
+
 def recalls(counts: np.ndarray) -> np.ndarray:
     """Recall of each class from confusion counts (…, C, C), truth by prediction: (…, C), nan for a class nobody spoke."""
     spoken = counts.sum(axis=-1)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ser_core.evaluation.individual import gini, share_worse, speaker_uar
-from ser_core.evaluation.performance import ccc, uar
+from ser_core.evaluation.performance import ccc_of_rated, uar
 from ser_core.labels import ATTRIBUTES
 
 BASELINE = "baseline"
@@ -61,7 +61,11 @@ def sentence_column(predictions: pd.DataFrame, choice: pd.DataFrame) -> pd.Serie
 
 
 def draw_results(draws: pd.DataFrame) -> pd.DataFrame:
-    """UAR and Gini over speakers of each random choice of enrolment: columns draw, method, seed, uar, gini."""
+    """UAR and Gini over speakers of each random choice of enrolment: columns draw, method, seed, uar, gini.
+
+    Methods that predict attributes only have no rows.
+    """
+    draws = draws[draws["predicted_emotion"].notna()]
     rows = [
         (*key, uar(part["emotion"], part["predicted_emotion"]), gini(speaker_uar(part)))
         for key, part in draws.groupby(["draw", "method", "seed"], sort=False)
@@ -93,7 +97,10 @@ def _attributes(part: pd.DataFrame) -> dict[str, float]:
     """CCC of each attribute that is predicted, over all speakers (O-CCC), averaged over seeds."""
     predicted = [name for name in ATTRIBUTES if f"predicted_{name}" in part and part[f"predicted_{name}"].notna().any()]
     of_seeds = [one for _, one in part.groupby("seed")]
-    return {f"ccc_{name}": _mean([ccc(one[name], one[f"predicted_{name}"]) for one in of_seeds]) for name in predicted}
+    return {
+        f"ccc_{name}": _mean([ccc_of_rated(one[name], one[f"predicted_{name}"]) for one in of_seeds])
+        for name in predicted
+    }
 
 
 def _mean_uar(part: pd.DataFrame) -> float:

@@ -99,7 +99,7 @@ def plane(attributes: Mapping[str, Mapping[str, float]], scale: tuple[float, flo
         arousal, valence, _ = PAD[emotion]
         figure.add_annotation(
             x=middle + reach * valence, y=middle + reach * arousal, text=emotion.capitalize(), showarrow=False,
-            font={"color": colour, "size": 12},
+            font={"color": colour, "size": 12}, xanchor={"fear": "right", "anger": "left"}.get(emotion, "center"),
         )  # fmt: skip
     for answer, values in attributes.items():
         _, symbol = _LINES[answer]
@@ -114,6 +114,8 @@ def plane(attributes: Mapping[str, Mapping[str, float]], scale: tuple[float, flo
     axis = {"range": [low - 0.04 * reach, high + 0.04 * reach], "zeroline": False, "gridcolor": GRID, "showgrid": False}
     figure.update_xaxes(**axis, title=f"Valence: unpleasant {low:g} to pleasant {high:g}")
     figure.update_yaxes(**axis, title=f"Arousal: calm {low:g} to excited {high:g}")
+    figure.update_xaxes(title_font_size=13)
+    figure.update_yaxes(title_font_size=13)
     figure.update_layout(showlegend=True, margin_b=52)
     figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"})
     return figure

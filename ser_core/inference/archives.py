@@ -41,6 +41,7 @@ class ArchivedUtterance:
     added: str
     quality: dict
     flac: bytes
+    transcript: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def pack(profile: ArchivedProfile) -> bytes:
                 "duration_s": each.duration_s,
                 "added": each.added,
                 "quality": each.quality,
+                "transcript": each.transcript,
             }
             for file, each in files.items()
         ],
@@ -150,10 +152,13 @@ def _utterance(entry: dict, files: dict[str, bytes]) -> ArchivedUtterance:
     except (AudioRejected, UnknownEmotion) as error:
         raise BadArchive(f"the archive's file {entry['file']!r} cannot be used: {error}") from None
     _check_quality(entry["quality"])
+    transcript = entry.get("transcript")
+    if not isinstance(transcript, str | None):
+        raise TypeError("'transcript' is not text")
     info = soundfile.info(io.BytesIO(content))
     is_ours = (info.format, info.subtype, info.samplerate, info.channels) == ("FLAC", "PCM_16", SAMPLE_RATE, 1)
     flac = content if is_ours else as_flac(recording.waveform)
-    return ArchivedUtterance(emotion, recording.duration_s, _utc(entry["added"]), entry["quality"], flac)
+    return ArchivedUtterance(emotion, recording.duration_s, _utc(entry["added"]), entry["quality"], flac, transcript)
 
 
 def _check_quality(quality: object) -> None:

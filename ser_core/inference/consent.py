@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-WORDING_VERSION = "2026-11"
+WORDING_VERSION = "2026-11b"
 """Changes whenever `NOTICE` or `QUESTION` says something else; whoever agreed to an older one is asked again."""
 
 NOTICE = (
     (
         "What is kept",
-        "the name you give, the recordings you make and what is computed from them, in one database file in Attune's "
+        "the name you give, the recordings you make, what is computed from them and, where Whisper is on this computer, what "
+        "is said in them, in one database file in Attune's "
         "folder on this computer; and, only if you ask for it, how often the answers were right.",
     ),
     ("For how long", "until you erase it."),

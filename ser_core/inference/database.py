@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ser_core.inference.archives import ProfileError
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _APPLICATION_ID = 0x41545455  # "ATTU", in the database's header beside the version
 _PATIENCE_S = 5.0
 _PRAGMAS = (
@@ -58,6 +58,7 @@ UTTERANCES = sa.Table(
     sa.Column("added", sa.Text, nullable=False),
     sa.Column("quality", sa.JSON, nullable=False),
     sa.Column("flac", sa.LargeBinary, nullable=False),
+    sa.Column("transcript", sa.Text),  # nothing where nobody wrote down what was said
 )
 EMBEDDINGS = sa.Table(
     "embeddings",
@@ -88,10 +89,14 @@ class StoreUnusable(ProfileError):
     """The database cannot be read or written."""
 
 
-_FROM_VERSION_1 = (
-    "ALTER TABLE profiles ADD COLUMN consent_version TEXT",
-    "ALTER TABLE profiles ADD COLUMN consent_agreed TEXT",
-)
+_FROM_VERSION = {
+    1: (
+        "ALTER TABLE profiles ADD COLUMN consent_version TEXT",
+        "ALTER TABLE profiles ADD COLUMN consent_agreed TEXT",
+    ),
+    2: ("ALTER TABLE utterances ADD COLUMN transcript TEXT",),
+}
+"""What leads from each version to the next."""
 
 
 class Database:
@@ -162,7 +167,7 @@ def _upgrade(connection: sa.Connection, version: int) -> None:
     """To the schema of today, all of it or nothing."""
     if version == _SCHEMA_VERSION:
         return
-    for statement in _FROM_VERSION_1 if version == 1 else ():
+    for statement in [one for old in range(version, _SCHEMA_VERSION) if version for one in _FROM_VERSION[old]]:
         connection.exec_driver_sql(statement)
     _metadata.create_all(connection)  # those tables that are not there
     connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION_ID}")

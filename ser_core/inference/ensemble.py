@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ser_core.evaluation.performance import ccc
+from ser_core.evaluation.performance import ccc_of_rated
 from ser_core.labels import ATTRIBUTES
 
 _ONE = ["seed", "fold", "utterance_id"]
@@ -34,6 +34,8 @@ def mean_of_tables(
     if len(tables) < 2:
         raise BadEnsemble(f"an ensemble needs two systems at least; found {len(tables)}")
     weights = dict.fromkeys(tables, 1.0) if weights is None else weights
+    if unknown := [one for one in tables if one not in weights]:
+        raise BadEnsemble(f"there is no weight for {', '.join(unknown)}; every system needs one")
     if min(weights[one] for one in tables) < 0 or not sum(weights[one] for one in tables) > 0:
         raise BadEnsemble(f"weights must not be negative, nor all zero; found {dict(weights)}")
     ordered = {one: table.set_index(_ONE).sort_index() for one, table in tables.items()}
@@ -45,6 +47,10 @@ def mean_of_tables(
     probabilities = _of_one_set({one: table.filter(regex="^p_") for one, table in ordered.items()})
     for column in (*probabilities, *(f"predicted_{attribute}" for attribute in ATTRIBUTES)):
         having = [one for one, table in ordered.items() if column in table and table[column].notna().any()]
+        if having and not sum(weights[one] for one in having) > 0:
+            raise BadEnsemble(
+                f"'{column}' is predicted by {', '.join(having)} only, and they have no weight; give them one"
+            )
         if having:
             mixed[column] = np.average(
                 [ordered[one][column] for one in having], axis=0, weights=[weights[one] for one in having]
@@ -75,7 +81,7 @@ def weights_by_ccc(dev: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     weights = {}
     for name, table in dev.items():
         predicted = [attribute for attribute in ATTRIBUTES if f"predicted_{attribute}" in table]
-        values = [ccc(table[attribute], table[f"predicted_{attribute}"]) for attribute in predicted]
+        values = [ccc_of_rated(table[attribute], table[f"predicted_{attribute}"]) for attribute in predicted]
         known = [value for value in values if np.isfinite(value)]
         if not known:
             raise BadEnsemble(f"'{name}' predicts no attribute, so it has no CCC; weigh all systems alike")

@@ -67,6 +67,7 @@ class EnrolledUtterance:
         emotion: one of `labels.EMOTIONS`.
         added: ISO 8601, UTC.
         quality: the verdict when it was recorded; may be empty.
+        transcript: what is said in it, if somebody wrote it down.
     """
 
     utterance_id: str
@@ -74,13 +75,14 @@ class EnrolledUtterance:
     duration_s: float
     added: str
     quality: dict
+    transcript: str | None = None
 
 
 @dataclass(frozen=True)
 class RemovedUtterance(EnrolledUtterance):
     """What `ProfileStore.restore` needs to undo a removal; it exists in memory only."""
 
-    flac: bytes = field(repr=False)
+    flac: bytes = field(repr=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,13 @@ class ProfileStore:
             self._database.forget()
         return profile
 
+    def keep_transcript(self, name: str, utterance_id: str, transcript: str) -> None:
+        """Write down what is said in an utterance, with it; it goes when the utterance goes."""
+        with self._database.writing() as connection:
+            row = _find_utterance(connection, name, utterance_id)
+            changed = sa.update(UTTERANCES).where(UTTERANCES.c.id == row.id)
+            connection.execute(changed.values(transcript=transcript))
+
     def remove(self, name: str, utterance_id: str) -> RemovedUtterance:
         """Take one utterance out, recording and embeddings; `restore` with what is given back undoes it."""
         with self._database.writing() as connection:
@@ -284,7 +293,8 @@ class ProfileStore:
             rows = _utterance_rows(connection, profile.id)
             flacs = _recordings(connection, [row.id for row in rows])
         utterances = tuple(
-            ArchivedUtterance(row.emotion, row.duration_s, row.added, row.quality, flacs[row.id]) for row in rows
+            ArchivedUtterance(row.emotion, row.duration_s, row.added, row.quality, flacs[row.id], row.transcript)
+            for row in rows
         )
         consent = asdict(_consent(profile)) if _consent(profile) else None
         return pack(ArchivedProfile(profile.name, profile.created, utterances, consent))
@@ -483,7 +493,9 @@ def _new_utterance(emotion: str, waveform: np.ndarray, quality: dict | None) -> 
     return _utterance_row(emotion, read_recording(flac).duration_s, _now(), quality, flac)
 
 
-def _utterance_row(emotion: str, duration_s: float, added: str, quality: dict | None, flac: bytes) -> dict:
+def _utterance_row(
+    emotion: str, duration_s: float, added: str, quality: dict | None, flac: bytes, transcript: str | None = None
+) -> dict:
     return {
         "utterance_id": uuid4().hex,
         "emotion": emotion,
@@ -491,6 +503,7 @@ def _utterance_row(emotion: str, duration_s: float, added: str, quality: dict | 
         "added": added,
         "quality": json.loads(json.dumps(quality or {}), parse_constant=lambda _: None),  # nan is null
         "flac": flac,
+        "transcript": transcript,
     }
 
 

@@ -114,7 +114,9 @@ class WithWords:
         return _distance(self.personalised or self.baseline, self.words) if self.words else 0.0
 
     def to_json(self) -> dict:
-        return {**asdict(self), "moved_by_words": self.moved_by_words, "moved_by_voice": self.moved_by_voice}
+        unread = dict(zip(("baseline", "personalised"), map(_or_none, self.unread), strict=True))
+        moved = {"moved_by_words": self.moved_by_words, "moved_by_voice": self.moved_by_voice}
+        return {**asdict(self), "unread": unread, **moved}
 
 
 class Recogniser:
@@ -342,6 +344,10 @@ def _attention(output: Output, known: list[int], enrolment: Enrolment) -> dict[s
 def _attributes(output: Output) -> dict[str, float]:
     values = zip(ATTRIBUTES, output.attributes[0].float().tolist(), strict=True)
     return {name: round(value, 4) for name, value in values if value == value}
+
+
+def _or_none(answer: Answer | None) -> dict | None:
+    return asdict(answer) if answer else None
 
 
 def _distance(one: Answer, other: Answer) -> float:

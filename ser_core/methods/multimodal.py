@@ -76,6 +76,10 @@ class MultimodalSettings(BaselineSettings):
             check_choice("heads", head, HEADS)
         if not self.heads or len(set(self.heads)) < len(self.heads):
             raise BadRecipe(f"'heads' are {list(self.heads)}, but some of {', '.join(HEADS)} were expected, each once")
+        if self.modalities == "text" and self.speaker_embedding:
+            raise BadRecipe(
+                "'speaker_embedding' hears the voice, which modalities 'text' leaves out; choose one of them"
+            )
         check_range(
             self, speech_dropout=(0, 0.9), text_dropout=(0, 0.9), gender_weight=(0, None), speaker_weight=(0, None)
         )
@@ -147,6 +151,11 @@ class Multimodal(Method):
             self.listener.fit_statistics(utterances, of_class)
         if self.text_shape is not None:
             read = utterances.texts.features[:, list(self.text_shape.layers)].float()
+            if len(read) < 2:
+                raise BadRecipe(
+                    f"words are to be read, but the utterances say {len(read)} different sentences; take a corpus with "
+                    f"text, or pair it with sentences (data.sentences)"
+                )
             self.text_mean_, self.text_scale_ = read.mean(dim=0), _scale(read)
         if self.settings.speaker_embedding:
             lowest = utterances.features[torch.from_numpy(rows)][:, 0]
@@ -230,9 +239,12 @@ class Multimodal(Method):
         return Output(joined, logits, attention, shift, attributes)
 
     def of_words_alone(self, batch: Batch) -> Output:
-        """The answer without the voice."""
-        words = self._words(batch)
-        return self.answer(torch.cat([self.no_speech.expand(len(batch), -1), words], dim=-1))
+        """The answer without the voice; where its own embedding is concatenated, that of the mean voice."""
+        parts = [self.no_speech.expand(len(batch), -1)] if self.hears_speech else []
+        parts.append(self._words(batch))
+        if self.settings.speaker_embedding:
+            parts.append(self.voice(batch.text.new_zeros(len(batch), self.shape.n_values)))
+        return self.answer(torch.cat(parts, dim=-1))
 
     def _words(self, batch: Batch) -> Tensor:
         read = (batch.text[:, list(self.text_shape.layers)] - self.text_mean_) / self.text_scale_

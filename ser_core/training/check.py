@@ -8,8 +8,11 @@ import pandas as pd
 import torch
 
 from ser_core.data.audio import SAMPLE_RATE
+from ser_core.data.batches import Batch
 from ser_core.data.corpora import load_corpora
 from ser_core.encoders.base import SpeechEncoder, choose_device
+from ser_core.encoders.convolved import N_CONVOLUTIONS, Convolved
+from ser_core.methods.base import Method
 from ser_core.recipe import Recipe
 from ser_core.training.jobs import Order
 from ser_core.training.preparation import Prepared, build_method, class_set, learning_encoder, prepare
@@ -111,38 +114,66 @@ def estimate_of(prepared: Prepared, device: str = "auto") -> Estimate:
         tuned = place == 0 and recipe.encoder.tune != "none"
         step_s, step_bytes = _a_step(recipe, prepared, waveform, tuned, where)
         dev_s = one_s * n_dev if tuned else 0.0
+        seconds += one_s * len(prepared.corpus) * _hearings(recipe) if tuned else 0.0
         seconds += recipe.training.epochs * (step_s * n_train / recipe.training.batch_size + dev_s)
         memory = max(memory, 4 * n_features * len(prepared.corpus) + step_bytes)
     encoder.to("cpu")
     return Estimate(seconds, memory)
 
 
+def _hearings(recipe: Recipe) -> int:
+    """How often the whole corpus is heard anew: when the encoder has learned, and before it where there is one on it."""
+    return 2 if recipe.encoder.tune == "convolutions" else 1
+
+
 def _a_step(recipe: Recipe, prepared: Prepared, waveform, tuned: bool, where) -> tuple[float, int]:
     """Seconds and bytes of one optimiser step (a part of it, where the encoder learns, scaled up)."""
     encoder = prepared.encoder
-    method = build_method(recipe, encoder, class_set(prepared.corpus, recipe.data)).to(where)
+    method = build_method(recipe, encoder, class_set(prepared.corpus, recipe.data), prepared.words).to(where)
     learning = learning_encoder(recipe, encoder, method) if tuned else None
     n_enrolled = len(prepared.corpus.emotions) if method.uses_enrolment else 0
     weights = list(method.parameters()) + (list(learning.learned().values()) if learning else [])
     at_rest = _BYTES_AT_REST * sum(weight.numel() for weight in weights)
-    features = torch.randn(
-        recipe.training.batch_size, 1 + n_enrolled, encoder.n_layers, 2 * encoder.width, device=where
-    )
-    heads_s = _seconds(lambda: method.trunk(method.front(features)).sum().backward())
+    batch = _made_up(method, recipe.training.batch_size, n_enrolled).to(where)
+    heads_s = _seconds(lambda: method(batch).embedding.sum().backward())
     if learning is None:
-        return heads_s, at_rest + 6 * features.numel() * 4
+        return heads_s, at_rest + 6 * 4 * (batch.features.numel() + batch.enrolment.numel())
     learning.to(where)
     some = tuple(waveform.to(where) for _ in range(4))
     four_s = _seconds(lambda: learning(some).sum().backward(), repeats=2)
     # enrolled recordings of one speaker are heard once a batch
     n_heard = recipe.training.batch_size * (1 + 0.6 * n_enrolled)
     n_at_once = n_heard / recipe.training.accumulate
-    return heads_s + four_s / 4 * n_heard, at_rest + int(n_at_once * _activation_bytes(encoder, len(waveform)))
+    return heads_s + four_s / 4 * n_heard, at_rest + int(n_at_once * _activation_bytes(learning.encoder, len(waveform)))
+
+
+def _made_up(method: Method, n: int, n_enrolled: int) -> Batch:
+    """A batch of noise of the right size."""
+    layers = method.shape.n_layers, method.shape.n_values
+    enrolled = torch.arange(n_enrolled).expand(n, -1)
+    text = method.text_shape
+    return Batch(
+        features=torch.randn(n, *layers),
+        waveforms=(),
+        emotion=torch.zeros(n, dtype=torch.long),
+        classes=torch.ones(n, len(method.emotions), dtype=torch.bool),
+        enrolment=torch.randn(n, n_enrolled, *layers),
+        present=enrolled >= 0,
+        enrolment_emotion=enrolled % len(method.emotions),
+        text=torch.randn(n, text.n_layers, text.n_values) if text else None,
+        has_text=torch.ones(n, dtype=torch.bool) if text else None,
+    )
 
 
 def _activation_bytes(encoder: SpeechEncoder, n_samples: int) -> int:
-    """Of one utterance in all Transformer layers: 34 values a width and frame, and attention (arXiv 2205.05198, section 4)."""
+    """Of one utterance in all Transformer layers: 34 values a width and frame, and attention (arXiv 2205.05198, section 4).
+
+    Of convolutions: what goes into each of them, and the layers below, which are weighed.
+    """
     n_frames = n_samples / SAMPLE_RATE * 50
+    if isinstance(encoder, Convolved):
+        n_below = encoder.inner.n_layers * encoder.inner.width
+        return int(4 * n_frames * (n_below + 2 * N_CONVOLUTIONS * encoder.width))
     return int(2 * (encoder.n_layers - 1) * n_frames * (34 * encoder.width + 5 * 8 * n_frames))
 
 

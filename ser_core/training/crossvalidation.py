@@ -28,7 +28,9 @@ from ser_core.inference.predict import Trained
 from ser_core.methods import METHODS
 from ser_core.recipe import BadRecipe, Recipe
 from ser_core.training.preparation import (
+    build_method,
     check_encoder_has_not_heard,
+    check_learns,
     class_set,
     draw_dev_speakers,
     embedded,
@@ -149,8 +151,10 @@ def set_up(
         for held_out in [corpus.table["speaker"].isin(fold)]
         for text in check_leaks(corpus.table[~held_out], corpus.table[held_out]).shared_texts
     }
-    utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, device, say)
-    words = words_for(recipes, workspace)
+    words, emotions = words_for(recipes, workspace), class_set(corpus, recipes[0].data)
+    for recipe in recipes:
+        check_learns(recipe, build_method(recipe, encoder, emotions, words))
+    utterances = embedded(corpus, emotions, encoder, workspace, device, say)
     utterances = words.read(utterances, workspace, device, say) if words else utterances
     choice = first_of_each(corpus)
     return Experiment(tuple(recipes), utterances, encoder, design, choice, folds, tuple(sorted(texts)), words)

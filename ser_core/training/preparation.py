@@ -16,6 +16,7 @@ from ser_core.data.manifest import BadCorpus, Corpus, LeakingSplit, LeakReport, 
 from ser_core.encoders import ENCODERS, load_encoder
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.encoders.cache import EmbeddingCache
+from ser_core.encoders.convolved import Convolved
 from ser_core.encoders.tuning import LearningEncoder
 from ser_core.labels import APP_EMOTIONS, NO_AGREEMENT, OTHER
 from ser_core.methods import METHODS
@@ -200,10 +201,19 @@ def _check_builds(recipes: Collection[Recipe], encoder: SpeechEncoder, corpus: C
             raise BadRecipe(f"'{recipe.name}' trains an encoder and recognises nothing; it cannot stand beside another")
         method = build_method(recipe, encoder, class_set(corpus, recipe.data), words)
         learning_encoder(recipe, encoder, method)
-        if recipe.data.others and not method.learns_others:
-            raise BadRecipe(f"'{recipe.name}' learns from emotions only; leave out data.others")
-        if recipe.training.accumulate > 1 and any(stage.whole for stage in method.stages()):
-            raise BadRecipe(f"'{recipe.name}': CCC is taken over a whole batch; leave out training.accumulate")
+        check_learns(recipe, method)
+
+
+def check_learns(recipe: Recipe, method: Method) -> None:
+    """Make sure that a method can learn from what its recipe gives it.
+
+    Raises:
+        BadRecipe: naming the setting.
+    """
+    if recipe.data.others and not method.learns_others:
+        raise BadRecipe(f"'{recipe.name}' learns from emotions only; leave out data.others")
+    if recipe.training.accumulate > 1 and any(stage.whole for stage in method.stages()):
+        raise BadRecipe(f"'{recipe.name}': CCC is taken over a whole batch; leave out training.accumulate")
 
 
 def _check_classes(corpus: Corpus, trains: pd.Series) -> None:
@@ -339,6 +349,20 @@ def train_method(
     seeded(seed if weights_seed is None else weights_seed)
     method = build_method(recipe, encoder, utterances.emotions, words)
     learning, reading = learning_encoder(recipe, encoder, method), reading_encoder(recipe, words, method)
+    accelerator, watch = accelerator_for(device), watch or Watch()
+
+    def between() -> None:
+        if agreed(accelerator, watch.should_stop()):
+            raise Stopped("stopped; it can be resumed")
+
+    def heard_by(hearing: SpeechEncoder) -> Utterances:
+        pooled, rows = hearing.to(accelerator.device).pooled, np.arange(len(utterances.corpus))
+        return hear(pooled, utterances, rows, accelerator, between)
+
+    if learning is not None and recipe.encoder.tune == "convolutions":
+        learning.encoder.fit(utterances.features[plan.train])  # those of the encoder below
+        # the method's own statistics need what is heard before it learns
+        utterances = heard_by(learning.encoder)
     method = fit(method, utterances, plan, recipe.training, seed, device, watch, learning, reading)
     if reading is not None:
         words = replace(words, encoder=reading.merged(f"{words.encoder.fingerprint}-tuned", ()))
@@ -347,15 +371,7 @@ def train_method(
         return Learned(method, utterances, encoder, words)
     heard = utterances.corpus.table["speaker"].iloc[np.concatenate([plan.train, plan.dev])]
     tuned = learning.merged(f"{encoder.fingerprint}-tuned", tuple(heard.unique()))
-    accelerator, watch = accelerator_for(device), watch or Watch()
-
-    def between() -> None:
-        if agreed(accelerator, watch.should_stop()):
-            raise Stopped("stopped; it can be resumed")
-
-    pooled = tuned.to(accelerator.device).pooled
-    utterances = hear(pooled, utterances, np.arange(len(utterances.corpus)), accelerator, between)
-    return Learned(method, utterances, tuned.to("cpu"), words)
+    return Learned(method, heard_by(tuned), tuned.to("cpu"), words)
 
 
 def build_method(
@@ -383,11 +399,14 @@ def learning_encoder(recipe: Recipe, encoder: SpeechEncoder | None, method: Meth
 
 def on_tuned_encoder(recipe: Recipe) -> Recipe:
     """The recipe on an encoder that another one has tuned: it learns no more."""
-    return replace(recipe, encoder=replace(recipe.encoder, tune="none"), text=replace(recipe.text, tune="none"))
+    # layers below convolutions are heard through them alone
+    layers = () if recipe.encoder.tune == "convolutions" else recipe.encoder.layers
+    encoder = replace(recipe.encoder, tune="none", layers=layers)
+    return replace(recipe, encoder=encoder, text=replace(recipe.text, tune="none"))
 
 
 def feature_shape(choice: EncoderChoice, encoder: SpeechEncoder | None) -> FeatureShape:
-    """What the encoder hands over, and which of it is heard.
+    """What the encoder hands over, and which of it is heard; convolutions on it hand over one layer.
 
     Raises:
         BadRecipe: a layer that the encoder does not have, or a pooling that does not exist.
@@ -400,6 +419,8 @@ def feature_shape(choice: EncoderChoice, encoder: SpeechEncoder | None) -> Featu
         raise BadRecipe(f"layers {list(layers)}: the encoder '{choice.name}' has layers 0 to {encoder.n_layers - 1}")
     if choice.pooling not in POOLINGS:
         raise BadRecipe(f"pooling '{choice.pooling}' is not one of {', '.join(POOLINGS)}")
+    if choice.tune == "convolutions":
+        return FeatureShape(Convolved.n_layers, 2 * Convolved.width, (0,), choice.pooling)
     return FeatureShape(encoder.n_layers, 2 * encoder.width, layers, choice.pooling)
 
 

@@ -28,6 +28,7 @@ from ser_core.data.manifest import Corpus
 from ser_core.data.tables import to_json, write_json
 from ser_core.encoders import ENCODERS
 from ser_core.encoders.base import SpeechEncoder
+from ser_core.encoders.convolved import Convolved
 from ser_core.encoders.weights import WEIGHTS, find_folder
 from ser_core.evaluation.predictions import Predictions, check_predictions
 from ser_core.evaluation.report import Report, make_report
@@ -390,7 +391,7 @@ def _write_model(
         info = ModelInfo(
             name=folder.name,
             folder=temporary,
-            encoder=choice.name,
+            encoder=Convolved.name if choice.tune == "convolutions" else choice.name,
             source=_place_encoder(prepared.recipes[0], encoder, temporary),
             emotions=trained[0].method.emotions,
             baseline=next((one.name for one in hearing if not one.method.uses_enrolment), ""),

@@ -26,7 +26,7 @@ from ser_core.data.sampling import SAMPLERS, in_order
 from ser_core.encoders.base import autocast, choose_device
 from ser_core.encoders.text import TextEncoder
 from ser_core.encoders.tuning import LearningEncoder
-from ser_core.evaluation.performance import ccc, uar
+from ser_core.evaluation.performance import ccc_of_rated, uar
 from ser_core.inference.predict import Answers, answers
 from ser_core.methods.base import Method, Stage
 from ser_core.nn.dropout import Share, share_of_batch
@@ -150,7 +150,7 @@ def hear(
 
     Args:
         pooled: from waveforms to pooled layers, (B, L, 2 D), on the accelerator's device.
-        utterances: with the features it had before.
+        utterances: with the features it had before, maybe another encoder's: then those not heard anew are lost.
         rows: which are heard anew.
         accelerator: of this process.
         between: called between recordings, as often in every process; may raise to stop.
@@ -168,6 +168,8 @@ def hear(
             parts.append((some, heard.cpu()))
     features = utterances.features.clone()
     for some, heard in gather_object(parts):
+        if features.shape[1:] != heard.shape[1:]:
+            features = heard.new_zeros(len(features), *heard.shape[1:])
         features[torch.from_numpy(some)] = heard
     return replace(utterances, features=features)
 
@@ -545,7 +547,7 @@ def _dev_uar(training: _Training, stage: Stage) -> float:
 def _dev_ccc(training: _Training, stage: Stage) -> float:
     """Mean over the attributes that are learned of their CCC on the dev targets; −1 where none is defined."""
     said, rated = training.dev_answers().attributes, training.utterances.attributes[training.plan.dev]
-    values = [ccc(rated[:, place], said[:, place]) for place in range(rated.shape[1])]
+    values = [ccc_of_rated(rated[:, place], said[:, place]) for place in range(rated.shape[1])]
     known = [value for value in values if math.isfinite(value)]
     return float(np.mean(known)) if known else -1.0
 

@@ -112,7 +112,8 @@ def state_of(clip: EnrolledUtterance | None, problem: str = "", hints: tuple[str
     advice = "".join(f'<p class="advice">{safe(words)}</p>' for words in (*clip.quality.get("advice", ()), *hints))
     more = f"{n} recordings, this one " if n > 1 else "recorded "
     pill = f'<span class="pill {colour}">{more}{clip.duration_s:.1f} s{f" · {said}" if said else ""}</span>'
-    return f'{refused}<div role="status">{pill}{advice}</div>'
+    said_in_it = f'<p class="quiet">“{safe(clip.transcript)}”</p>' if clip.transcript else ""
+    return f'{refused}<div role="status">{pill}{said_in_it}{advice}</div>'
 
 
 def progress_of(profile: Profile | None, agreed: bool) -> str:

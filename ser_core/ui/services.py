@@ -135,6 +135,7 @@ class Services:
         if replaces:
             self.files.forget_playback(replaces)
         self._embed_soon(profile.name)
+        self._write_soon(profile.name, stored.utterance_id, waveform)
         return stored
 
     def hints(self, name: str) -> dict[str, tuple[str, ...]]:
@@ -233,6 +234,16 @@ class Services:
         """So that the next answer need not wait for it; not before the model is there."""
         if self.models.state() == "ready":
             threading.Thread(target=self._embed, args=[name], name="embedder", daemon=True).start()
+
+    def _write_soon(self, name: str, utterance_id: str, waveform: np.ndarray) -> None:
+        """What is said in it, if Whisper is here; nobody waits for it."""
+        if not self.scribe.why_not:
+            arguments = [name, utterance_id, waveform]
+            threading.Thread(target=self._write, args=arguments, name="writer", daemon=True).start()
+
+    def _write(self, name: str, utterance_id: str, waveform: np.ndarray) -> None:
+        with suppress(ValueError):  # erased or renamed meanwhile, or Whisper is gone
+            self.store.keep_transcript(name, utterance_id, self.scribe.write(waveform).text)
 
     def _embed(self, name: str) -> None:
         from ser_core.inference.enrolment import enrolment_of

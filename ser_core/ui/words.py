@@ -11,6 +11,7 @@ from ser_core.ui.answers import Visit, document, with_words
 from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.saving import picture_buttons
 from ser_core.ui.services import Services
+from ser_core.ui.shown import table
 from ser_core.ui.theme import emotion_name, safe
 
 if TYPE_CHECKING:
@@ -49,14 +50,9 @@ def answers_table(said: "WithWords | None", voice: tuple["Answer", "Answer | Non
     if not said.text:
         rows = rows[:1]
     for_you = any(row[2] for row in rows)
-    head = "<th scope='col'>From</th><th scope='col'>For everybody</th>" + (
-        "<th scope='col'>For you</th>" if for_you else ""
-    )
-    body = "".join(
-        f"<tr><th scope='row'>{name}</th><td>{_cell(first)}</td>{f'<td>{_cell(second)}</td>' if for_you else ''}</tr>"
-        for name, first, second in rows
-    )
-    return f'<table class="numbers"><caption>What voice and words say</caption><tr>{head}</tr>{body}</table>'
+    head = ["From", "For everybody", *(["For you"] if for_you else [])]
+    cells = [[name, _cell(first), *([_cell(second)] if for_you else [])] for name, first, second in rows]
+    return f'<div class="numbers in-words">{table(head, cells)}</div>'
 
 
 def _cell(answer: "Answer | None") -> str:
@@ -68,25 +64,28 @@ def moved_in_words(said: "WithWords | None") -> str:
     if said is None or not said.text:
         return ""
     before, after = said.unread[1] or said.unread[0], said.personalised or said.baseline
-    without, now = (
-        f"{emotion_name(one.emotion).lower()} ({percent(one.probabilities[one.emotion])})" for one in (before, after)
-    )
     if before.emotion != after.emotion:
-        first = f"The words changed the answer: without them this part hears {without}, with them {now}."
-    elif said.moved_by_words < _HARDLY:
-        first = f"The words changed hardly anything: {now} with and without them."
-    else:
-        emotion = max(after.probabilities, key=lambda name: abs(after.probabilities[name] - before.probabilities[name]))
-        points = 100 * (after.probabilities[emotion] - before.probabilities[emotion])
         first = (
-            f"The words did not change which emotion is named ({now}), but moved {emotion_name(emotion).lower()} "
-            f"by {points:+.0f} points, from {percent(before.probabilities[emotion])}."
+            f"The words changed the answer: without them this part hears {_named(before)}, with them {_named(after)}."
+        )
+    elif said.moved_by_words < _HARDLY:
+        first = f"The words changed hardly anything: {_named(after)}, with and without them."
+    else:
+        gains = {name: after.probabilities[name] - before.probabilities[name] for name in after.probabilities}
+        emotion = max(gains, key=gains.get)
+        first = (
+            f"The words did not change which emotion is named ({_named(after)}), but raised {emotion_name(emotion).lower()} "
+            f"by {100 * gains[emotion]:.0f} points, to {percent(after.probabilities[emotion])}."
         )
     stronger = "the words" if said.moved_by_words > said.moved_by_voice else "the voice"
     return (
         f"<p>{first}</p><p>More of this answer comes from {stronger}: leaving out the words moves it by "
         f"{percent(said.moved_by_words)}, leaving out the voice by {percent(said.moved_by_voice)}.</p>"
     )
+
+
+def _named(answer: "Answer") -> str:
+    return f"{emotion_name(answer.emotion).lower()}, {percent(answer.probabilities[answer.emotion])}"
 
 
 def plane_of(said: "WithWords | None", reader) -> tuple:

@@ -59,10 +59,10 @@ every_sampler = pytest.mark.parametrize("name", SAMPLERS)
 
 
 @every_sampler
-def test_only_targets_are_drawn_and_as_many_as_there_are(name, utterances, training):
+def test_only_targets_are_drawn_and_as_many_as_there_are_unless_undersampled(name, utterances, training):
     drawn = [target for target, _ in epoch(name, utterances, training)]
     assert set(drawn) <= set(training[0].tolist())
-    assert len(drawn) == len(training[0])
+    assert name == "undersampled" or len(drawn) == len(training[0])
 
 
 @every_sampler
@@ -115,7 +115,7 @@ def test_a_speaker_without_enrolment_is_drawn_all_the_same(name, utterances, tra
     assert any(utterances.corpus.table["speaker"].iloc[target] == "small01" for target, _ in pairs)
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if "balanced" not in name])
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if "balanced" not in name and name != "undersampled"])
 def test_unbalanced_samplers_draw_each_target_once(name, utterances, training):
     assert sorted(target for target, _ in epoch(name, utterances, training)) == sorted(training[0])
 
@@ -160,3 +160,36 @@ def test_outside_of_episodes_a_speaker_keeps_one_enrolment(name, utterances, tra
 def test_predictions_see_every_target_once_and_in_order(utterances, training):
     rows = [row for rows, _ in in_order(utterances, *training, BATCH_SIZE) for row in rows]
     assert rows == training[0].tolist()
+
+
+def counted(drawn: list[int], utterances: Utterances) -> dict[str, int]:
+    return dict(Counter(utterances.corpus.table["emotion"].iloc[drawn]))
+
+
+def test_undersampled_takes_of_each_class_as_many_as_the_rarest_has_and_none_twice(utterances, training):
+    drawn = [target for target, _ in epoch("undersampled", utterances, training)]
+    rarest = min(counted(training[0].tolist(), utterances).values())
+    assert counted(drawn, utterances) == dict.fromkeys(EMOTIONS, rarest)
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_over_epochs_undersampled_sees_every_target_about_equally_often_within_its_class(utterances, training):
+    seen = Counter(target for seed in range(200) for target, _ in epoch("undersampled", utterances, training, seed))
+    assert set(seen) == set(training[0].tolist())
+    there = counted(training[0].tolist(), utterances)
+    of_anger = [n for row, n in seen.items() if utterances.corpus.table["emotion"].iloc[row] == "anger"]
+    p = min(there.values()) / there["anger"]
+    assert np.abs(np.array(of_anger) / 200 - p).max() < 5 * np.sqrt(p * (1 - p) / 200)
+
+
+def test_undersampled_draws_others_like_classes_but_a_rare_one_is_no_yardstick(utterances, training):
+    """Of 9 utterances of other all are candidates; a single one without agreement does not cut the classes to one."""
+    emotion = utterances.corpus.table["emotion"].copy()
+    angry = [row for row in training[0] if emotion.iloc[row] == "anger"]
+    emotion.iloc[angry[:9]], emotion.iloc[angry[9]] = "other", "no_agreement"
+    table = utterances.corpus.table.assign(emotion=emotion)
+    mixed = Utterances(Corpus("mixed", table, utterances.corpus.emotions), EMOTIONS)
+    there = counted(training[0].tolist(), mixed)
+    rarest = min(there[name] for name in EMOTIONS)
+    drawn = counted([target for target, _ in epoch("undersampled", mixed, training)], mixed)
+    assert drawn == {**dict.fromkeys(EMOTIONS, rarest), "other": min(9, rarest), "no_agreement": 1}

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from ser_core.evaluation.summary import sentence_column, summarise, summary_table
+from ser_core.evaluation.summary import draw_results, sentence_column, summarise, summary_table
 
 
 def _table(truth, prediction, speaker="s", **more):
@@ -35,3 +35,31 @@ def test_a_sentence_that_is_not_known_is_never_called_new():
     table = _table(["a"], ["a"], text_id=[pd.NA])
     choice = pd.DataFrame({"speaker": ["s"], "emotion": ["a"], "utterance_id": ["x"], "text_id": [pd.NA]})
     assert sentence_column(table, choice).isna().all()
+
+
+def test_the_line_of_attributes_is_the_mean_ccc_over_seeds_of_what_was_rated():
+    import audmetric
+
+    rated, said = [1.0, 2.0, 4.0, float("nan")], {0: [1.5, 2.0, 3.0, 9.0], 1: [3.0, 2.0, 1.0, 9.0]}
+    table = pd.concat(
+        [
+            _table(list("abab"), None, list("sstt"), method="rater", seed=seed, arousal=rated, predicted_arousal=values,
+                   gender="female", text_id="1")
+            for seed, values in said.items()
+        ], ignore_index=True,
+    )  # fmt: skip
+    choice = pd.DataFrame({"speaker": ["s"], "emotion": ["a"], "utterance_id": ["x"], "text_id": ["1"]})
+    none = table.iloc[:0]
+    summary = summarise(table, none.assign(control=""), none.assign(draw=0), choice)
+    expected = [audmetric.concordance_cc(rated[:3], values[:3]) for values in said.values()]
+    assert summary["rater"] == {"n_targets": 4, "n_speakers": 2, "ccc_arousal": pytest.approx(sum(expected) / 2)}
+    head, _, line = summary_table(summary).splitlines()
+    cells = dict(zip(head.split(" | "), line.split(" | "), strict=True))
+    assert cells["UAR"] == cells["Gini"] == "–" and cells["CCC arousal |"] == f"{sum(expected) / 2:.3f} |"
+
+
+def test_draws_of_a_method_of_attributes_have_no_uar_and_hide_nobody_elses():
+    ours = _table(["a", "b"], ["a", "a"], method="ours", seed=0, draw=0)
+    rater = _table(["a", "b"], None, method="rater", seed=0, draw=0)
+    results = draw_results(pd.concat([ours, rater], ignore_index=True))
+    assert results["method"].to_list() == ["ours"] and results["uar"].to_list() == [0.5]
