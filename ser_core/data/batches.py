@@ -85,6 +85,7 @@ class Texts:
         own: which of them each utterance says, (N,); -1 where it is not known.
         row: which of them goes with each utterance that is predicted, (N,); -1 for none.
         drawn: those of some training utterances, drawn anew; None where `row` holds in training as well.
+        trains: which of the sentences training may draw, (M',); those that the training utterances say if None.
     """
 
     sentences: tuple[str, ...]
@@ -92,6 +93,11 @@ class Texts:
     own: np.ndarray
     row: np.ndarray
     drawn: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
+    trains: np.ndarray | None = None
+
+    def learned_from(self, rows: np.ndarray) -> np.ndarray:
+        """The sentences that training utterances (B,) may be given."""
+        return np.unique(self.row[rows][self.row[rows] >= 0]) if self.trains is None else self.trains
 
     def draw(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Which sentence goes with each training utterance this time, (B,); -1 for none."""

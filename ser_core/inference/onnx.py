@@ -43,6 +43,10 @@ class OnnxMissing(ValueError):
     """The packages that write and run ONNX are not installed."""
 
 
+class CannotExport(ValueError):
+    """A kind of encoder that no graph is written for."""
+
+
 class ExportDiffers(ValueError):
     """The export would not answer as the model does; it was not kept."""
 
@@ -229,6 +233,8 @@ def _methods(recogniser: Recogniser) -> dict[str, Method]:
 
 def _write(recogniser: Recogniser, folder: Path) -> None:
     methods = _methods(recogniser)
+    if type(recogniser.encoder) not in ALONE:
+        raise CannotExport(f"an encoder of the kind '{recogniser.info.encoder}' cannot be written as a graph yet")
     alone = ALONE[type(recogniser.encoder)](recogniser.encoder)
     save_graph(alone, example_utterance(), "features", folder / "encoder.onnx")
     for name, method in methods.items():

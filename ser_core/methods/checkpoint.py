@@ -48,9 +48,13 @@ def load_method(folder: Path) -> Method:
         )
         cls, emotions = METHODS[description["method"]], tuple(description["emotions"])
         method = cls.build(description["settings"], shape, emotions, f"{folder.name}/model.json", text)
-        method.load_state_dict(
-            {name: tensor.float() for name, tensor in load_file(folder / "weights.safetensors").items()}
-        )
+        weights = {name: tensor.float() for name, tensor in load_file(folder / "weights.safetensors").items()}
+        found = method.load_state_dict(weights, strict=False)
+        if wrong := [
+            *found.unexpected_keys,
+            *(one for one in found.missing_keys if not one.startswith(method.training_only)),
+        ]:
+            raise BadCheckpoint(f"'{wrong[0]}' is missing or unknown")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, BadRecipe) as error:
         raise BadCheckpoint(
             f"'{folder.name}' does not hold a trained method ({error}); train it or install it again"

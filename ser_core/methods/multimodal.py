@@ -96,7 +96,7 @@ class Multimodal(Method):
     Settings = MultimodalSettings
     reads = True
     learns_others = True
-    training_only = ("speakers.",)
+    training_only = ("speakers.", "gender.")
 
     def __init__(
         self,
@@ -150,7 +150,8 @@ class Multimodal(Method):
         if self.hears_speech:
             self.listener.fit_statistics(utterances, of_class)
         if self.text_shape is not None:
-            read = utterances.texts.features[:, list(self.text_shape.layers)].float()
+            said = torch.from_numpy(utterances.texts.learned_from(rows))
+            read = utterances.texts.features[said][:, list(self.text_shape.layers)].float()
             if len(read) < 2:
                 raise BadRecipe(
                     f"words are to be read, but the utterances say {len(read)} different sentences; take a corpus with "

@@ -55,7 +55,8 @@ def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict) -> str:
         for name, one in report["models"].items()
     ]
     table = "\n".join(["| method | UAR | worst speaker | Gini | excess Gini |", "|---|---|---|---|---|", *rows])
-    learned = {"none": "frozen", "last": "its last layers learned as well", "lora": "with LoRA adapters, merged"}
+    learned = {"none": "frozen", "last": "its last layers learned as well", "lora": "with LoRA adapters, merged",
+               "convolutions": "frozen, with pointwise convolutions on it that learned"}  # fmt: skip
     tuned = learned.get(recipe.encoder.tune, "learned as a whole")
     return (
         f"# {info.name}\n\nTrained here by the recipe '{recipe.name}' ({recipe.paper or 'no paper'}), seed "

@@ -16,7 +16,7 @@ from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import Corpus, make_corpus
 from ser_core.data.tables import write_json
-from ser_core.evaluation.performance import accuracy, ccc, macro_f1, uar
+from ser_core.evaluation.performance import accuracy, ccc_of_rated, macro_f1, uar
 from ser_core.evaluation.summary import NO_WORDS, OWN_WORDS
 from ser_core.inference.models import ModelInfo, Reader, read_model, write_model
 from ser_core.inference.predict import Trained, answers
@@ -90,7 +90,7 @@ def add_reader(
 
 
 def _for_the_model(recipe: Recipe, info: ModelInfo, sentences: str, split: str) -> Recipe:
-    settings = {**recipe.settings, "batches": "balanced_episodes", "heads": ("emotion", *ATTRIBUTES)}
+    settings = {**recipe.settings, "batches": "balanced_episodes", "heads": ("emotion", *ATTRIBUTES), "hidden": 128}
     data = DataChoice(emotions="app", split=split, attributes="circumplex", sentences=sentences)
     return replace(recipe.with_encoder(info.encoder, info.source), settings=settings, data=data, beside=())
 
@@ -135,7 +135,7 @@ def _line(table: pd.DataFrame) -> dict:
         "n_targets": len(table),
         "n_speakers": table["speaker"].nunique(),
         "uar": uar(table["emotion"], table["predicted_emotion"]),
-        **{f"ccc_{name}": ccc(table[name], table[f"predicted_{name}"]) for name in predicted},
+        **{f"ccc_{name}": ccc_of_rated(table[name], table[f"predicted_{name}"]) for name in predicted},
     }
 
 

@@ -38,12 +38,13 @@ from ser_core.inference.models import ModelInfo, Reader, write_model
 from ser_core.inference.predict import Trained
 from ser_core.inference.test_set import corpus_hash
 from ser_core.methods import METHODS
-from ser_core.methods.base import Method
+from ser_core.methods.base import Method, Stage
 from ser_core.methods.checkpoint import save_method
 from ser_core.recipe import BadRecipe, Recipe
 from ser_core.training.card import run_card
 from ser_core.training.preparation import (
     Prepared,
+    build_method,
     class_set,
     embedded,
     make_plan,
@@ -117,6 +118,8 @@ def train(
         raise BadRecipe(f"'{recipe.name}' trains an encoder of its own: start it as one process")
     if is_first and asked.resume and not (folder / "recipe.json").exists():
         say(f"there is no run to go on with in '{folder.name}': it starts afresh")
+    if accelerator.num_processes > 1 and any(stage.whole for stage in _stages(prepared)):
+        raise BadRecipe(f"'{recipe.name}': CCC is taken over a whole batch; start it as one process")
     if agreed(accelerator, is_first and _has_finished(folder, prepared, asked)):
         say(f"the run in '{folder.name}' has finished already")
         return True
@@ -126,6 +129,12 @@ def train(
     reporter = Reporter(folder, accelerator.device.type)
     with reporter.beating():
         return _reported(_Run(prepared, folder, workspace, asked, say, reporter), reporter, say, should_stop)
+
+
+def _stages(prepared: Prepared) -> list[Stage]:
+    classes = class_set(prepared.corpus, prepared.recipes[0].data)
+    methods = [build_method(recipe, prepared.encoder, classes, prepared.words) for recipe in prepared.recipes]
+    return [stage for method in methods for stage in method.stages()]
 
 
 def _reported(run: "_Run", reporter: Reporter, say: Callable[[str], None], should_stop: Callable[[], bool]) -> bool:

@@ -67,8 +67,9 @@ class Words:
             places = pairing.draw(rows, self.neutral_share, rng)
             return np.where(places >= 0, places + offset, -1)
 
+        trains = np.flatnonzero((self.sentences.table["split"] == "train").to_numpy()) + offset
         fixed = np.where(pairing.fixed >= 0, pairing.fixed + offset, -1)
-        return replace(utterances, texts=replace(texts, row=fixed, drawn=drawn))
+        return replace(utterances, texts=replace(texts, row=fixed, drawn=drawn, trains=trains))
 
 
 def with_own_words(utterances: Utterances) -> Utterances:

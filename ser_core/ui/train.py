@@ -41,6 +41,7 @@ TUNES = {
     "last": "The encoder's last layers as well",
     "lora": "Small adapters inside the encoder (LoRA)",
     "all": "Everything (the slowest)",
+    "convolutions": "Convolutions on the encoder's layers",
 }
 
 CLASSES = {"app": "The seven of this app (its model can be used in Compare)", "corpus": "All that the corpus has"}

@@ -575,7 +575,7 @@ def test_an_archive_with_any_bytes_changed_is_imported_or_refused_in_words(ann, 
 def test_the_file_is_private_and_carries_its_version(ann):
     assert ann.path.stat().st_mode & 0o777 == 0o600
     assert query(ann, "PRAGMA journal_mode") == [("wal",)]
-    assert query(ann, "PRAGMA user_version") == [(2,)]
+    assert query(ann, "PRAGMA user_version") == [(3,)]
     ann.path.chmod(0o644)
     fresh = ProfileStore(ann.path)
     fresh.list()
@@ -594,9 +594,9 @@ def test_the_settings_that_keep_and_erase_data_hold_on_every_connection(ann):
 
 
 def test_a_newer_schema_is_refused_and_left_alone(ann):
-    query(ann, "PRAGMA user_version=3")
+    query(ann, "PRAGMA user_version=4")
     before = ann.path.read_bytes()
-    with pytest.raises(StoreUnusable, match="version 3, this program knows version 2; update"):
+    with pytest.raises(StoreUnusable, match="version 4, this program knows version 3; update"):
         ProfileStore(ann.path).list()
     assert ann.path.read_bytes() == before
 
@@ -835,13 +835,29 @@ def test_a_database_of_version_1_is_brought_up_to_date_with_all_that_is_in_it(ol
     profile = old.get("Ann")
     assert profile.emotions == ("anger",) and profile.consent is None
     np.testing.assert_allclose(old.audio("Ann", "abc"), tone(1), atol=2**-15)
-    assert query(old, "PRAGMA user_version") == [(2,)]
+    assert query(old, "PRAGMA user_version") == [(3,)]
     assert query(old, "PRAGMA integrity_check") == [("ok",)]
     assert old.judgements("Ann") == []
 
 
+def test_a_database_of_version_2_gains_transcripts(old: ProfileStore):
+    for statement in ("ADD COLUMN consent_version TEXT", "ADD COLUMN consent_agreed TEXT"):
+        query(old, f"ALTER TABLE profiles {statement}")
+    query(old, "PRAGMA user_version=2")
+    assert old.get("Ann").utterances[0].transcript is None
+    old.keep_transcript("Ann", "abc", "no secrets here")
+    assert old.get("Ann").utterances[0].transcript == "no secrets here"
+    copy = old.import_archive(old.export("Ann"), consent_now(), "Copy")
+    assert copy.utterances[0].transcript == "no secrets here"
+    removed = old.remove("Ann", "abc")
+    assert b"no secrets" in old.path.read_bytes()  # the copy's
+    old.delete("Copy")
+    assert b"no secrets" not in old.path.read_bytes()
+    assert old.restore("Ann", removed).transcript == "no secrets here"
+
+
 def test_an_upgrade_that_is_cut_short_leaves_version_1(old: ProfileStore, monkeypatch):
-    monkeypatch.setattr(database, "_FROM_VERSION_1", (*database._FROM_VERSION_1, "this is not SQL"))
+    monkeypatch.setitem(database._FROM_VERSION, 2, (*database._FROM_VERSION[2], "this is not SQL"))
     with pytest.raises(StoreUnusable):
         old.list()
     assert query(old, "PRAGMA user_version") == [(1,)]
@@ -870,7 +886,7 @@ def test_an_upgrade_that_is_killed_leaves_version_1_and_can_be_done_again(old: P
         "profiles", "utterances", "embeddings",
     }  # fmt: skip
     assert old.get("Ann").emotions == ("anger",)
-    assert query(old, "PRAGMA user_version") == [(2,)]
+    assert query(old, "PRAGMA user_version") == [(3,)]
 
 
 def test_several_programs_may_bring_a_database_up_to_date_at_once(old: ProfileStore):

@@ -240,14 +240,14 @@ def test_every_combination_learns_and_survives_saving(listener, heads, modalitie
     assert again.speakers is None and again.text_shape == method.text_shape
 
 
-def test_the_speakers_own_head_is_left_out_of_what_is_saved(tmp_path):
+def test_the_heads_that_only_training_needs_are_left_out_of_what_is_saved(tmp_path):
     from safetensors.torch import load_file
 
     method = built(speaker_weight=0.1).fit_statistics(utterances(), np.arange(48))
     assert method.speakers.weight.shape == (6, 16)
     save_method(method, Recipe("multimodal", "multimodal"), tmp_path)
     names = set(load_file(tmp_path / "weights.safetensors"))
-    assert names == {name for name in method.state_dict() if not name.startswith("speakers.")}
+    assert names == {name for name in method.state_dict() if not name.startswith(("speakers.", "gender."))}
 
 
 def test_attributes_come_out_on_the_scale_of_the_ratings_and_are_learned():

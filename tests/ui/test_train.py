@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from ser_core.commands.train import add_arguments
 from ser_core.encoders import ENCODERS
-from ser_core.recipe import TUNES, BadRecipe, read_recipe, recipe_names
+from ser_core.recipe import TUNES_OF_SPEECH, BadRecipe, read_recipe, recipe_names
 from ser_core.training.jobs import CannotDo, read_job
 from ser_core.training.status import StateName
 from ser_core.ui import runs, runs_shown, train
@@ -85,7 +85,7 @@ def words_of(services: Services, name: str) -> str:
 
 def test_the_form_offers_every_encoder_and_every_way_to_tune():
     assert set(train.ENCODERS) - {""} == set(ENCODERS)
-    assert set(train.TUNES) == set(TUNES)
+    assert set(train.TUNES) == set(TUNES_OF_SPEECH)
 
 
 @pytest.mark.parametrize("name", recipe_names())
