@@ -8,7 +8,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,8 @@ import soundfile
 
 from ser_core.data.audio import SAMPLE_RATE, Recording, StreamResampler
 from ser_core.data.quality import speech_spans
-from ser_core.inference.recogniser import Enrolment, Prediction, Recogniser
+from ser_core.inference.recogniser import Enrolment, Prediction, Recogniser, WithWords
+from ser_core.inference.transcription import Transcript
 
 WINDOW_S = 3.0
 """How much of the take one answer hears: about a sentence."""
@@ -130,6 +131,44 @@ class LiveTake:
             prediction = self.recogniser.recognise(Recording(window), self.enrolment, self.personaliser)
         took = 1000 * (time.perf_counter() - began)
         return Moment(start / SAMPLE_RATE, end / SAMPLE_RATE, prediction, round(took, 2))
+
+
+class LiveWords:
+    """The latest words of a take, written down in a thread of its own, so that no answer waits for them.
+
+    Attributes:
+        latest: where in the take they end, in seconds, and what voice and words say; None until the first ones.
+    """
+
+    WINDOW_S = 6.0
+    """How much is written down at once."""
+
+    EVERY_S = 2.0
+    """From one writing to the next, at least; where Whisper takes longer, words are left out."""
+
+    def __init__(self, take: LiveTake, write: Callable[[np.ndarray], Transcript]):
+        """Nothing written yet; `write` is a transcriber's."""
+        self.latest: tuple[float, WithWords] | None = None
+        self._take, self._write = take, write
+        self._thread: threading.Thread | None = None
+        self._asked_s = 0.0
+
+    def look(self) -> None:
+        """After each moment: begin to write, if somebody spoke and nobody writes."""
+        moment = self._take.moments[-1]
+        busy = self._thread is not None and self._thread.is_alive()
+        if busy or moment.prediction is None or moment.end_s - self._asked_s < self.EVERY_S:
+            return
+        self._asked_s = moment.end_s
+        self._thread = threading.Thread(target=self._add, args=[moment.end_s], name="writer", daemon=True)
+        self._thread.start()
+
+    def _add(self, end_s: float) -> None:
+        recogniser, heard = self._take.recogniser, self._take.waveform()[: round(end_s * SAMPLE_RATE)]
+        written = self._write(heard[-round(self.WINDOW_S * SAMPLE_RATE) :])
+        features = recogniser.embed([heard[-round(WINDOW_S * SAMPLE_RATE) :]])
+        said = recogniser.with_words(features, written.text, self._take.enrolment, written.language or "")
+        self.latest = (end_s, said)
 
 
 def timeline(

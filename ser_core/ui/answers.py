@@ -233,6 +233,15 @@ def live_take(services: Services, asked: Asked):
     return LiveTake(recogniser, enrolment, asked.personaliser or None)
 
 
+def live_words(services: Services, take):
+    """What writes down a take's words; None where Whisper is not here, or the model reads nothing."""
+    from ser_core.inference.live import LiveWords
+
+    if services.scribe.why_not or take.recogniser.info.reader is None:
+        return None
+    return LiveWords(take, services.scribe.write)
+
+
 def _is_enrolled(services: Services, name: str, clips: Sequence[EnrolledUtterance], recording: Recording) -> bool:
     """Whether this very recording is one of the enrolled ones, but for rounding to 16 bits."""
     alike = [clip for clip in clips if abs(clip.duration_s - recording.duration_s) < 1e-4]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from ser_core.figures.timeline import Heard, shares, timeline
-from ser_core.ui.answers import Asked, live_take
+from ser_core.ui.answers import Asked, live_take, live_words
 from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.listening import NotListening
 from ser_core.ui.services import Services
@@ -18,7 +18,7 @@ from ser_core.ui.shown import answer_in_words, table
 from ser_core.ui.theme import EMOTIONS, emotion_name, safe
 
 if TYPE_CHECKING:
-    from ser_core.inference.live import LiveTake, Moment
+    from ser_core.inference.live import LiveTake, LiveWords, Moment
 
 _SHOWN_S = 60.0
 _ASK_AGAIN_S = 0.5
@@ -68,14 +68,26 @@ def picture(moments: "Sequence[Moment]", hop_s: float, to_s: float) -> str:
     return timeline(stretches(moments, hop_s), EMOTIONS, to_s - _SHOWN_S, to_s, "live")
 
 
-def shown_now(take: "LiveTake", whose: str) -> dict:
+def words_now(words: "LiveWords | None") -> str:
+    """The latest words, and what voice and words say together."""
+    if words is None or words.latest is None or not words.latest[1].text:
+        return ""
+    _, said = words.latest
+    both = [f"for everybody {emotion_name(said.baseline.emotion).lower()}"]
+    both += [f"for you {emotion_name(said.personalised.emotion).lower()}"] if said.personalised else []
+    return f'<p class="live-words">“{safe(said.text)}” With these words: {", ".join(both)}.</p>'
+
+
+def shown_now(take: "LiveTake", whose: str, words: "LiveWords | None" = None) -> dict:
     """What the page puts where, after each new moment."""
     from ser_core.inference.live import HOP_S
 
+    if words is not None:
+        words.look()
     newest = take.moments[-1]
     latest = take.moments[-round(_SHOWN_S / HOP_S) - 1 :]
     return {
-        "answers": answers_now(newest, whose),
+        "answers": answers_now(newest, whose) + words_now(words),
         "timeline": picture(latest, HOP_S, newest.end_s),
         "said": said_aloud(newest),
         "end_s": newest.end_s,
@@ -134,7 +146,8 @@ def begin(services: Services, name: str, model: str | None, personaliser: str | 
         )
         time.sleep(_ASK_AGAIN_S)
     take = live_take(services, Asked(name, model or None, personaliser or None))
-    token = services.listeners.open(ticket, take, name, lambda grown: shown_now(grown, name))
+    words = live_words(services, take)
+    token = services.listeners.open(ticket, take, name, lambda grown: shown_now(grown, name, words))
     yield token, ticket, told("Waiting for the microphone …")
 
 
