@@ -54,15 +54,17 @@ def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_reader: Path) -> Path:
     """A model's folder with random weights: it loads in no time, and its answers differ from utterance to utterance."""
+    import shutil
+
     import torch
 
     from ser_core.encoders.compact import Compact, CompactSettings
-    from ser_core.inference.models import ModelInfo, write_model
-    from ser_core.labels import APP_EMOTIONS
+    from ser_core.inference.models import ModelInfo, Reader, write_model
+    from ser_core.labels import APP_EMOTIONS, ATTRIBUTES
     from ser_core.methods import METHODS
-    from ser_core.methods.base import FeatureShape
+    from ser_core.methods.base import FeatureShape, TextShape
     from ser_core.methods.checkpoint import save_method
     from ser_core.recipe import Recipe
 
@@ -77,8 +79,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             with torch.no_grad():
                 method.head.layers[-1].weight *= 15.0  # untrained, all answers would be one in seven
             save_method(method, Recipe(name, name), folder / name)
+        settings = {"embedding": 32, "hidden": 32, "listener": "speaker_reference", "heads": ("emotion", *ATTRIBUTES)}
+        reads = METHODS["multimodal"].build(settings, shape, APP_EMOTIONS, "multimodal", TextShape(3, 16, (0, 1, 2)))
+        with torch.no_grad():
+            reads.heads["emotion"].layers[-1].weight *= 15.0
+        save_method(reads, Recipe("multimodal", "multimodal"), folder / "multimodal")
+    shutil.copytree(tiny_reader, folder / "text")
+    reader = Reader("multimodal", "other", "text", (1.0, 7.0), "circumplex")
     personalisers = ("speaker_reference", "enrolment_attention")
-    write_model(ModelInfo("tiny", folder, "compact", "encoder", APP_EMOTIONS, "baseline", personalisers))
+    write_model(ModelInfo("tiny", folder, "compact", "encoder", APP_EMOTIONS, "baseline", personalisers, reader))
     return folder
 
 

@@ -42,7 +42,13 @@ def _tables(path: str, methods: list[str]) -> dict[str, pd.DataFrame]:
     there = list(dict.fromkeys(table["method"]))
     if unknown := [name for name in methods if name not in there]:
         raise BadEnsemble(f"there is no method '{unknown[0]}' in '{Path(path).name}'; choose of {', '.join(there)}")
-    return {name: table[table["method"] == name].dropna(axis=1, how="all") for name in methods}
+    return {name: _of_method(table[table["method"] == name]) for name in methods}
+
+
+def _of_method(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the predictions that it does not make."""
+    predictions = [column for column in table if column.startswith(("p_", "predicted_"))]
+    return table.drop(columns=[column for column in predictions if table[column].isna().all()])
 
 
 def _measured(table: pd.DataFrame) -> dict[str, float]:
@@ -51,7 +57,7 @@ def _measured(table: pd.DataFrame) -> dict[str, float]:
     if "predicted_emotion" in table and table["predicted_emotion"].notna().all():
         measured["UAR"] = sum(uar(part["emotion"], part["predicted_emotion"]) for part in of_seeds) / len(of_seeds)
     for name in ATTRIBUTES:
-        if f"predicted_{name}" in table:
+        if f"predicted_{name}" in table and table[name].notna().any():
             values = [ccc_of_rated(part[name], part[f"predicted_{name}"]) for part in of_seeds]
             measured[f"CCC {name}"] = sum(values) / len(values)
     return measured

@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ser_core.inference.models import describe, fetch, forget_model, known_models, use_model
+from ser_core.inference.transcription import available
 from ser_core.training.jobs import find_job
 from ser_core.workspace import Workspace, open_workspace
 
@@ -53,6 +54,9 @@ def run(arguments: Namespace) -> int:
             else f"not available: {line['reason']}"
         )
         print(f"{line['name']:<18} {state}")
+    writers = available(workspace)
+    here = f"ready: {', '.join(writers)}" if writers else "not here: models fetch whisper-base.en gets it"
+    print(f"{'(writes words)':<18} {here}")
     return 0
 
 

@@ -25,9 +25,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--personaliser", metavar="NAME", help="how the enrolment is used (default: the model's first)")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
     parser.add_argument("--text", metavar="WORDS", help="what is said in the recordings, to be counted as well")
-    parser.add_argument(
-        "--transcribe", nargs="?", const="", metavar="WHISPER", help="let Whisper write the words down, and count them"
-    )
+    parser.add_argument("--transcribe", action="store_true", help="let Whisper write the words down, and count them")
+    parser.add_argument("--whisper", metavar="NAME", help="which Whisper, a name or folder (default: the best here)")
     parser.add_argument("--json", action="store_true", help="a list of objects, alone on standard output")
 
 
@@ -40,11 +39,11 @@ def run(arguments: Namespace) -> int:
     recogniser = Recogniser(workspace, arguments.model, arguments.device)
     recogniser.info.personaliser(arguments.personaliser)
     enrolment = _enrolment(arguments.profile, clips, recogniser, workspace)
-    if arguments.text is not None and arguments.transcribe is not None:
+    if arguments.text is not None and arguments.transcribe:
         raise ProfileError("--text and --transcribe were both given; give one of them")
-    writer = (
-        None if arguments.transcribe is None else Transcriber(workspace, arguments.transcribe or None, arguments.device)
-    )
+    if arguments.text is not None or arguments.transcribe:
+        recogniser.text_encoder()  # a model that reads nothing is refused before anything is heard
+    writer = Transcriber(workspace, arguments.whisper, arguments.device) if arguments.transcribe else None
     answers = [_answer(path, recogniser, enrolment, arguments, writer) for path in arguments.audio]
     for answer in answers:
         if "error" in answer:
@@ -88,8 +87,8 @@ def _in_words(answer: dict) -> str:
     if answer["personalised"]:
         parts.append(f"personalised {_top(answer['personalised'])} ({answer['personaliser']})")
     if said := answer.get("with_words"):
-        parts.append(f"with the words “{said['text']}” {_top(said['personalised'] or said['baseline'])}")
-        parts += [said["note"]] if said["note"] else []
+        counted = f"with the words “{said['text']}” {_top(said['personalised'] or said['baseline'])}"
+        parts.append(counted if said["text"] else said["note"] or "no words were said")
     parts.append(f"{answer['model']}, {answer['milliseconds']['total']:.0f} ms")
     return f"{answer['path']}: {'; '.join([*parts, *answer['warnings']])}"
 

@@ -191,10 +191,16 @@ class TextCache:
         self.folder = folder / f"{encoder.fingerprint}-text-{precision(encoder.device)}"
         self.encoder = encoder
 
+    def holds(self, texts: Sequence[str]) -> bool:
+        """Whether this list was read before."""
+        return self._path(texts).is_file()
+
+    def _path(self, texts: Sequence[str]) -> Path:
+        return self.folder / f"{hashlib.sha256(chr(0).join(texts).encode()).hexdigest()}.npy"
+
     def embed(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:
         """(len(texts), L, D) in half precision."""
-        key = hashlib.sha256("\0".join(texts).encode()).hexdigest()
-        path = self.folder / f"{key}.npy"
+        path = self._path(texts)
         try:
             return torch.from_numpy(np.load(path, allow_pickle=False))
         except (OSError, ValueError, EOFError):  # absent or half-written: read again

@@ -28,6 +28,10 @@ class ProfileError(ValueError):
     """Something about profiles that the person can mend; the message says how."""
 
 
+MAX_TRANSCRIPT = 20_000
+"""Characters of what is said in one recording."""
+
+
 class BadArchive(ProfileError):
     """A file that is not a profile as `pack` writes it."""
 
@@ -153,8 +157,9 @@ def _utterance(entry: dict, files: dict[str, bytes]) -> ArchivedUtterance:
         raise BadArchive(f"the archive's file {entry['file']!r} cannot be used: {error}") from None
     _check_quality(entry["quality"])
     transcript = entry.get("transcript")
-    if not isinstance(transcript, str | None):
-        raise TypeError("'transcript' is not text")
+    if not isinstance(transcript, str | None) or len(transcript or "") > MAX_TRANSCRIPT:
+        raise TypeError(f"'transcript' is not text of at most {MAX_TRANSCRIPT} characters")
+    (transcript or "").encode()  # half of a surrogate pair is not text
     info = soundfile.info(io.BytesIO(content))
     is_ours = (info.format, info.subtype, info.samplerate, info.channels) == ("FLAC", "PCM_16", SAMPLE_RATE, 1)
     flac = content if is_ours else as_flac(recording.waveform)

@@ -9,7 +9,7 @@ WORDING_VERSION = "2026-11b"
 NOTICE = (
     (
         "What is kept",
-        "the name you give, the recordings you make, what is computed from them and, where Whisper is on this computer, what "
+        "the name you give, the recordings you make, what is computed from them and, where you typed it or Whisper is on this computer, what "
         "is said in them, in one database file in Attune's "
         "folder on this computer; and, only if you ask for it, how often the answers were right.",
     ),

@@ -111,6 +111,11 @@ class LiveTake:
         """The take, (N,) float32, 16 kHz."""
         return np.frombuffer(bytes(self._samples), dtype="<i2").astype(np.float32) / _FULL_SCALE
 
+    def part(self, start_s: float, end_s: float) -> np.ndarray:
+        """A part of the take, (N,) float32, 16 kHz."""
+        start, end = (max(0, round(at * SAMPLE_RATE)) for at in (start_s, end_s))
+        return np.frombuffer(bytes(self._samples[2 * start : 2 * end]), dtype="<i2").astype(np.float32) / _FULL_SCALE
+
     def wav(self) -> bytes:
         """The take as a WAV file, every sample as it was answered about."""
         file = io.BytesIO()
@@ -138,6 +143,7 @@ class LiveWords:
 
     Attributes:
         latest: where in the take they end, in seconds, and what voice and words say; None until the first ones.
+        problem: why no more is written, in words; empty while all goes well.
     """
 
     WINDOW_S = 6.0
@@ -149,6 +155,7 @@ class LiveWords:
     def __init__(self, take: LiveTake, write: Callable[[np.ndarray], Transcript]):
         """Nothing written yet; `write` is a transcriber's."""
         self.latest: tuple[float, WithWords] | None = None
+        self.problem = ""
         self._take, self._write = take, write
         self._thread: threading.Thread | None = None
         self._asked_s = 0.0
@@ -157,17 +164,26 @@ class LiveWords:
         """After each moment: begin to write, if somebody spoke and nobody writes."""
         moment = self._take.moments[-1]
         busy = self._thread is not None and self._thread.is_alive()
-        if busy or moment.prediction is None or moment.end_s - self._asked_s < self.EVERY_S:
+        if busy or self.problem or moment.prediction is None or moment.end_s - self._asked_s < self.EVERY_S:
             return
         self._asked_s = moment.end_s
         self._thread = threading.Thread(target=self._add, args=[moment.end_s], name="writer", daemon=True)
         self._thread.start()
 
+    def now(self) -> WithWords | None:
+        """What voice and words say, unless the words are too old to be about what is heard."""
+        heard_s = self._take.moments[-1].end_s if self._take.moments else 0.0
+        return self.latest[1] if self.latest and heard_s - self.latest[0] <= self.WINDOW_S else None
+
     def _add(self, end_s: float) -> None:
-        recogniser, heard = self._take.recogniser, self._take.waveform()[: round(end_s * SAMPLE_RATE)]
-        written = self._write(heard[-round(self.WINDOW_S * SAMPLE_RATE) :])
-        features = recogniser.embed([heard[-round(WINDOW_S * SAMPLE_RATE) :]])
-        said = recogniser.with_words(features, written.text, self._take.enrolment, written.language or "")
+        recogniser, heard = self._take.recogniser, self._take.part(end_s - self.WINDOW_S, end_s)
+        try:
+            written = self._write(heard)
+            features = recogniser.embed([heard[-round(WINDOW_S * SAMPLE_RATE) :]])
+            said = recogniser.with_words(features, written.text, self._take.enrolment, written.language or "")
+        except ValueError as error:  # Whisper or the text model went away; the voice is answered on
+            self.problem = str(error)
+            return
         self.latest = (end_s, said)
 
 

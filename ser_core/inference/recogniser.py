@@ -140,7 +140,7 @@ class Recogniser:
         self._workspace = workspace
         self._personalisers: dict[str, Method] = {}
         self._text: TextEncoder | None = None
-        self._lock = threading.Lock()
+        self._lock, self._text_lock = threading.Lock(), threading.Lock()  # no voice waits for the reader of words
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
         """Pooled layers of waveforms (N,) float32 at 16 kHz as read (levelled and trimmed here): (B, L, 2 D)."""
@@ -270,7 +270,7 @@ class Recogniser:
         Raises:
             UnknownModel, EncoderUnavailable: see `with_words`.
         """
-        with self._lock:
+        with self._text_lock:
             if self._text is None:
                 self._text = self.info.load_text_encoder(self._workspace).to(self.device)
             return self._text

@@ -90,6 +90,7 @@ class Method(nn.Module, ABC):
         needs_labels: False where utterances without an emotion may be learned from.
         uses_enrolment: False for methods that give everybody the same answer.
         hears_speech: False for one that only reads.
+        tells_emotions: False for one that predicts attributes only.
         reads: True for methods that may be given words.
         learns_others: True where utterances of no class may be learned from (recipe: data.others).
         training_only: beginnings of names of weights that are not needed once it is trained.
@@ -102,6 +103,7 @@ class Method(nn.Module, ABC):
     needs_labels: ClassVar[bool] = True
     uses_enrolment: bool = False
     hears_speech: bool = True
+    tells_emotions: bool = True
     learns_others: ClassVar[bool] = False
     reads: ClassVar[bool] = False
     training_only: ClassVar[tuple[str, ...]] = ()

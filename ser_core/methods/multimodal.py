@@ -107,6 +107,7 @@ class Multimodal(Method):
     ):
         super().__init__(settings, shape, emotions)
         width, dropout = settings.embedding, settings.dropout
+        self.tells_emotions = "emotion" in settings.heads
         self.hears_speech, reads = settings.modalities != "text", settings.modalities != "speech"
         if reads and text is None:
             raise BadRecipe("words are to be read, but there is no encoder of text ([text] in the recipe)")

@@ -202,6 +202,11 @@ def _check_builds(recipes: Collection[Recipe], encoder: SpeechEncoder, corpus: C
         method = build_method(recipe, encoder, class_set(corpus, recipe.data), words)
         learning_encoder(recipe, encoder, method)
         check_learns(recipe, method)
+        if not method.tells_emotions:
+            raise BadRecipe(
+                f"'{recipe.name}' predicts attributes only, and a run's report and model need emotions: add 'emotion' to "
+                f"settings.heads, or compare such systems by crossvalidate"
+            )
 
 
 def check_learns(recipe: Recipe, method: Method) -> None:

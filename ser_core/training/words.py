@@ -44,6 +44,9 @@ class Words:
         if n_silent := sum(not text for text in cleaned):
             say(f"{n_silent} of {len(cleaned)} utterances have no words that '{self.encoder.fingerprint}' can read")
         cache = TextCache(workspace.embeddings, self.encoder.to(choose_device(device)))
+        say(f"words: {len(known)} different sentences in the corpus, {len(others)} to pair with")
+        if others and not cache.holds(others):
+            say(f"reading {len(others)} sentences; the first time this takes a few minutes on a CPU")
         features = torch.cat(
             [cache.embed(known), cache.embed(others)]
         )  # apart, so that sentences are read once for all corpora

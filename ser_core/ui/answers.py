@@ -50,6 +50,7 @@ class Comparison:
         text: what was said, as written down or typed.
         language: of the text, if Whisper told it.
         words: what the words add; None where nobody asked yet.
+        features, enrolment: what was heard and who was enrolled then, so that words are counted with the same.
     """
 
     asked: Asked
@@ -65,6 +66,8 @@ class Comparison:
     text: str = ""
     language: str = ""
     words: "WithWords | None" = None
+    features: np.ndarray | None = field(default=None, repr=False)
+    enrolment: "Enrolment | None" = field(default=None, repr=False)
 
     def to_json(self) -> dict:
         """The form that machines read; as `predict --json`, with why."""
@@ -168,6 +171,8 @@ def compare(
         recording=recording,
         at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         upload=upload,
+        features=features,
+        enrolment=enrolment,
     )
 
 
@@ -178,9 +183,7 @@ def with_words(services: Services, comparison: Comparison, text: str) -> "WithWo
         UnknownModel, EncoderUnavailable: the model reads none, or what reads them is not here.
     """
     recogniser = services.models.recogniser(comparison.asked.model)
-    enrolment, _ = _enrolment(services, comparison.asked.profile, recogniser)
-    features = recogniser.embed([comparison.recording.waveform])
-    return recogniser.with_words(features, text, enrolment, comparison.language)
+    return recogniser.with_words(comparison.features, text, comparison.enrolment, comparison.language)
 
 
 def read(upload: str) -> tuple[Recording, float]:
@@ -202,6 +205,24 @@ def by_every_model(services: Services, comparison: Comparison) -> "Iterator[tupl
         enrolment, _ = _enrolment(services, comparison.asked.profile, recogniser)
         features = recogniser.embed([comparison.recording.waveform])
         yield info.name, by_every_personaliser(recogniser, features, enrolment)
+
+
+def mean_of_models(found: "Sequence[tuple[str, Sequence[Prediction]]]") -> "tuple[str, list[Prediction]]":
+    """The mean of several models' answers, each with its first personaliser, as one more model."""
+    from ser_core.inference.ensemble import mean_answer
+    from ser_core.inference.recogniser import Answer
+
+    def mean(answers: list) -> Answer | None:
+        if not answers or None in answers:
+            return None
+        p = mean_answer([one.probabilities for one in answers])
+        return Answer(max(p, key=p.get), p)
+
+    firsts = [predictions[0] for _, predictions in found]
+    firsts = [one for one in firsts if one.baseline.probabilities.keys() == firsts[0].baseline.probabilities.keys()]
+    both = [mean([getattr(one, kind) for one in firsts]) for kind in ("baseline", "personalised")]
+    name = f"mean of {len(firsts)} models"
+    return name, [replace(firsts[0], model=name, baseline=both[0], personalised=both[1])]
 
 
 def at_levels(services: Services, comparison: Comparison) -> "list[AnswerAtLevel]":

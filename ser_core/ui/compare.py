@@ -14,7 +14,18 @@ from ser_core.inference.judgements import to_csv
 from ser_core.inference.profiles import Profile, UnknownProfile
 from ser_core.labels import APP_EMOTIONS
 from ser_core.ui import live, shown, words
-from ser_core.ui.answers import GAINS_DB, Asked, Comparison, Visit, at_levels, by_every_model, compare, document, read
+from ser_core.ui.answers import (
+    GAINS_DB,
+    Asked,
+    Comparison,
+    Visit,
+    at_levels,
+    by_every_model,
+    compare,
+    document,
+    mean_of_models,
+    read,
+)
 from ser_core.ui.enrol import NOBODY, choices, offer
 from ser_core.ui.errors import for_people, foreseen, sentence
 from ser_core.ui.saving import SaveButton, picture_buttons
@@ -234,7 +245,7 @@ def add_to_profile(services: Services, visit: Visit) -> tuple:
     """The recording, with what was meant, becomes one more enrolled recording."""
     profile = services.chosen(visit.now.asked.profile if visit.now else NOBODY)
     meant = visit.meant[visit.shown]
-    services.enrol_waveform(profile.name, meant, visit.now.recording.waveform, agreed=False)
+    services.enrol_waveform(profile.name, meant, visit.now.recording.waveform, agreed=False, words=visit.now.text)
     visit.answers[visit.shown] = replace(visit.now, is_enrolled=True)
     words = f"Added to {safe(profile.name)} as {emotion_name(meant).lower()}. It counts from the next answer on."
     return f'<p class="pill good" role="status">{words}</p>', gr.Button(interactive=False)
@@ -284,6 +295,8 @@ def every_model(services: Services, visit: Visit, progress: gr.Progress = gr.Pro
     for by_model in by_every_model(services, visit.now):
         found.append(by_model)
         yield shown.others_table(found, said.model, said.personaliser)
+    if len(found) > 1:
+        yield shown.others_table([*found, mean_of_models(found)], said.model, said.personaliser)
 
 
 def try_levels(services: Services, visit: Visit, gain_db: float) -> tuple:
@@ -460,25 +473,25 @@ def _events(services, parts, visit, levels, chosen, profile, model, personaliser
     came = gr.on([audio.stop_recording, audio.upload], api_name="compare", show_progress_on=parts["first"], **heard)
     cleared = audio.clear(**{**heard, **private})
     chain = words.connect(services, parts["words"], visit, parts["json"], aside)
-    chain.after_a_recording(came)
-    chain.after_a_recording(cleared)
+    chain.follows(came)
+    chain.follows(cleared)
     taken = parts["example"].input(do(take_example), parts["example"], audio, **private)
-    chain.after_a_recording(taken.success(**{**heard, **private}))
-    chain.after_another_choice(gr.on([personaliser.input, tab.select], **again))
+    chain.follows(taken.success(**{**heard, **private}))
+    chain.follows(gr.on([personaliser.input, tab.select], **again))
     chosen_model = model.input(
         do(other_model), [model, personaliser], personaliser, api_visibility="private", show_progress_on=personaliser
     ).success(**again)
-    chain.after_another_choice(chosen_model)
+    chain.follows(chosen_model)
     profile.input(lambda name: name, profile, chosen, **aside)
     followed = chosen.change(do(follow), chosen, profile, trigger_mode="always_last", **aside)
-    chain.after_another_choice(followed.then(**again))
+    chain.follows(followed.then(**again))
 
     parts["meant"].input(do(judge), [visit, parts["meant"]], [visit, *score], **private)
     parts["add"].click(do(add_to_profile), visit, [parts["kept"], parts["add"]], trigger_mode="once", **private)
     for name, handler in (("keep", keep), ("forget", forget)):
         parts[name].click(do(handler), visit, [*score, parts["kept"]], trigger_mode="once", **private)
     shown_again = parts["earlier"].input(do(show_earlier), [visit, parts["earlier"]], [audio, *answer], **private)
-    chain.after_an_earlier_answer(shown_again)
+    chain.follows(shown_again)
     for kind in ("csv", "json"):
         parts[f"visit_{kind}"].makes(do(save_visit, kind), visit, **private)
     parts["every_model"].click(

@@ -70,12 +70,17 @@ def picture(moments: "Sequence[Moment]", hop_s: float, to_s: float) -> str:
 
 def words_now(words: "LiveWords | None") -> str:
     """The latest words, and what voice and words say together."""
-    if words is None or words.latest is None or not words.latest[1].text:
-        return ""
-    _, said = words.latest
+    said = words.now() if words is not None else None
+    if said is None or not said.text:
+        problem = words.problem if words is not None else ""
+        return f'<p class="live-words quiet">{safe(sentence(problem))}</p>' if problem else ""
+    return f'<p class="live-words">“{safe(said.text)}” With these words: {_with(said)}.</p>'
+
+
+def _with(said) -> str:
     both = [f"for everybody {emotion_name(said.baseline.emotion).lower()}"]
     both += [f"for you {emotion_name(said.personalised.emotion).lower()}"] if said.personalised else []
-    return f'<p class="live-words">“{safe(said.text)}” With these words: {", ".join(both)}.</p>'
+    return ", ".join(both)
 
 
 def shown_now(take: "LiveTake", whose: str, words: "LiveWords | None" = None) -> dict:
@@ -89,19 +94,21 @@ def shown_now(take: "LiveTake", whose: str, words: "LiveWords | None" = None) ->
     return {
         "answers": answers_now(newest, whose) + words_now(words),
         "timeline": picture(latest, HOP_S, newest.end_s),
-        "said": said_aloud(newest),
+        "said": said_aloud(newest, words),
         "end_s": newest.end_s,
         "milliseconds": newest.milliseconds,
     }
 
 
-def said_aloud(moment: "Moment") -> str:
+def said_aloud(moment: "Moment", words: "LiveWords | None" = None) -> str:
     """A moment for a screen reader."""
+    with_words = words.now() if words is not None else None
     said = moment.prediction
     if said is None:
         return "Silence"
     second = f", personalised {said.personalised.emotion}" if said.personalised else ""
-    return f"Baseline {said.baseline.emotion}{second}"
+    third = f"; with the words, {_with(with_words)}" if with_words and with_words.text else ""
+    return f"Baseline {said.baseline.emotion}{second}{third}"
 
 
 def empty_panel() -> str:
@@ -132,7 +139,7 @@ def told(words: str, kind: str = "") -> str:
 # what happens
 
 
-def begin(services: Services, name: str, model: str | None, personaliser: str | None, ticket: str):
+def begin(services: Services, name: str, model: str | None, personaliser: str | None, counts: bool, ticket: str):
     """Wait for the model and for room, then open a take: (token, ticket, status) as they come."""
     ticket = ticket or secrets.token_hex(8)
     if services.models.state(model or None) == "loading":
@@ -146,7 +153,7 @@ def begin(services: Services, name: str, model: str | None, personaliser: str | 
         )
         time.sleep(_ASK_AGAIN_S)
     take = live_take(services, Asked(name, model or None, personaliser or None))
-    words = live_words(services, take)
+    words = live_words(services, take) if counts else None
     token = services.listeners.open(ticket, take, name, lambda grown: shown_now(grown, name, words))
     yield token, ticket, told("Waiting for the microphone …")
 
@@ -218,6 +225,10 @@ def build(services: Services, choices: Choices) -> None:
     with gr.Row(elem_classes="actions"):
         start = gr.Button("Listen", variant="primary", elem_id="live-start", scale=0, min_width=140)
         stop = gr.Button("Stop", variant="stop", elem_id="live-stop", visible=False, scale=0, min_width=140)
+    counts = gr.Checkbox(
+        True, label="Where Whisper is on this computer, write down the last six seconds, and let the words count as well",
+        elem_id="live-words-count",
+    )  # fmt: skip
     status = gr.HTML(told(""), elem_id="live-status")
     gr.HTML(empty_panel(), elem_id="live")
     with gr.Column(visible=False, elem_id="live-take") as whole:
@@ -239,7 +250,7 @@ def build(services: Services, choices: Choices) -> None:
             )
 
     private = {"api_visibility": "private", "show_progress": "hidden"}
-    asked = [choices.chosen, choices.model, choices.personaliser]
+    asked = [choices.chosen, choices.model, choices.personaliser, counts]
     opened = start.click(
         for_people(begin, services), [*asked, ticket], [token, ticket, status],
         js="(...all) => window.attune.live.prepare(all)", trigger_mode="once", concurrency_limit=None, **private,

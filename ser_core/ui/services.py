@@ -9,6 +9,7 @@ from weakref import WeakSet
 import numpy as np
 
 from ser_core.data.audio import read_recording
+from ser_core.inference.archives import MAX_TRANSCRIPT
 from ser_core.inference.consent import ConsentMissing, consent_now, nobodys_voice
 from ser_core.inference.examples import EXAMPLE_NAME, example_enrolment
 from ser_core.inference.profiles import (
@@ -119,9 +120,15 @@ class Services:
             self.files.forget_upload(upload)
 
     def enrol_waveform(
-        self, name: str | None, emotion: str, waveform: np.ndarray, agreed: bool, replaces: str | None = None
+        self,
+        name: str | None,
+        emotion: str,
+        waveform: np.ndarray,
+        agreed: bool,
+        replaces: str | None = None,
+        words: str = "",
     ) -> EnrolledUtterance:
-        """Store what was heard, (N,) float32 at 16 kHz; the rest as `enrol`."""
+        """Store what was heard, (N,) float32 at 16 kHz, and the words in it if they are known; the rest as `enrol`."""
         profile = self.chosen(name)
         if profile.consent is not None and profile.consent.is_nobodys:
             raise NotAPerson("this profile holds a synthetic voice; make one of your own for yours")
@@ -135,7 +142,10 @@ class Services:
         if replaces:
             self.files.forget_playback(replaces)
         self._embed_soon(profile.name)
-        self._write_soon(profile.name, stored.utterance_id, waveform)
+        if words:
+            self.store.keep_transcript(profile.name, stored.utterance_id, words[:MAX_TRANSCRIPT])
+        else:
+            self._write_soon(profile.name, stored.utterance_id, waveform)
         return stored
 
     def hints(self, name: str) -> dict[str, tuple[str, ...]]:

@@ -143,10 +143,10 @@ def others_table(by_model: Sequence[tuple[str, Sequence["Prediction"]]], asked_m
         if predictions:
             rows.append([safe(model), "Baseline (nobody enrolled)", _told(predictions[0].baseline)])
         for said in predictions:
-            name = said.personaliser
-            chosen = " (shown)" if (model, name) == (asked_model, asked) else ""
-            words = _told(said.personalised) if said.personalised else "uses none of the recordings"
-            rows.append([safe(model), personaliser_name(name) + chosen, words])
+            if said.personalised is None:  # nobody is enrolled, or nothing that this one uses
+                continue
+            chosen = " (shown)" if (model, said.personaliser) == (asked_model, asked) else ""
+            rows.append([safe(model), personaliser_name(said.personaliser) + chosen, _told(said.personalised)])
     return f'<div class="numbers">{table(["Model", "How the enrolment is used", "Answer"], rows)}</div>' if rows else ""
 
 

@@ -8,7 +8,7 @@ import gradio as gr
 from ser_core.figures import recognition
 from ser_core.figures.style import empty, percent
 from ser_core.ui.answers import Visit, document, with_words
-from ser_core.ui.errors import for_people, sentence
+from ser_core.ui.errors import for_people, foreseen, sentence
 from ser_core.ui.saving import picture_buttons
 from ser_core.ui.services import Services
 from ser_core.ui.shown import table
@@ -46,6 +46,7 @@ def answers_table(said: "WithWords | None", voice: tuple["Answer", "Answer | Non
         ("Voice alone", *voice),
         ("Words alone", said.words, None),
         ("Voice and words", said.baseline, said.personalised),
+        ("The same network, words left out", *said.unread),
     ]
     if not said.text:
         rows = rows[:1]
@@ -65,9 +66,7 @@ def moved_in_words(said: "WithWords | None") -> str:
         return ""
     before, after = said.unread[1] or said.unread[0], said.personalised or said.baseline
     if before.emotion != after.emotion:
-        first = (
-            f"The words changed the answer: without them this part hears {_named(before)}, with them {_named(after)}."
-        )
+        first = f"The words changed the answer of the network that reads: without them {_named(before)}, with them {_named(after)}."
     elif said.moved_by_words < _HARDLY:
         first = f"The words changed hardly anything: {_named(after)}, with and without them."
     else:
@@ -90,7 +89,7 @@ def _named(answer: "Answer") -> str:
 
 def plane_of(said: "WithWords | None", reader) -> tuple:
     """The arousal–valence plane and what it is."""
-    if said is None or not said.attributes:
+    if said is None or not {"arousal", "valence"} <= set(said.attributes.get("baseline", ())):
         return empty("No arousal and valence from this model yet", 160), ""
     pseudo = reader.attributes_from != "listeners"
     figure = recognition.plane(said.attributes, reader.attribute_range, landmarks=pseudo)
@@ -117,53 +116,95 @@ def _note(words: str) -> str:
 # what happens
 
 
-def write_down(services: Services, visit: Visit | None, counts: bool, progress=gr.Progress()) -> tuple:  # noqa: B008
-    """A recording came: its words, if Whisper is here."""
+def fresh(services: Services, visit: Visit | None, text: str, about: str | None, counts: bool) -> list:
+    """Another answer is shown, or none: its own words come with it. What was typed before any recording is about the first."""
     now = visit.now if visit else None
-    if now is None or not counts:
-        return "", _note("" if now is None else "The words do not count: tick the box above to change that.")
-    if now.text:
-        return now.text, _note("")
+    if now is None:
+        return ["", None, *_noted(answer(services, visit, "", counts))]
+    if about is None and text.strip() and not now.text:
+        visit.update(now, text=text)
+    return [visit.now.text, now.at, *_noted(answer(services, visit, visit.now.text, counts))]
+
+
+def write_down(
+    services: Services,
+    visit: Visit | None,
+    about: str | None,
+    counts: bool,
+    progress=gr.Progress(),  # noqa: B008
+) -> tuple:
+    """A recording came without words: they are written down, if Whisper is here. Whoever typed meanwhile is right."""
+    now = visit.now if visit else None
+    if now is None or not counts or now.text or now.at != about:
+        return gr.skip(), gr.skip()
     if missing := services.scribe.why_not:
-        return "", _note(safe(missing))
+        return gr.skip(), _note(safe(missing))
     progress(0.0, desc="Whisper writes down what was said")
-    said = services.scribe.write(now.recording.waveform)
-    visit.update(now, text=said.text, language=said.language or "")
+    try:
+        said = services.scribe.write(now.recording.waveform)
+    except ValueError as error:
+        if not foreseen(error):
+            raise
+        return gr.skip(), _note(safe(sentence(error)))
+    there = visit.now
+    if (
+        there is None or there.at != now.at or there.text
+    ):  # another answer is shown, or somebody typed, or it was erased
+        return gr.skip(), gr.skip()
+    visit.update(there, text=said.text, language=said.language or "")
     if not said.text:
-        return "", _note("Whisper heard no words. You can type them.")
+        return gr.skip(), _note("Whisper heard no words. You can type them.")
     written = f"Written by {safe(said.model)} in {said.seconds:.1f} s. Whisper can invent words: correct it where it is wrong."
     return said.text, _note(written)
 
 
-def typed(services: Services, visit: Visit | None, text: str, counts: bool) -> list:
+def typed(services: Services, visit: Visit | None, text: str, about: str | None, counts: bool) -> list:
     """The words changed: by the person, for otherwise the answer knows them already."""
-    if not (visit and visit.now) or visit.now.text == text:
+    now = visit.now if visit else None
+    if now is None or now.at != about or now.text == text:
         return [gr.skip()] * 6
-    visit.update(visit.now, text=text, language="")
-    *shown, note, file = answer(services, visit, text, counts)
+    visit.update(now, text=text, language="")
+    return _noted(answer(services, visit, text, counts))
+
+
+def _noted(answered: list) -> list:
+    """With an empty note in place of none: the one that stands there is about something else."""
+    *shown, note, file = answered
     return [*shown, note if isinstance(note, str) else "", file]
+
+
+def count(services: Services, visit: Visit | None, about: str | None, counts: bool) -> list:
+    """The words of the answer that is shown, counted."""
+    now = visit.now if visit else None
+    if now is None or now.at != about:
+        return [gr.skip()] * 6
+    return answer(services, visit, now.text, counts)
 
 
 def answer(services: Services, visit: Visit | None, text: str, counts: bool) -> list:
     """What voice and words say together, about the answer that is shown."""
     now = visit.now if visit else None
     if now is None:
-        return ["", "", empty(NOTHING, 160), "", gr.skip(), gr.skip()]
+        return ["", "", empty(NOTHING, 160), "", "", gr.skip()]
     recogniser = services.models.recogniser(now.asked.model)
     if recogniser.info.reader is None:
         note = _note(f"The model {safe(recogniser.info.name)} reads no words; it hears only.")
         return ["", "", empty("This model reads no words", 160), "", note, gr.skip()]
-    said = with_words(services, now, text if counts else "")
+    try:
+        said = with_words(services, now, text if counts else "")
+    except ValueError as error:
+        if not foreseen(error):
+            raise
+        return ["", "", empty("The words could not be read", 160), "", _note(safe(sentence(error))), gr.skip()]
     visit.update(now, words=said)
     voice = (now.prediction.baseline, now.prediction.personalised)
-    note = _note(safe(sentence(said.note))) if said.note else gr.skip()
+    note = gr.skip()
+    if said.note:
+        note = _note(safe(sentence(said.note)))
+    elif text and not counts:
+        note = _note("The words do not count just now.")
     file = gr.DownloadButton(value=services.files.document("answer.json", document([visit.now], visit)))
     return [answers_table(said, voice), moved_in_words(said), *plane_of(said, recogniser.info.reader), note, file]
-
-
-def earlier(visit: Visit | None) -> str:
-    """The words of an earlier answer."""
-    return visit.now.text if visit and visit.now else ""
 
 
 # where it stands
@@ -210,37 +251,33 @@ def connect(services: Services, parts: Parts, visit: gr.State, saved: gr.Downloa
         saved: the button that saves the answer.
         private: options of all events.
     """
+    about = gr.State(None)  # which answer the text in the box belongs to: when it was made
     shown = [parts.answers, parts.moved, parts.plane, parts.plane_note, parts.note, saved]
-    asked = [visit, parts.text, parts.counts]
-    apart = {**private, "concurrency_id": "words"}
-    again = {"fn": for_people(answer, services), "inputs": asked, "outputs": shown, **apart}
+    # always_last: what came last is what counts, also while something is still being written
+    apart = {**private, "concurrency_id": "words", "trigger_mode": "always_last"}
+    writing = {**private, "concurrency_id": "writing", "trigger_mode": "always_last"}
+
+    def do(handler):
+        return for_people(handler, services)
+
+    steps = (
+        {"fn": do(fresh), "inputs": [visit, parts.text, about, parts.counts], "outputs": [parts.text, about, *shown], **apart},
+        {"fn": do(write_down), "inputs": [visit, about, parts.counts], "outputs": [parts.text, parts.note], **writing},
+        {"fn": do(count), "inputs": [visit, about, parts.counts], "outputs": shown, **apart},
+    )  # fmt: skip
     # not .input, which may tell of the words before the last key
-    parts.text.change(for_people(typed, services), asked, shown, trigger_mode="always_last", **apart)
-    write = {
-        "fn": for_people(write_down, services), "inputs": [visit, parts.counts], "outputs": [parts.text, parts.note], **apart,
-    }  # fmt: skip
-    parts.counts.input(**write).success(**again)
-    return Chain(write, again, parts.text, visit, apart)
+    parts.text.change(do(typed), [visit, parts.text, about, parts.counts], shown, **apart)
+    parts.counts.input(**steps[2]).then(**steps[1]).then(**steps[2])
+    return Chain(steps)
 
 
 @dataclass(frozen=True)
 class Chain:
-    """What follows an answer."""
+    """What follows an answer; the answer from the voice stands there already."""
 
-    write: dict
-    again: dict
-    text: gr.Textbox
-    visit: gr.State
-    private: dict
+    steps: tuple[dict, dict, dict]
 
-    def after_a_recording(self, event) -> None:
-        """Its words are written down, then counted; the answer from the voice stands there already."""
-        event.success(**self.write).success(**self.again)
-
-    def after_another_choice(self, event) -> None:
-        """The words stay as they are."""
-        event.success(**self.again)
-
-    def after_an_earlier_answer(self, event) -> None:
-        """Its own words come back."""
-        event.success(earlier, self.visit, self.text, **self.private).success(**self.again)
+    def follows(self, event) -> None:
+        """Its words come into the box, or are written down, and are counted."""
+        shown, write, counted = self.steps
+        event.success(**shown).then(**write).then(**counted)

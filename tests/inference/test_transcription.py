@@ -332,7 +332,7 @@ def test_a_transcript_goes_to_json_and_what_is_no_number_is_null(counting, heard
 
 def test_nothing_is_available_where_nothing_is_and_the_remedy_is_named(workspace):
     assert available(workspace) == ()
-    with pytest.raises(TranscriberUnavailable, match="python -m ser_core models fetch whisper-base`"):
+    with pytest.raises(TranscriberUnavailable, match="python -m ser_core models fetch whisper-base.en`"):
         Transcriber(workspace)
     with pytest.raises(TranscriberUnavailable, match="'whisper-small' is not on this machine.*fetch whisper-small`"):
         Transcriber(workspace, "whisper-small")
@@ -365,7 +365,7 @@ def test_ser_weights_may_name_the_folder_itself_and_then_no_other_size_is_meant(
 def test_an_encoder_alone_is_no_transcriber(workspace, tmp_path):
     WhisperForAudioClassification(small_config(ENGLISH)).save_pretrained(workspace.models / "whisper-tiny.en")
     assert available(workspace) == ()
-    with pytest.raises(TranscriberUnavailable, match="has no decoder; it hears but cannot write.*fetch whisper-base`"):
+    with pytest.raises(TranscriberUnavailable, match="has no decoder; it hears but cannot write.*fetch whisper-base.en`"):
         Transcriber(workspace, workspace.models / "whisper-tiny.en")
 
 

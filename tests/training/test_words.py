@@ -374,7 +374,8 @@ def test_ccc_over_parts_of_a_batch_is_refused_in_words(recipe, synthetic_corpus,
     rates = recipe.changed([*RATES, "training.accumulate=2"])
     with pytest.raises(BadRecipe, match="'multimodal': CCC is taken over a whole batch; leave out training.accumulate"):
         prepare(rates, synthetic_corpus, workspace)
-    prepare(rates.changed(["training.accumulate=1"]), synthetic_corpus, workspace)
+    with pytest.raises(BadRecipe, match="predicts attributes only, and a run's report and model need emotions"):
+        prepare(rates.changed(["training.accumulate=1"]), synthetic_corpus, workspace)
     prepare(recipe.changed(["training.accumulate=2"]), synthetic_corpus, workspace)
 
 
