@@ -278,7 +278,8 @@ def settings_from(kind: type[T], values: Mapping[str, Any], where: str) -> T:
             raise BadRecipe(f"{where}: unknown key '{key}'; known keys are {', '.join(known)}")
         default = known[key].default
         if isinstance(default, (bool, int, float, str)) and not _fits(value, default):
-            raise BadRecipe(f"{where}: '{key}' is {value!r}, but a {type(default).__name__} was expected")
+            kind = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}[type(default).__name__]
+            raise BadRecipe(f"{where}: '{key}' is {value!r}, but {kind} was expected")
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
     except BadRecipe as error:

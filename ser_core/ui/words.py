@@ -11,7 +11,7 @@ from ser_core.ui.answers import Visit, document, with_words
 from ser_core.ui.errors import for_people, foreseen, sentence
 from ser_core.ui.saving import picture_buttons
 from ser_core.ui.services import Services
-from ser_core.ui.shown import table
+from ser_core.ui.shown import LOW, table
 from ser_core.ui.theme import emotion_name, safe
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ def answers_table(said: "WithWords | None", voice: tuple["Answer", "Answer | Non
 
 
 def _cell(answer: "Answer | None") -> str:
-    return f"{emotion_name(answer.emotion)} {percent(answer.probabilities[answer.emotion])}" if answer else "–"
+    if answer is None:
+        return "–"
+    p = answer.probabilities[answer.emotion]
+    return f"{emotion_name(answer.emotion)} {percent(p)}{' (not sure)' if p < LOW else ''}"
 
 
 def moved_in_words(said: "WithWords | None") -> str:

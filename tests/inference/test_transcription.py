@@ -365,7 +365,9 @@ def test_ser_weights_may_name_the_folder_itself_and_then_no_other_size_is_meant(
 def test_an_encoder_alone_is_no_transcriber(workspace, tmp_path):
     WhisperForAudioClassification(small_config(ENGLISH)).save_pretrained(workspace.models / "whisper-tiny.en")
     assert available(workspace) == ()
-    with pytest.raises(TranscriberUnavailable, match="has no decoder; it hears but cannot write.*fetch whisper-base.en`"):
+    with pytest.raises(
+        TranscriberUnavailable, match="has no decoder; it hears but cannot write.*fetch whisper-base.en`"
+    ):
         Transcriber(workspace, workspace.models / "whisper-tiny.en")
 
 

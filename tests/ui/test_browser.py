@@ -439,3 +439,26 @@ def test_a_microphone_of_this_computer_can_be_chosen_for_guided_recording(
     assert stored(app, "Desk")[:3] == list(APP_EMOTIONS[:3])
     page.close()
     app.stop()
+
+
+def test_words_typed_in_compare_are_counted_switched_off_and_saved(page: Page, app, utterance):
+    tab(page, "Compare")
+    upload(page.locator("#compare-audio"), utterance("neutral"))
+    expect(page.locator("#compare-status")).to_contain_text("Answered in")
+    expect(page.locator("#compare-words-answers")).to_contain_text("Voice alone")
+    box = page.locator("#compare-words textarea")
+    box.press_sequentially("I am so happy today")
+    expect(page.locator("#compare-words-answers")).to_contain_text("Words alone")
+    expect(page.locator("#compare-words-moved")).to_contain_text("words")
+    expect(page.locator("#compare-plane-note")).to_contain_text("Scale 1 to 7")
+    page.locator("#compare-words-count input").uncheck()
+    expect(page.locator("#compare-words-answers")).not_to_contain_text("Words alone")
+    expect(box).to_have_value("I am so happy today")
+    page.locator("#compare-words-count input").check()
+    expect(page.locator("#compare-words-answers")).to_contain_text("Words alone")
+    page.wait_for_timeout(500)
+    assert json.loads(saved(page, "compare-json"))["with_words"]["text"] == "I am so happy today"
+    upload(page.locator("#compare-audio"), utterance("anger"))
+    expect(box).to_have_value("")
+    expect(page.locator("#compare-words-answers")).not_to_contain_text("Words alone")
+    assert barriers(page) == []
