@@ -15,6 +15,8 @@ TUNES = ("none", "last", "lora", "all")
 TUNES_OF_SPEECH = (*TUNES, "convolutions")
 SCHEDULES = ("cosine", "linear", "constant")
 
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
 T = TypeVar("T")
 
 
@@ -278,8 +280,7 @@ def settings_from(kind: type[T], values: Mapping[str, Any], where: str) -> T:
             raise BadRecipe(f"{where}: unknown key '{key}'; known keys are {', '.join(known)}")
         default = known[key].default
         if isinstance(default, (bool, int, float, str)) and not _fits(value, default):
-            kind = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}[type(default).__name__]
-            raise BadRecipe(f"{where}: '{key}' is {value!r}, but {kind} was expected")
+            raise BadRecipe(f"{where}: '{key}' is {value!r}, but {_KINDS[type(default)]} was expected")
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
     except BadRecipe as error:
