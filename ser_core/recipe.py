@@ -210,7 +210,7 @@ class Recipe:
             "encoder": self.encoder,
             "text": self.text,
             "training": self.training,
-            "data": self.data,
+            "data": replace(self.data, others=False),  # which most methods cannot learn from
             "beside": (),
         }
         return [replace(read_recipe(name), **shared) for name in self.beside]

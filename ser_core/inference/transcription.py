@@ -324,7 +324,9 @@ def _find(name: str | Path | None, workspace: Workspace) -> tuple[str, Path]:
     if name is None:
         name = next(iter(available(workspace)), None)
         if name is None:
-            raise TranscriberUnavailable(f"no Whisper that writes text is on this machine; {_remedy('whisper-base')}")
+            raise TranscriberUnavailable(
+                f"no Whisper that writes text is on this machine; {_remedy('whisper-base.en')}"
+            )
     if str(name) in SIZES and (found := _folder_of(str(name), workspace)):
         return str(name), found
     named = Path(name).expanduser()
@@ -380,7 +382,7 @@ def _check(folder: Path) -> dict[str, int]:
         raise TranscriberUnavailable(f"'{folder.name}' is a {config.get('model_type')} model, not Whisper")
     if not any(name.startswith("decoder.") for name in shapes):  # an encoder alone, as for recognition
         raise TranscriberUnavailable(
-            f"'{folder.name}' has no decoder; it hears but cannot write; {_remedy('whisper-base')}"
+            f"'{folder.name}' has no decoder; it hears but cannot write; {_remedy('whisper-base.en')}"
         )
     sizes = _sizes(folder, config)
     if missing := [name for name in _landmarks(sizes) if name not in shapes]:

@@ -152,12 +152,12 @@ class Multimodal(Method):
             self.listener.fit_statistics(utterances, of_class)
         if self.text_shape is not None:
             said = torch.from_numpy(utterances.texts.learned_from(rows))
-            read = utterances.texts.features[said][:, list(self.text_shape.layers)].float()
-            if len(read) < 2:
+            if len(said) < 2:
                 raise BadRecipe(
-                    f"words are to be read, but the utterances say {len(read)} different sentences; take a corpus with "
+                    f"words are to be read, but the utterances say {len(said)} different sentences; take a corpus with "
                     f"text, or pair it with sentences (data.sentences)"
                 )
+            read = utterances.texts.features[said][:, list(self.text_shape.layers)].float()
             self.text_mean_, self.text_scale_ = read.mean(dim=0), _scale(read)
         if self.settings.speaker_embedding:
             lowest = utterances.features[torch.from_numpy(rows)][:, 0]

@@ -1,5 +1,6 @@
 """What a person does on the page."""
 
+import json
 import re
 from pathlib import Path
 
@@ -85,3 +86,9 @@ def barriers(page: Page) -> list[str]:
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]
+
+
+def answered(page: Page) -> dict:
+    """The answer in Compare, as the button saves it."""
+    expect(page.locator("#compare-status")).to_contain_text("Answered in")
+    return json.loads(saved(page, "compare-json"))

@@ -78,8 +78,8 @@ def test_those_who_come_too_late_wait_in_a_row(listeners, take, monkeypatch):
 def test_erasing_a_profile_ends_the_takes_that_use_its_enrolment(services, utterance):
     services.create("Ann", True)
     services.enrol("Ann", "anger", str(utterance("anger")), True)
-    *_, (token, _, _) = live.begin(services, "Ann", None, None, "")
-    *_, (other, _, _) = live.begin(services, "", None, None, "")
+    *_, (token, _, _) = live.begin(services, "Ann", None, None, True, "")
+    *_, (other, _, _) = live.begin(services, "", None, None, True, "")
     services.erase("Ann")
     assert answer(services.listeners, token, 0, 16_000, bytes(10))[0] == 404
     assert answer(services.listeners, other, 0, 16_000, bytes(10))[0] == 200
@@ -89,7 +89,7 @@ def test_the_page_follows_the_voice_and_gets_the_whole_take_at_the_end(services,
     services.create("Ann", True)
     services.enrol("Ann", "anger", str(utterance("anger")), True)
     spoken = read_recording(utterance("fear")).waveform
-    *_, (token, _, _) = live.begin(services, "Ann", None, None, "")
+    *_, (token, _, _) = live.begin(services, "Ann", None, None, True, "")
     shown = [services.listeners.hear(token, place, 16_000, piece) for place, piece in enumerate(pieces(spoken))]
     said = [each for each in shown if each]
     assert [round(each["end_s"] / 0.4) for each in said] == list(range(1, len(said) + 1))
@@ -105,6 +105,6 @@ def test_the_page_follows_the_voice_and_gets_the_whole_take_at_the_end(services,
 
 
 def test_too_little_is_said_to_be_too_little(services):
-    *_, (token, _, _) = live.begin(services, "", None, None, "")
+    *_, (token, _, _) = live.begin(services, "", None, None, True, "")
     assert "Too little" in live.finish(services, token)[3]
     assert "over" in live.finish(services, token)[3]
