@@ -139,11 +139,20 @@ class ModelInfo:
             UnknownModel: nothing does.
             EncoderUnavailable: it is not on this machine.
         """
+        reader = self.reads()
+        own = self.folder / reader.source
+        source = own if reader.source and own.is_dir() else reader.source
+        return load_text_encoder(reader.encoder, source or None, (workspace.models,))
+
+    def reads(self) -> Reader:
+        """The part that reads words.
+
+        Raises:
+            UnknownModel: nothing does.
+        """
         if self.reader is None:
             raise UnknownModel(f"model '{self.name}' reads no words; it hears only")
-        own = self.folder / self.reader.source
-        source = own if self.reader.source and own.is_dir() else self.reader.source
-        return load_text_encoder(self.reader.encoder, source or None, (workspace.models,))
+        return self.reader
 
     @property
     def heard_speakers(self) -> frozenset[str] | None:

@@ -13,7 +13,7 @@ import torch
 from ser_core.data.audio import PREPARED, Recording, level_and_trim
 from ser_core.data.batches import Batch
 from ser_core.encoders.base import EncoderUnavailable, autocast, choose_device, precision
-from ser_core.encoders.text import TextEncoder
+from ser_core.encoders.text import Reading, TextEncoder
 from ser_core.inference.models import ModelInfo, choose_model
 from ser_core.labels import ATTRIBUTES
 from ser_core.methods.base import Method, Output
@@ -237,18 +237,20 @@ class Recogniser:
             EncoderUnavailable: what reads them is not on this machine.
         """
         clock: dict[str, float] = {}
-        encoder, method = self.text_encoder(), self.method(self.info.reader.method)
+        method = self.method(self.info.reads().method)
         with _timed(clock, "read"):
-            reading = encoder.reading(text, language)
-            batch = self._read(self._batch(features, enrolment), encoder, reading.text)
+            reading = self.text_encoder().reading(text, language) if text.strip() else Reading("")
+            batch = self._read(self._batch(features, enrolment), method, reading.text)
         with _timed(clock, "answer"):
             nobody = replace(batch, present=torch.zeros_like(batch.present))
             baseline, output = self._answer(method, nobody)
-            unread = self._answer(method, nobody.without_text())[0]
+            unread = self._answer(method, nobody.without_text())[0] if reading.text else baseline
             personalised = own = None
             if method.uses_enrolment and batch.present.any():
                 personalised, own = self._answer(method, batch)
-            unread_own = self._answer(method, batch.without_text())[0] if personalised else None
+            unread_own = personalised
+            if personalised and reading.text:
+                unread_own = self._answer(method, batch.without_text())[0]
             words = self._answer(method.of_words_alone, batch)[0] if reading.text else None
         kinds = {"baseline": output, "personalised": own}
         return WithWords(
@@ -275,9 +277,13 @@ class Recogniser:
                 self._text = self.info.load_text_encoder(self._workspace).to(self.device)
             return self._text
 
-    def _read(self, batch: Batch, encoder: TextEncoder, text: str) -> Batch:
-        with torch.inference_mode(), autocast(self.device):
-            layers = encoder.pooled([text or "."]).float()
+    def _read(self, batch: Batch, method: Method, text: str) -> Batch:
+        """Without words nothing is read, and what reads need not be loaded."""
+        if text:
+            with torch.inference_mode(), autocast(self.device):
+                layers = self.text_encoder().pooled([text]).float()
+        else:
+            layers = torch.zeros(1, method.text_shape.n_layers, method.text_shape.n_values, device=self.device)
         return replace(batch, text=layers, has_text=torch.tensor([bool(text)], device=self.device))
 
     def _known(self, enrolment: Enrolment | None) -> list[int]:

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from ser_core.data.manifest import BadCorpus, LeakingSplit
-from ser_core.encoders.compact import Compact, CompactSettings
 from ser_core.inference.models import read_model
 from ser_core.inference.recogniser import Recogniser
 from ser_core.methods.checkpoint import load_method
@@ -19,25 +18,8 @@ from ser_core.training.preparation import prepare
 from ser_core.training.run import AnotherRun, Asked, FolderInUse, train
 from ser_core.training.states import DamagedState
 from ser_core.training.status import read_status
-from ser_core.workspace import open_workspace
 
 CPU = Asked(device="cpu")
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return open_workspace(tmp_path_factory.mktemp("workspace"))
-
-
-@pytest.fixture(scope="module")
-def encoder_folder(tmp_path_factory):
-    torch.manual_seed(0)
-    settings = CompactSettings(
-        width=32, n_transformer_layers=2, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
-    )
-    folder = tmp_path_factory.mktemp("encoder") / "encoder"
-    Compact(settings).save(folder)
-    return folder
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import torch
 
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import BadCorpus
-from ser_core.encoders.compact import Compact, CompactSettings
 from ser_core.encoders.text import load_text_encoder
 from ser_core.evaluation.performance import uar
 from ser_core.evaluation.summary import summarise, summary_table
@@ -23,7 +22,6 @@ from ser_core.training.preparation import Learned, embedded, in_label_set, make_
 from ser_core.training.states import States
 from ser_core.training.trainer import Plan, Stopped, Watch
 from ser_core.training.words import Words, text_shape, with_own_words, without_words, words_for
-from ser_core.workspace import open_workspace
 
 DEV, TEST = ("synthetic_6",), ("synthetic_7",)
 SAID = {
@@ -37,22 +35,6 @@ FRAMES = {
     "dev": ("i am so {}", "was it {}", "today {}"),
     "test": ("so so {}", "it is {} today", "am i {}"),
 }
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return open_workspace(tmp_path_factory.mktemp("workspace"))
-
-
-@pytest.fixture(scope="module")
-def encoder_folder(tmp_path_factory):
-    torch.manual_seed(0)
-    settings = CompactSettings(
-        width=32, n_transformer_layers=2, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
-    )
-    folder = tmp_path_factory.mktemp("encoder") / "encoder"
-    Compact(settings).save(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
