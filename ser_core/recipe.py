@@ -127,6 +127,7 @@ class DataChoice:
         sentences: a folder of sentences with emotions (data/sentences.py) that utterances are paired with by label; if
             empty, words are the corpus' own.
         neutral_words: share of training utterances that are paired with a neutral sentence instead.
+        transductive: where a stage learns without labels, it hears the dev and test speakers as well.
     """
 
     emotions: str = "corpus"
@@ -136,6 +137,7 @@ class DataChoice:
     attributes: str = "corpus"
     sentences: str = ""
     neutral_words: float = 0.3
+    transductive: bool = False
 
     def __post_init__(self) -> None:
         check_choice("emotions", self.emotions, ("corpus", "app"))

@@ -37,6 +37,7 @@ class Batch:
         attributes: arousal, valence and dominance on the corpus' scale, (B, 3), nan where not rated.
         gender: a place in GENDERS, (B,) long, -1 where it is not known.
         speaker: who speaks, as a number within the corpus, (B,) long.
+        row: where each target stands in the corpus, (B,) long.
     """
 
     features: Tensor | None
@@ -53,6 +54,7 @@ class Batch:
     attributes: Tensor | None = None
     gender: Tensor | None = None
     speaker: Tensor | None = None
+    row: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
@@ -216,6 +218,7 @@ class Utterances:
             attributes=torch.from_numpy(self.attributes[rows]),
             gender=torch.from_numpy(self.gender[rows]),
             speaker=torch.from_numpy(self.speaker[rows]),
+            row=torch.from_numpy(rows),
             **({} if self.texts is None else self._words(rows, said)),
         )
 

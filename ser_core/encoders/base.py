@@ -37,15 +37,31 @@ class SpeechEncoder(nn.Module, ABC):
     heard_speakers: tuple[str, ...] = ()
 
     @abstractmethod
-    def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """All hidden layers of a batch; an utterance's frames do not depend on its neighbours in the batch.
+    def local(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """What the Transformer is given, before it knows of positions: each frame hears only what is near.
 
         Args:
             waveforms: B tensors (N_b,) float32, 16 kHz, levelled and trimmed (`data.audio.level_and_trim`).
 
         Returns:
+            frames (B, T, D), and which there are (B, T) bool.
+        """
+
+    @abstractmethod
+    def contextual(self, local: Tensor, mask: Tensor) -> Tensor:
+        """The Transformer: frames (B, T, D) that `local` gave, maybe changed since, to all hidden layers (B, L, T, D)."""
+
+    def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """All hidden layers of a batch; an utterance's frames do not depend on its neighbours in the batch.
+
+        Args:
+            waveforms: B tensors (N_b,), as for `local`.
+
+        Returns:
             layers (B, L, T, D), zero where there is no frame, and which frames there are (B, T) bool.
         """
+        local, mask = self.local(waveforms)
+        return self.contextual(local, mask), mask
 
     @abstractmethod
     def blocks(self) -> Sequence[nn.Module]:

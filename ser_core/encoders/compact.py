@@ -81,16 +81,19 @@ class Compact(SpeechEncoder):
         config = {"model_type": "compact", "settings": asdict(self.settings)}
         write_folder(folder, config, self.heard_speakers, self.state_dict(), half)
 
-    def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def local(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         mels = [self.mel(waveform.to(self.device)).T for waveform in waveforms]
         fine_mask = frame_mask([len(mel) for mel in mels], self.device)  # 100 frames a second
         mask = frame_mask([(len(mel) + 1) // 2 for mel in mels], self.device)  # 50 frames a second
         x = pad_sequence(mels, batch_first=True).transpose(1, 2)
         x = gelu(self.conv1(x)) * fine_mask[:, None]
         x = gelu(self.conv2(x)) * mask[:, None]
-        x = (x + gelu(self.positions(x))).transpose(1, 2)  # (B, T, D)
-        layers = [x]
+        return x.transpose(1, 2), mask  # (B, T, D)
+
+    def contextual(self, local: Tensor, mask: Tensor) -> Tensor:
+        x = local.transpose(1, 2)
+        layers = [(x + gelu(self.positions(x))).transpose(1, 2)]
         padded = None if bool(mask.all()) else ~mask
         for layer in self.layers:
             layers.append(layer(layers[-1], src_key_padding_mask=padded))
-        return torch.stack(layers, dim=1) * mask[:, None, :, None], mask
+        return torch.stack(layers, dim=1) * mask[:, None, :, None]

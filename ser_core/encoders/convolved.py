@@ -107,10 +107,14 @@ class Convolved(SpeechEncoder):
         self.scale_ = variance.sqrt().clamp(min=1e-4)
         return self
 
-    def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def local(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            layers, mask = self.inner(waveforms)
-        return self.convolved(layers) * mask[:, None, :, None], mask
+            return self.inner.local(waveforms)
+
+    def contextual(self, local: Tensor, mask: Tensor) -> Tensor:
+        with torch.no_grad():
+            layers = self.inner.contextual(local, mask)
+        return self.convolved(layers) * mask[:, None, :, None]
 
     def convolved(self, layers: Tensor) -> Tensor:
         """The hidden layers of the encoder below, (B, L, T, D), to frames (B, 1, T, 256)."""

@@ -59,22 +59,46 @@ class Wav2Vec2(SpeechEncoder):
         tensors = self.encoder.state_dict()
         write_folder(folder, self.encoder.config.to_dict(), self.heard_speakers, tensors, half)
 
-    def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def local(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         heard = [self._normalised(waveform.to(self.device)) for waveform in waveforms]
-        n_frames = [int(self.encoder._get_feat_extract_output_lengths(len(waveform))) for waveform in heard]
         if self.alone:
-            alone = [self._layers(waveform[None], None)[0].transpose(0, 1) for waveform in heard]  # (T, L, D)
+            frames = pad_sequence([self._frames(waveform[None])[0] for waveform in heard], batch_first=True)
+        else:
+            frames = self._frames(pad_sequence(heard, batch_first=True))
+        n_frames = [int(self.encoder._get_feat_extract_output_lengths(len(waveform))) for waveform in heard]
+        return frames, frame_mask(n_frames, self.device)
+
+    def contextual(self, local: Tensor, mask: Tensor) -> Tensor:
+        if self.alone:
+            alone = [
+                self._layers(x[None, there], None)[0].transpose(0, 1) for x, there in zip(local, mask, strict=True)
+            ]
             layers = pad_sequence(alone, batch_first=True).transpose(1, 2)
         else:
-            samples = frame_mask([len(waveform) for waveform in heard], self.device)
-            layers = self._layers(pad_sequence(heard, batch_first=True), samples.long())
-        mask = frame_mask(n_frames, self.device)
-        return layers * mask[:, None, :, None], mask
+            layers = self._layers(local, mask)
+        return layers * mask[:, None, :, None]
 
-    def _layers(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:
-        hidden = self.encoder(waveforms, attention_mask=samples, output_hidden_states=True).hidden_states
-        return torch.stack(list(hidden), dim=1)  # (B, L, T, D)
+    def _frames(self, waveforms: Tensor) -> Tensor:
+        """(B, N) to what the model's own forward hands to its Transformer, (B, T, D)."""
+        return _frames_of(self.encoder.feature_projection(self.encoder.feature_extractor(waveforms).transpose(1, 2)))
+
+    def _layers(self, local: Tensor, mask: Tensor | None) -> Tensor:
+        layers: list[Tensor] = []
+        blocks = self.blocks()
+        hooks = [blocks[0].register_forward_pre_hook(lambda block, given: layers.append(given[0]))]
+        hooks += [block.register_forward_hook(lambda block, given, said: layers.append(_frames_of(said))) for block in blocks]
+        try:
+            self.encoder.encoder(local.clone(), attention_mask=mask)  # a copy: what is masked is zeroed in place
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.stack(layers, dim=1)  # (B, L, T, D)
 
     @staticmethod
     def _normalised(waveform: Tensor) -> Tensor:
         return (waveform - waveform.mean()) / (waveform.var(correction=0) + 1e-7).sqrt()
+
+
+def _frames_of(said: Tensor | tuple) -> Tensor:
+    """Some parts of these models answer with frames, others with a tuple that begins with them."""
+    return said[0] if isinstance(said, tuple) else said

@@ -60,16 +60,17 @@ class Whisper(SpeechEncoder):
         tensors = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
         write_folder(folder, self.encoder.config.to_dict(), self.heard_speakers, tensors, half)
 
-    def forward(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def local(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         mels = [self.mel(waveform.to(self.device)).T for waveform in waveforms]
         fine_mask = frame_mask([len(mel) for mel in mels], self.device)  # 100 frames a second
         mask = frame_mask([(len(mel) + 1) // 2 for mel in mels], self.device)  # 50 frames a second
         x = pad_sequence(mels, batch_first=True).transpose(1, 2)
         x = gelu(self.encoder.conv1(x)) * fine_mask[:, None]  # beyond its end an utterance hears zeros, as if alone
-        x = gelu(self.encoder.conv2(x)).transpose(1, 2)  # (B, T, D)
-        x = x + self.encoder.embed_positions.weight[: x.shape[1]]
-        layers = [x]
+        return gelu(self.encoder.conv2(x)).transpose(1, 2), mask  # (B, T, D)
+
+    def contextual(self, local: Tensor, mask: Tensor) -> Tensor:
+        layers = [local + self.encoder.embed_positions.weight[: local.shape[1]]]
         attended = None if bool(mask.all()) else mask[:, None, None, :]
         for layer in self.encoder.layers:
             layers.append(layer(layers[-1], attended))
-        return torch.stack(layers, dim=1) * mask[:, None, :, None], mask
+        return torch.stack(layers, dim=1) * mask[:, None, :, None]

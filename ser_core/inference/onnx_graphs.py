@@ -105,7 +105,7 @@ class Wav2Vec2Alone(Alone):
     """`Wav2Vec2.forward` of one utterance."""
 
     def layers(self, waveform: Tensor) -> Tensor:
-        return self.encoder._layers(self.encoder._normalised(waveform)[None], None)
+        return self.encoder._layers(self.encoder._frames(self.encoder._normalised(waveform)[None]), None)
 
 
 ALONE: dict[type[SpeechEncoder], type[Alone]] = {

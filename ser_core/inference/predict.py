@@ -22,10 +22,12 @@ class Answers:
     Attributes:
         probability: of each class, (N, C), among the classes that the target's corpus has.
         attributes: arousal, valence, dominance on the scale learned, (N, 3); nan for those it does not predict.
+        embedding: what its last layer hears, (N, D).
     """
 
     probability: np.ndarray
     attributes: np.ndarray
+    embedding: np.ndarray
 
 
 def answers(
@@ -48,17 +50,18 @@ def answers(
     method.eval()
     n, n_classes = len(targets), len(utterances.emotions)
     probability, attributes = np.empty((n, n_classes), np.float32), np.full((n, 3), np.nan, np.float32)
-    place = 0
+    embeddings, place = [np.empty((0, 0), np.float32)], 0
     with torch.inference_mode(), autocast(device):
         for rows, enrolled in in_order(utterances, targets, enrolment, batch_size):
             batch = utterances.batch(rows, enrolled).to(device)
             output, these = method(batch), slice(place, place + len(rows))
             logits = output.emotion_logits.float().masked_fill(~batch.classes, -torch.inf)
             probability[these] = logits.softmax(dim=-1).cpu().numpy()
+            embeddings.append(output.embedding.float().cpu().numpy())
             if output.attributes is not None:
                 attributes[these] = output.attributes.float().cpu().numpy()
             place += len(rows)
-    return Answers(probability, attributes)
+    return Answers(probability, attributes, np.concatenate(embeddings[1:] or embeddings))
 
 
 def predictions_table(

@@ -5,6 +5,7 @@ from ser_core.methods.baseline import Baseline
 from ser_core.methods.distillation import Distillation
 from ser_core.methods.enrolment_attention import EnrolmentAttention
 from ser_core.methods.multimodal import Multimodal
+from ser_core.methods.papt import Papt
 from ser_core.methods.speaker_reference import SpeakerReference
 
 METHODS: dict[str, type[Method]] = {
@@ -12,5 +13,6 @@ METHODS: dict[str, type[Method]] = {
     "enrolment_attention": EnrolmentAttention,
     "speaker_reference": SpeakerReference,
     "multimodal": Multimodal,
+    "papt": Papt,
     "distillation": Distillation,
 }

@@ -1,7 +1,7 @@
 """What every method promises: a network plus an ordered list of stages; one trainer runs them all."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ser_core.data.batches import Batch, Utterances
-from ser_core.recipe import settings_from
+from ser_core.encoders.base import SpeechEncoder
+from ser_core.labels import ATTRIBUTES
+from ser_core.recipe import BadRecipe, settings_from
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,48 @@ class Stage:
         name: as in the paper; stands in the log.
         loss: the named terms of a batch; the trainer adds them up and logs each.
         batches: a key of SAMPLERS.
-        monitor: what is watched on dev: 'uar' or 'ccc' (higher is better), or 'loss' (lower is better).
+        rows: which rows of the plan are drawn: 'train', or 'unlabelled' for all speech that may be heard.
+        encoder: what an encoder that learns does in it: 'pools' gives the features of each batch; 'inside', the loss is
+            given it as well (`loss(batch, encoder)`, of waveforms); 'rests'.
+        training: settings of the training that differ from the recipe's.
+        prepare: what is made of the corpus before the stage, again after a resume; may change the method's statistics.
+        monitor: what is watched on dev: 'uar' or 'ccc' (higher is better), 'loss' (lower is better); or 'nothing', and the
+            last epoch is kept.
         counts: how much each row counts in the mean that a term is, from the utterances and rows (B,) to (B,); one where a
             term is not named. So a batch can be divided without changing its loss.
         whole: a term is no mean over rows, so that a batch must not be worked through in parts.
     """
 
     name: str
-    loss: Callable[[Batch], Mapping[str, Tensor]]
+    loss: Callable[..., Mapping[str, Tensor]]
     batches: str = "shuffled"
     monitor: str = "uar"
+    rows: str = "train"
+    encoder: str = "pools"
+    training: Mapping[str, Any] = field(default_factory=dict)
+    prepare: "Callable[[Preparation], Utterances] | None" = None
     counts: Mapping[str, Callable[[Utterances, np.ndarray], np.ndarray]] = field(default_factory=dict)
     whole: bool = False
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a stage may be prepared from.
+
+    Attributes:
+        utterances: as they were heard until now.
+        rows: which the stage draws.
+        train, test: rows that are learned from with labels, and those of the speakers kept apart.
+        encoder: as it is now; None where none is at hand.
+        hear: all utterances as the method's `pooled` hears them with that encoder now.
+    """
+
+    utterances: Utterances
+    rows: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    encoder: SpeechEncoder | None
+    hear: Callable[[], Utterances]
 
 
 @dataclass(frozen=True)
@@ -144,8 +176,36 @@ class Method(nn.Module, ABC):
         """Learn what is counted rather than trained (means, class frequencies) from the training rows."""
         return self
 
+    def pooled(self, encoder: SpeechEncoder, waveforms: Sequence[Tensor], speaker: Tensor) -> Tensor:
+        """What the method's features are: B waveforms (N_b,) and the numbers of who speaks them, (B,), to (B, L, 2 D)."""
+        return encoder.pooled(waveforms)
+
+    def variants(self) -> "Mapping[str, Method]":
+        """Itself with something left out, by what that is: controls that need no other training."""
+        return {}
+
     def export(self, folder: Path) -> None:
         """Write what others may use by itself, such as a trained encoder, beside the weights."""
+
+
+def rated(utterances: Utterances, rows: np.ndarray, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each attribute among the rows, (3,) and (3,); 0 and 1 where nobody rated it.
+
+    Raises:
+        BadRecipe: one of those named has fewer than two ratings.
+    """
+    mean, scale = torch.zeros(3), torch.ones(3)
+    for place, name in enumerate(ATTRIBUTES):
+        values = utterances.attributes[rows, place]
+        known = values[np.isfinite(values)]
+        if name in names and len(known) < 2:
+            raise BadRecipe(
+                f"'{name}' is to be learned, but the training utterances have {len(known)} ratings of it; take a corpus with "
+                f"attributes, or set data.attributes=circumplex for pseudo-attributes made from the emotions"
+            )
+        if len(known) > 1:
+            mean[place], scale[place] = float(known.mean()), max(float(known.std()), 1e-4)
+    return mean, scale
 
 
 def frequencies(utterances: Utterances, rows: np.ndarray) -> Tensor:

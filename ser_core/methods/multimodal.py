@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ser_core.data.batches import Batch, Utterances
 from ser_core.labels import ATTRIBUTES, GENDERS
-from ser_core.methods.base import FeatureShape, Method, Output, Stage, TextShape, frequencies
+from ser_core.methods.base import FeatureShape, Method, Output, Stage, TextShape, frequencies, rated
 from ser_core.methods.baseline import Baseline, BaselineSettings
 from ser_core.methods.enrolment_attention import EnrolmentAttention
 from ser_core.methods.speaker_reference import SpeakerReference
@@ -166,21 +166,8 @@ class Multimodal(Method):
             self.speakers = AamSoftmax(self.joined, int(utterances.speaker.max()) + 1).to(self.class_weight_.device)
         if self.settings.batches not in _BALANCING:  # else rare classes would count twice
             self.class_weight_ = inverse_frequency(frequencies(utterances, of_class))
-        self._fit_attributes(utterances, rows)
+        self.attribute_mean_, self.attribute_scale_ = rated(utterances, rows, self.rates)
         return self
-
-    def _fit_attributes(self, utterances: Utterances, rows: np.ndarray) -> None:
-        rated = utterances.attributes[rows]
-        for place, name in enumerate(ATTRIBUTES):
-            known = rated[:, place][np.isfinite(rated[:, place])]
-            if name in self.heads and len(known) < 2:
-                raise BadRecipe(
-                    f"'{name}' is to be learned, but the training utterances have {len(known)} ratings of it; take a corpus "
-                    f"with attributes, or set data.attributes=circumplex for pseudo-attributes made from the emotions"
-                )
-            if len(known) > 1:
-                self.attribute_mean_[place] = float(known.mean())
-                self.attribute_scale_[place] = max(float(known.std()), 1e-4)
 
     def stages(self) -> tuple[Stage, ...]:
         weight = self.class_weight_.cpu().numpy()

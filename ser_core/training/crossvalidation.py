@@ -193,7 +193,9 @@ def _trained(experiment: Experiment, recipe: Recipe, seed: int, fold: int, test:
     dev = draw_dev_speakers(corpus, others, recipe.training.dev_share, np.random.default_rng([seed, fold]))
     words = experiment.words
     utterances = words.paired(utterances, dev, test, seed) if words else utterances
-    plan = make_plan(utterances, experiment.choice, dev, test, others=recipe.data.others)
+    plan = make_plan(
+        utterances, experiment.choice, dev, test, others=recipe.data.others, transductive=recipe.data.transductive
+    )
     learned = train_method(
         recipe, utterances, plan, experiment.encoder, seed, device, weights_seed=1000 * seed + fold, words=words
     )
@@ -225,6 +227,8 @@ def _measured(trained: Trained, choice: pd.DataFrame, n_draws: int) -> dict[str,
             trained.predict(targets, swapped).assign(control=ANOTHER_SPEAKER),
             trained.predict(targets, choice.iloc[:0]).assign(control=NOBODY),
         ]
+    for control, method in trained.method.variants().items():
+        controls.append(replace(trained, method=method).predict(targets, choice).assign(control=control))
     for draw in range(n_draws):
         drawn = random_of_each(trained.utterances.corpus, np.random.default_rng([draw, 2]))
         draws.append(trained.predict(trained.targets(drawn), drawn).assign(draw=draw))

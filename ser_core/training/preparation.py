@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import zip_longest
 
 import numpy as np
@@ -217,6 +218,8 @@ def check_learns(recipe: Recipe, method: Method) -> None:
     """
     if recipe.data.others and not method.learns_others:
         raise BadRecipe(f"'{recipe.name}' learns from emotions only; leave out data.others")
+    if recipe.encoder.tune == "none" and any(stage.encoder == "inside" for stage in method.stages()):
+        raise BadRecipe(f"'{recipe.name}' pre-trains the encoder: set encoder.tune to all, last or lora")
     if recipe.training.accumulate > 1 and any(stage.whole for stage in method.stages()):
         raise BadRecipe(f"'{recipe.name}': CCC is taken over a whole batch; leave out training.accumulate")
 
@@ -244,6 +247,7 @@ def make_plan(
     test: Collection[str],
     needs_labels: bool = True,
     others: bool = False,
+    transductive: bool = False,
 ) -> Plan:
     """The protocol in one place: who trains, who chooses the epoch, and that no enrolment utterance is a target.
 
@@ -254,6 +258,7 @@ def make_plan(
         test: speakers left out; whoever is neither trains.
         needs_labels: False where utterances without a usable emotion, and the enrolled ones, are learned from as well.
         others: utterances labelled other or no agreement are learned from as well.
+        transductive: dev and test speakers may be heard without their labels.
 
     Raises:
         LeakingSplit: a speaker or a copy of an utterance on two sides, or nobody left to train.
@@ -270,6 +275,7 @@ def make_plan(
         dev=np.flatnonzero(usable & of_dev),
         test=np.flatnonzero(usable & of_test),
         enrolment=utterances.enrolment_rows(choice),
+        unlabelled=np.flatnonzero(~of_dev & ~of_test | transductive),
     )
 
 
@@ -361,22 +367,24 @@ def train_method(
             raise Stopped("stopped; it can be resumed")
 
     def heard_by(hearing: SpeechEncoder) -> Utterances:
-        pooled, rows = hearing.to(accelerator.device).pooled, np.arange(len(utterances.corpus))
+        pooled, rows = partial(method.pooled, hearing.to(accelerator.device)), np.arange(len(utterances.corpus))
         return hear(pooled, utterances, rows, accelerator, between)
 
     if learning is not None and recipe.encoder.tune == "convolutions":
         learning.encoder.fit(utterances.features[plan.train])  # those of the encoder below
         # the method's own statistics need what is heard before it learns
         utterances = heard_by(learning.encoder)
-    method = fit(method, utterances, plan, recipe.training, seed, device, watch, learning, reading)
+    utterances = fit(method, utterances, plan, recipe.training, seed, device, watch, learning, reading)
     if reading is not None:
         words = replace(words, encoder=reading.merged(f"{words.encoder.fingerprint}-tuned", ()))
         utterances = read_anew(words.encoder, utterances)
     if learning is None:
         return Learned(method, utterances, encoder, words)
-    heard = utterances.corpus.table["speaker"].iloc[np.concatenate([plan.train, plan.dev])]
+    without_labels = plan.unlabelled if any(stage.rows == "unlabelled" for stage in method.stages()) else plan.train
+    heard = utterances.corpus.table["speaker"].iloc[np.concatenate([plan.train, plan.dev, without_labels])]
     tuned = learning.merged(f"{encoder.fingerprint}-tuned", tuple(heard.unique()))
-    return Learned(method, heard_by(tuned), tuned.to("cpu"), words)
+    rests = method.stages()[-1].encoder == "rests"  # then it was heard with these weights before
+    return Learned(method, utterances if rests else heard_by(tuned), tuned.to("cpu"), words)
 
 
 def build_method(

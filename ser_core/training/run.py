@@ -278,7 +278,9 @@ class _Run:
         with self._scalars() as scalars:
             for place, recipe in enumerate(prepared.recipes):
                 needs = METHODS[recipe.method].needs_labels
-                plan = make_plan(utterances, choice, prepared.dev, prepared.test, needs, recipe.data.others)
+                plan = make_plan(
+                    utterances, choice, prepared.dev, prepared.test, needs, recipe.data.others, recipe.data.transductive
+                )
                 watch = self._watch(recipe, place, scalars, should_stop)
                 recipe = recipe if place == 0 else on_tuned_encoder(recipe)
                 learned = train_method(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from ser_core.encoders.text import TextEncoder
 from ser_core.encoders.tuning import LearningEncoder
 from ser_core.evaluation.performance import ccc_of_rated, uar
 from ser_core.inference.predict import Answers, answers
-from ser_core.methods.base import Method, Stage
+from ser_core.methods.base import Method, Preparation, Stage
 from ser_core.nn.dropout import Share, share_of_batch
 from ser_core.recipe import TrainingSettings
 from ser_core.training.states import State, States
@@ -46,12 +47,15 @@ class Plan:
         dev: rows that may be dev targets; empty keeps the last epoch.
         test: rows that are predicted afterwards; training never looks at them.
         enrolment: rows of each speaker's fixed enrolment; never among the targets.
+        unlabelled: rows that may be heard in training without their labels; those of test speakers are among them only
+            where a recipe says so (data.transductive).
     """
 
     train: np.ndarray
     dev: np.ndarray
     test: np.ndarray
     enrolment: Mapping[str, np.ndarray]
+    unlabelled: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,10 @@ def fit(
     watch: Watch | None = None,
     learning: LearningEncoder | None = None,
     reading: LearningEncoder | None = None,
-) -> Method:
+) -> Utterances:
     """Train a method in place, stage after stage; each stage ends with its best epoch on dev.
+
+    Returns the utterances as the last stage's preparation left them.
 
     Args:
         method: built, not yet trained.
@@ -140,7 +146,7 @@ def seeded(seed: int) -> None:
 
 
 def hear(
-    pooled: Callable[[tuple[Tensor, ...]], Tensor],
+    pooled: Callable[[tuple[Tensor, ...], Tensor], Tensor],
     utterances: Utterances,
     rows: np.ndarray,
     accelerator: Accelerator,
@@ -149,7 +155,7 @@ def hear(
     """The utterances with some rows as the encoder hears them now; processes share the work.
 
     Args:
-        pooled: from waveforms to pooled layers, (B, L, 2 D), on the accelerator's device.
+        pooled: from waveforms and the numbers of who speaks them to pooled layers, (B, L, 2 D), on the accelerator's device.
         utterances: with the features it had before, maybe another encoder's: then those not heard anew are lost.
         rows: which are heard anew.
         accelerator: of this process.
@@ -164,7 +170,8 @@ def hear(
             some = mine[start : start + size]
             if len(some) == 0:
                 continue
-            heard = pooled(tuple(utterances.waveform(int(row)).to(accelerator.device) for row in some))
+            speaker = torch.from_numpy(utterances.speaker[some]).to(accelerator.device)
+            heard = pooled(tuple(utterances.waveform(int(row)).to(accelerator.device) for row in some), speaker)
             parts.append((some, heard.cpu()))
     features = utterances.features.clone()
     for some, heard in gather_object(parts):
@@ -198,8 +205,10 @@ class _Network(nn.Module):
         self.reading = reading
 
     def forward(self, stage: Stage, batch: Batch) -> dict[str, Tensor]:
-        if self.learning is not None:
-            batch = batch.heard(self.learning(batch.waveforms))
+        if stage.encoder == "inside":
+            return dict(stage.loss(batch, self.learning.encoder))
+        if self.learning is not None and stage.encoder == "pools":
+            batch = batch.heard(self.method.pooled(self.learning.encoder, batch.waveforms, batch.speaker))
         if self.reading is not None:
             batch = batch.read(self.reading(batch.sentences))
         return dict(stage.loss(batch))
@@ -259,6 +268,7 @@ class _Training:
     def __init__(self, method, utterances, plan, settings, seed, device, watch: Watch, learning, reading):
         self.method, self.utterances, self.plan, self.settings = method, utterances, plan, settings
         self.watch, self.learning, self.reading = watch, learning, reading
+        self.asked = settings
         self.accelerator = accelerator_for(device)
         self.rng = np.random.default_rng(seed)  # who is drawn when
         method.rng = np.random.default_rng([seed, 1])  # augmentation
@@ -267,7 +277,7 @@ class _Training:
         self.optimiser: torch.optim.Optimizer | None = None
         self.saved_at = time.monotonic()
 
-    def run(self) -> Method:
+    def run(self) -> Utterances:
         state = self.watch.states.latest() if self.watch.states else None
         self.method.fit_statistics(self.utterances, self.plan.train)
         self.network = self.accelerator.prepare(_Network(self.method, self.learning, self.reading))
@@ -286,9 +296,13 @@ class _Training:
             self._save()
         for encoder in self._encoders().values():
             encoder.to("cpu")
-        return self.method.to("cpu").eval()
+        self.method.to("cpu").eval()
+        return self.utterances
 
     def _run_stage(self, stage: Stage, state: State | None) -> None:
+        self.settings = replace(self.asked, **stage.training)
+        if stage.prepare is not None:
+            self._prepare(stage)
         self.optimiser = self.accelerator.prepare(self._optimiser())
         if state:
             self._restore_optimiser(state)
@@ -300,6 +314,19 @@ class _Training:
         self.at = _Position(self.at.stage + 1, records=self.at.records)
         self._save()
 
+    def _prepare(self, stage: Stage) -> None:
+        encoder, rows = self.learning.encoder if self.learning else None, np.arange(len(self.utterances.corpus))
+
+        def heard() -> Utterances:
+            if encoder is None:
+                return self.utterances
+            pooled = partial(self.method.pooled, encoder)
+            return hear(pooled, self.utterances, rows, self.accelerator, self._check_stop)
+
+        drawn, plan = getattr(self.plan, stage.rows), self.plan
+        prepared = Preparation(self.utterances, drawn, plan.train, plan.test, encoder, heard)
+        self.utterances = stage.prepare(prepared)
+
     def _out_of_patience(self) -> bool:
         return 0 < self.settings.patience <= self.at.waited
 
@@ -307,18 +334,18 @@ class _Training:
         draws = self._draws(stage)
         self.method.train()
         start, waited_s = time.perf_counter() - self.at.seconds, 0.0
-        for step, seconds in self._steps(draws[self.at.n_done :]):
+        for step, seconds in self._steps(stage, draws[self.at.n_done :]):
             self._take(stage, step, self._rate(len(draws)))
             waited_s += seconds
             self.at.n_done += 1
             self.at.n_seen += len(step.rows)
             self.at.seconds = time.perf_counter() - start
-            n_epochs = len(self.method.stages()) * self.settings.epochs
+            n_epochs = sum({"epochs": self.asked.epochs, **one.training}["epochs"] for one in self.method.stages())
             self.watch.on_batch(len(self.at.records) + 1, n_epochs, self.at.n_done / len(draws))
             if agreed(self.accelerator, time.monotonic() - self.saved_at > self.watch.save_every_s):
                 self._save()
         record: Epoch = {"stage": stage.name, "epoch": self.at.epoch + 1, **self._losses(stage)}
-        if len(self.plan.dev):
+        if len(self.plan.dev) and stage.monitor != "nothing":
             value = _MONITORS[stage.monitor](self, stage)
             record[f"dev_{stage.monitor}"] = value
             self._keep_best(-value if stage.monitor == "loss" else value)
@@ -336,29 +363,30 @@ class _Training:
             self.rng.bit_generator.state = self.at.order
         self.at.order = copy.deepcopy(self.rng.bit_generator.state)
         sampler = SAMPLERS[stage.batches]
-        rows = sampler(self.utterances, self.plan.train, self.plan.enrolment, self.settings.batch_size, self.rng)
+        drawn = getattr(self.plan, stage.rows)
+        rows = sampler(self.utterances, drawn, self.plan.enrolment, self.settings.batch_size, self.rng)
         said = self.utterances.texts.draw if self.method.text_shape else lambda targets, rng: None
         if self.method.uses_enrolment:
             return [(targets, enrolled, said(targets, self.rng)) for targets, enrolled in rows]
         return [(targets, [_NOBODY] * len(targets), said(targets, self.rng)) for targets, _ in rows]
 
-    def _steps(self, draws: Sequence) -> Iterator[tuple[_Step, float]]:
+    def _steps(self, stage: Stage, draws: Sequence) -> Iterator[tuple[_Step, float]]:
         """Steps, the next one read while this one is learned from, and how long each had to be waited for, in seconds."""
         if not draws:  # stopped while dev was looked at: the epoch itself is done
             return
         with ThreadPoolExecutor(1, "read-ahead") as reader:
-            coming = [reader.submit(self._step, *draw) for draw in draws[:1]]
+            coming = [reader.submit(self._step, stage, *draw) for draw in draws[:1]]
             for following in [*draws[1:], None]:
                 start = time.perf_counter()
                 step = coming.pop().result()
                 waited_s = time.perf_counter() - start
                 if following is not None:
-                    coming.append(reader.submit(self._step, *following))
+                    coming.append(reader.submit(self._step, stage, *following))
                 yield step, waited_s
 
-    def _step(self, rows: np.ndarray, enrolled: list[np.ndarray], said: np.ndarray | None) -> _Step:
+    def _step(self, stage: Stage, rows: np.ndarray, enrolled: list[np.ndarray], said: np.ndarray | None) -> _Step:
         """A batch, divided among processes and parts."""
-        n_here, waveforms = self.settings.accumulate, self.learning is not None
+        n_here, waveforms = self.settings.accumulate, self.learning is not None and stage.encoder != "rests"
         n_slots = max(1, max(len(slots) for slots in enrolled))
         places = np.array_split(np.arange(len(rows)), n_here * self.accelerator.num_processes)
         parts = []
@@ -429,18 +457,21 @@ class _Training:
         if agreed(self.accelerator, self.watch.should_stop()):
             raise Stopped("stopped; it can be resumed")
 
-    def dev_answers(self) -> Answers:
+    def dev_answers(self, stage: Stage) -> Answers:
         """About the dev targets; processes share the work."""
         plan, utterances = self.plan, self.utterances
         if self.reading is not None:
             needed = np.unique(utterances.texts.row[plan.dev])
             utterances = read_anew(self.reading.encoder, utterances, needed[needed >= 0])
-        if self.learning is not None:
+        if self.learning is not None and stage.encoder != "rests":
             enrolled = [
                 plan.enrolment[one] for one in {*utterances.corpus.table["speaker"].iloc[plan.dev]} & {*plan.enrolment}
             ]
             rows = np.unique(np.concatenate([plan.dev, *enrolled]))
-            utterances = hear(self.learning, utterances, rows, self.accelerator, self._check_stop)
+            encoder = self.learning.encoder
+            utterances = hear(
+                partial(self.method.pooled, encoder), utterances, rows, self.accelerator, self._check_stop
+            )
         rank, n_processes = self.accelerator.process_index, self.accelerator.num_processes
         mine = answers(self.method, utterances, plan.dev[rank::n_processes], plan.enrolment)
         if n_processes == 1:
@@ -539,14 +570,14 @@ _SCHEDULES: dict[str, Callable[[float], float]] = {
 def _dev_uar(training: _Training, stage: Stage) -> float:
     """Mean over the corpora in dev of their UAR."""
     utterances, dev = training.utterances, training.plan.dev
-    predicted = training.dev_answers().probability.argmax(axis=1)
+    predicted = training.dev_answers(stage).probability.argmax(axis=1)
     truth, corpora = utterances.emotion[dev], utterances.corpus.table["corpus"].to_numpy()[dev]
     return float(np.mean([uar(truth[corpora == name], predicted[corpora == name]) for name in np.unique(corpora)]))
 
 
 def _dev_ccc(training: _Training, stage: Stage) -> float:
     """Mean over the attributes that are learned of their CCC on the dev targets; −1 where none is defined."""
-    said, rated = training.dev_answers().attributes, training.utterances.attributes[training.plan.dev]
+    said, rated = training.dev_answers(stage).attributes, training.utterances.attributes[training.plan.dev]
     values = [ccc_of_rated(rated[:, place], said[:, place]) for place in range(rated.shape[1])]
     known = [value for value in values if math.isfinite(value)]
     return float(np.mean(known)) if known else -1.0

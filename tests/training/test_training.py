@@ -98,8 +98,9 @@ def test_the_best_epoch_on_dev_is_kept_not_the_last(utterances):
     from ser_core.evaluation.performance import uar
 
     plan, records = _plan(utterances), []
-    method = fit(
-        _method("baseline", utterances),
+    method = _method("baseline", utterances)
+    fit(
+        method,
         utterances,
         plan,
         replace(FEW, epochs=8, learning_rate=5e-3),
