@@ -35,7 +35,7 @@ from ser_core.workspace import open_workspace
 SYSTEMS: dict[str, tuple[str, tuple[str, ...], int]] = {
     # name: recipe, what is changed, seeds (all if 0)
     "vanilla": ("vanilla", (), 0),
-    "weighting": ("vanilla", ("settings.weighting=1.0",), 0),
+    "weighting": ("vanilla", ("settings.weighting=1.0", "data.transductive=true"), 0),
     "tapt": ("tapt", (), 0),
     "papt": ("papt", (), 0),
     "tapt_transductive": ("tapt", ("data.transductive=true",), 0),

@@ -1,6 +1,7 @@
 """build: train a model that ships on the corpora at hand, measure it, write its card.
 
-`build NAME --reader --sentences DIR --output FOLDER` adds the part that reads words to a model that is there.
+`build NAME --reader --sentences DIR --output FOLDER` adds the part that reads words to a model that is there, and
+`build NAME --calibration --output FOLDER` what puts its baseline right by free speech.
 """
 
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from ser_core.commands.training_arguments import add_training_arguments, count, limit_threads, split_encoder
 from ser_core.data.corpora import load_corpora
 from ser_core.recipe import BadRecipe
+from ser_core.training.calibrate import add_calibration
 from ser_core.training.reader import add_reader
 from ser_core.training.ship import SPLIT, build
 from ser_core.workspace import open_workspace
@@ -24,6 +26,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--sentences", metavar="DIR", help="labelled sentences that utterances are paired with, for --reader"
     )
+    parser.add_argument(
+        "--calibration", action="store_true", help="add what free speech is heard by to the model in --output"
+    )
     parser.add_argument("--output", required=True, metavar="DIR", help="the model's folder")
 
 
@@ -32,6 +37,8 @@ def run(arguments: Namespace) -> int:
     limit_threads(arguments.threads)
     if arguments.reader:
         return _add_reader(arguments)
+    if arguments.calibration:
+        return _add_calibration(arguments)
     encoder, source = split_encoder(arguments.encoder or "compact")
     folder = Path(arguments.output)
     build(
@@ -49,6 +56,16 @@ def _add_reader(arguments: Namespace) -> int:
     add_reader(
         folder, load_corpora(arguments.corpus), arguments.sentences, open_workspace(arguments.workspace),
         arguments.split, arguments.seed, arguments.device, lambda line: print(line, file=sys.stderr, flush=True),
+    )  # fmt: skip
+    print((folder / "README.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def _add_calibration(arguments: Namespace) -> int:
+    folder = Path(arguments.output)
+    add_calibration(
+        folder, load_corpora(arguments.corpus), open_workspace(arguments.workspace), arguments.split, arguments.device,
+        lambda line: print(line, file=sys.stderr, flush=True),
     )  # fmt: skip
     print((folder / "README.md").read_text(encoding="utf-8"))
     return 0

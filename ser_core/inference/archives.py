@@ -24,6 +24,10 @@ MAX_UNPACKED = 200 * 10**6  # bytes
 _MAX_DOCUMENT = 10**6  # bytes of profile.json
 
 
+UNLABELLED = "unlabelled"
+"""Stands where an emotion would, for free speech, whose emotion nobody said."""
+
+
 class ProfileError(ValueError):
     """Something about profiles that the person can mend; the message says how."""
 
@@ -152,7 +156,7 @@ def _utterance(entry: dict, files: dict[str, bytes]) -> ArchivedUtterance:
     content = files.pop(entry["file"])  # each file once, or a small archive could fill the disk
     try:
         recording = read_recording(content)
-        emotion = canonical_emotion(entry["emotion"], EMOTIONS)
+        emotion = _label(entry["emotion"])
     except (AudioRejected, UnknownEmotion) as error:
         raise BadArchive(f"the archive's file {entry['file']!r} cannot be used: {error}") from None
     _check_quality(entry["quality"])
@@ -164,6 +168,11 @@ def _utterance(entry: dict, files: dict[str, bytes]) -> ArchivedUtterance:
     is_ours = (info.format, info.subtype, info.samplerate, info.channels) == ("FLAC", "PCM_16", SAMPLE_RATE, 1)
     flac = content if is_ours else as_flac(recording.waveform)
     return ArchivedUtterance(emotion, recording.duration_s, _utc(entry["added"]), entry["quality"], flac, transcript)
+
+
+def _label(word: str) -> str:
+    """An emotion, or the word for speech of none."""
+    return UNLABELLED if word == UNLABELLED else canonical_emotion(word, EMOTIONS)
 
 
 def _check_quality(quality: object) -> None:

@@ -9,18 +9,20 @@ Ours: with few utterances both sides are drawn towards what is predicted of trai
 utterances, so that nobody's answer changes before there is reason to; a speaker's statistics grow by one utterance at a time.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Self
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from ser_core.evaluation.shift import nearest, similarity
 from ser_core.recipe import check_range
 
 _LEAST = 1e-6
+_LEARNED = ("vectors_", "mean_", "spread_", "predicted_mean_", "predicted_spread_")
 
 
 class CalibrationError(ValueError):
@@ -107,8 +109,6 @@ class CalibrationSettings:
 class _OfTrainingSpeakers:
     """Vectors, labels and predictions of training speakers, who are numbers here."""
 
-    kept: ClassVar[tuple[str, ...]] = ("vectors_", "mean_", "spread_", "predicted_mean_", "predicted_spread_")
-
     def __init__(self, settings: CalibrationSettings | None = None):
         self.settings = settings or CalibrationSettings()
 
@@ -128,21 +128,24 @@ class _OfTrainingSpeakers:
 
     def save(self, path: Path) -> None:
         """Write what was learned as safetensors, in half precision; speakers are rows without names."""
-        save_file({name: np.ascontiguousarray(getattr(self, name), dtype=np.float16) for name in self.kept}, path)
+        tensors = {name: np.ascontiguousarray(getattr(self, name), dtype=np.float16) for name in _LEARNED}
+        save_file(tensors, path, {"settings": json.dumps(asdict(self.settings))})
 
-    def load(self, path: Path) -> "_OfTrainingSpeakers":
-        """Read what `save` wrote; returns itself.
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
 
         Raises:
             CalibrationError: absent, or something else.
         """
         try:
-            tensors = load_file(path)
-            for name in self.kept:
-                setattr(self, name, tensors[name].astype(np.float64))
-        except (OSError, KeyError, SafetensorError):
+            with safe_open(path, "numpy") as file:
+                one = cls(CalibrationSettings(**json.loads(file.metadata()["settings"])))
+                for name in _LEARNED:
+                    setattr(one, name, file.get_tensor(name).astype(np.float64))
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError):
             raise CalibrationError(f"'{path.name}' holds no calibration; install the model again") from None
-        return self
+        return one
 
     def _similar(self, statistics: SpeakerStatistics) -> tuple[np.ndarray, np.ndarray]:
         """Places of the k nearest training speakers, and their cosines."""
@@ -226,17 +229,19 @@ class PriorCorrection(_OfTrainingSpeakers):
     def effect(self, statistics: SpeakerStatistics) -> Effect:
         """What is made of the mean of what was predicted."""
         places, cosines = self._similar(statistics)
-        own, wanted = (
-            self._shrunk(statistics, values, self.predicted_mean_)
-            for values in (statistics.mean, self.mean_[places].mean(axis=0))
-        )
+        right = statistics.mean * self._ratio(statistics, places)
+        spread = statistics.spread
         similar = tuple(int(place) + 1 for place in places)
-        return Effect(similar, tuple(map(float, cosines)), own, statistics.spread, wanted, statistics.spread)
+        return Effect(similar, tuple(map(float, cosines)), statistics.mean, spread, right / right.sum(), spread)
 
     def transform(self, predicted: np.ndarray, statistics: SpeakerStatistics) -> np.ndarray:
         """Probabilities of the speaker, (N, C), put right; as they are where nothing is known of the speaker."""
         if statistics.n == 0:
             return predicted
-        effect = self.effect(statistics)
-        right = predicted * effect.wanted_mean / np.maximum(effect.mean, _LEAST)
+        right = predicted * self._ratio(statistics, self._similar(statistics)[0])
         return right / right.sum(axis=1, keepdims=True)
+
+    def _ratio(self, statistics: SpeakerStatistics, places: np.ndarray) -> np.ndarray:
+        """π̄ / π̂, both drawn towards what is predicted of training speakers."""
+        own = self._shrunk(statistics, statistics.mean, self.predicted_mean_)
+        return self._shrunk(statistics, self.mean_[places].mean(axis=0), self.predicted_mean_) / np.maximum(own, _LEAST)

@@ -21,6 +21,7 @@ from ser_core.encoders import load_encoder
 from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder
 from ser_core.encoders.text import TextEncoder, load_text_encoder
 from ser_core.encoders.weights import WEIGHTS, find_folder
+from ser_core.inference.calibration import PriorCorrection
 from ser_core.inference.transcription import SIZES
 from ser_core.labels import APP_EMOTIONS
 from ser_core.workspace import ASSETS, Workspace
@@ -29,6 +30,9 @@ PREFERENCE = ("whisper-tiny.en", "compact")
 """Models that ship, best first; the first one that is available here is the default."""
 
 MODEL_FORMAT = 1
+
+CALIBRATION = "calibration.safetensors"
+"""What the training speakers' speech looks like, in a model's folder (inference/calibration.py)."""
 
 _HUB_S = 3.0
 """How long the hub is waited for; its own client waits for ever for one that is there and does not answer."""
@@ -143,6 +147,15 @@ class ModelInfo:
         own = self.folder / reader.source
         source = own if reader.source and own.is_dir() else reader.source
         return load_text_encoder(reader.encoder, source or None, (workspace.models,))
+
+    def load_calibration(self) -> PriorCorrection | None:
+        """What puts the baseline right by free speech of a person; None where the model has none.
+
+        Raises:
+            CalibrationError: it is there and cannot be read.
+        """
+        path = self.folder / CALIBRATION
+        return PriorCorrection.load(path) if path.is_file() else None
 
     def reads(self) -> Reader:
         """The part that reads words.

@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ser_core.data.audio import AudioRejected, read_recording
 from ser_core.inference.archives import (
+    UNLABELLED,
     ArchivedProfile,
     ArchivedUtterance,
     ProfileError,
@@ -36,6 +37,9 @@ from ser_core.labels import EMOTIONS, canonical_emotion
 _MAX_NAME = 64
 _MAX_UTTERANCES = 70
 """Of one profile: ten of each of the app's emotions."""
+
+_MAX_TALK = 60
+"""Utterances of free speech of one profile: three minutes have fewer."""
 
 
 class UnknownProfile(ProfileError):
@@ -64,7 +68,7 @@ class EnrolledUtterance:
 
     Attributes:
         utterance_id: names it within the store; means nothing outside.
-        emotion: one of `labels.EMOTIONS`.
+        emotion: one of `labels.EMOTIONS`; UNLABELLED for a part of free speech.
         added: ISO 8601, UTC.
         quality: the verdict when it was recorded; may be empty.
         transcript: what is said in it, if somebody wrote it down.
@@ -93,12 +97,14 @@ class Profile:
         created: ISO 8601, UTC.
         utterances: in the order of `labels.EMOTIONS`.
         consent: what its owner agreed to; None only for profiles older than the record of it.
+        talk: free speech, cut into utterances, in order; nobody said which emotion they have.
     """
 
     name: str
     created: str
     utterances: tuple[EnrolledUtterance, ...] = ()
     consent: Consent | None = None
+    talk: tuple[EnrolledUtterance, ...] = ()
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -202,6 +208,32 @@ class ProfileStore:
             self._database.forget()
         return profile
 
+    def add_talk(self, name: str, utterances: Sequence[np.ndarray]) -> Profile:
+        """Keep free speech, in the place of what there was before; all of it or nothing.
+
+        Args:
+            name: a profile that exists.
+            utterances: waveforms as `data.talk.cut_talk` gives them, refused as by `add`.
+        """
+        rows = [_row_of(UNLABELLED, waveform, None) for waveform in utterances]
+        with self._database.writing() as connection:
+            row = _find(connection, name)
+            replaced = _insert_utterances(connection, row, rows)
+            profile = _load(connection, row)
+        if replaced:
+            self._database.forget()
+        return profile
+
+    def remove_talk(self, name: str) -> tuple[RemovedUtterance, ...]:
+        """Take the free speech out; `restore` with each of what is given back undoes it."""
+        with self._database.writing() as connection:
+            profile = _find(connection, name)
+            rows = _utterance_rows(connection, profile.id, talk=True)
+            flacs = _recordings(connection, [row.id for row in rows])
+            connection.execute(sa.delete(UTTERANCES).where(UTTERANCES.c.id.in_([row.id for row in rows])))
+        self._database.forget()
+        return tuple(RemovedUtterance(**vars(_enrolled(row._mapping)), flac=flacs[row.id]) for row in rows)
+
     def keep_transcript(self, name: str, utterance_id: str, transcript: str) -> None:
         """Write down what is said in an utterance, with it; it goes when the utterance goes."""
         with self._database.writing() as connection:
@@ -258,7 +290,9 @@ class ProfileStore:
             flac = _find_utterance(connection, name, utterance_id).flac
         return _decoded(flac)
 
-    def embeddings(self, name: str, fingerprint: str, embed: Callable[[list[np.ndarray]], np.ndarray]) -> np.ndarray:
+    def embeddings(
+        self, name: str, fingerprint: str, embed: Callable[[list[np.ndarray]], np.ndarray], talk: bool = False
+    ) -> np.ndarray:
         """Embeddings of all of a profile's utterances, computed once and kept for as long as the recording is.
 
         Args:
@@ -266,12 +300,13 @@ class ProfileStore:
             fingerprint: names all that changes an embedding: the encoder and how its input is prepared.
             embed: from waveforms as `audio` gives them, [(N,)] * M, to (M, L, 2 D) float32; called once with those
                 not embedded yet, or not at all. No lock is held meanwhile.
+            talk: of the free speech instead of the labelled recordings.
 
         Returns:
-            (K, L, 2 D) float32 in the order of `get(name).utterances`; (0, 0, 0) for an empty profile.
+            (K, L, 2 D) float32 in the order of `get(name).utterances`, or `.talk`; (0, 0, 0) where there is none.
         """
         with self._database.reading() as connection:
-            rows = _utterance_rows(connection, _find(connection, name).id)
+            rows = _utterance_rows(connection, _find(connection, name).id, talk)
             known = _known_embeddings(connection, rows, fingerprint)
             missing = [row.id for row in rows if row.id not in known]
             recordings = _recordings(connection, missing)
@@ -290,7 +325,7 @@ class ProfileStore:
         """All of a profile as a zip: profile.json and one FLAC file an utterance; embeddings are left out."""
         with self._database.reading() as connection:
             profile = _find(connection, name)
-            rows = _utterance_rows(connection, profile.id)
+            rows = [row for talk in (False, True) for row in _utterance_rows(connection, profile.id, talk)]
             flacs = _recordings(connection, [row.id for row in rows])
         utterances = tuple(
             ArchivedUtterance(row.emotion, row.duration_s, row.added, row.quality, flacs[row.id], row.transcript)
@@ -397,17 +432,21 @@ def _find_utterance(connection: sa.Connection, name: str, utterance_id: str) -> 
     return row
 
 
-def _utterance_rows(connection: sa.Connection, profile: int) -> Sequence[sa.Row]:
-    """A profile's utterances in the order of `EMOTIONS` and then of time, without the recordings."""
+def _utterance_rows(connection: sa.Connection, profile: int, talk: bool = False) -> Sequence[sa.Row]:
+    """A profile's utterances, or its free speech, in the order of `EMOTIONS` and then of time, without the recordings."""
     columns = [column for column in UTTERANCES.c if column.name != "flac"]
     place = sa.case({emotion: place for place, emotion in enumerate(EMOTIONS)}, value=UTTERANCES.c.emotion)
-    query = sa.select(*columns).where(UTTERANCES.c.profile == profile)
+    kind = UTTERANCES.c.emotion == UNLABELLED if talk else UTTERANCES.c.emotion != UNLABELLED
+    query = sa.select(*columns).where((UTTERANCES.c.profile == profile) & kind)
     return connection.execute(query.order_by(place, UTTERANCES.c.added, UTTERANCES.c.id)).all()
 
 
 def _load(connection: sa.Connection, profile: sa.Row) -> Profile:
-    utterances = tuple(_enrolled(row._mapping) for row in _utterance_rows(connection, profile.id))
-    return Profile(profile.name, profile.created, utterances, _consent(profile))
+    utterances, talk = (
+        tuple(_enrolled(row._mapping) for row in _utterance_rows(connection, profile.id, which))
+        for which in (False, True)
+    )
+    return Profile(profile.name, profile.created, utterances, _consent(profile), talk)
 
 
 def _consent(profile: sa.Row) -> Consent | None:
@@ -448,11 +487,13 @@ def _insert_utterances(
     n_replaced = connection.execute(sa.delete(UTTERANCES).where(ours & earlier)).rowcount
     if rows:
         connection.execute(sa.insert(UTTERANCES), [{**row, "profile": profile.id} for row in rows])
-    n = connection.scalar(sa.select(sa.func.count()).select_from(UTTERANCES).where(ours))
-    if n > _MAX_UTTERANCES:
-        raise ProfileFull(
-            f"'{profile.name}' would have {n} recordings, at most {_MAX_UTTERANCES} are kept; delete some first"
-        )
+    for kind, most in (
+        (UTTERANCES.c.emotion != UNLABELLED, _MAX_UTTERANCES),
+        (UTTERANCES.c.emotion == UNLABELLED, _MAX_TALK),
+    ):
+        n = connection.scalar(sa.select(sa.func.count()).select_from(UTTERANCES).where(ours & kind))
+        if n > most:
+            raise ProfileFull(f"'{profile.name}' would have {n} recordings, at most {most} are kept; delete some first")
     return n_replaced > 0
 
 
@@ -489,7 +530,11 @@ def _insert_embeddings(connection: sa.Connection, fingerprint: str, vectors: dic
 
 
 def _new_utterance(emotion: str, waveform: np.ndarray, quality: dict | None) -> dict:
-    emotion, flac = canonical_emotion(emotion, EMOTIONS), as_flac(waveform)
+    return _row_of(canonical_emotion(emotion, EMOTIONS), waveform, quality)
+
+
+def _row_of(emotion: str, waveform: np.ndarray, quality: dict | None) -> dict:
+    flac = as_flac(waveform)
     return _utterance_row(emotion, read_recording(flac).duration_s, _now(), quality, flac)
 
 

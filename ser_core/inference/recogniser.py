@@ -14,6 +14,7 @@ from ser_core.data.audio import PREPARED, Recording, level_and_trim
 from ser_core.data.batches import Batch
 from ser_core.encoders.base import EncoderUnavailable, autocast, choose_device, precision
 from ser_core.encoders.text import Reading, TextEncoder
+from ser_core.inference.calibration import SpeakerStatistics
 from ser_core.inference.models import ModelInfo, choose_model
 from ser_core.labels import ATTRIBUTES
 from ser_core.methods.base import Method, Output
@@ -29,17 +30,19 @@ class Enrolment:
         utterances: their names (K), keys of the attention.
         emotions: their classes (K).
         features: pooled layers, (K, L, 2 D) float32.
+        talk: what free speech says, without labels; None where there is none.
     """
 
     utterances: tuple[str, ...]
     emotions: tuple[str, ...]
     features: np.ndarray
+    talk: SpeakerStatistics | None = None
 
     def without(self, utterance: str) -> "Enrolment":
         """All but one."""
         kept = [k for k, name in enumerate(self.utterances) if name != utterance]
         names, emotions = (tuple(values[k] for k in kept) for values in (self.utterances, self.emotions))
-        return Enrolment(names, emotions, self.features[kept])
+        return Enrolment(names, emotions, self.features[kept], self.talk)
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,28 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Calibrated:
+    """The baseline's answer, put right by free speech of the speaker (PLDC for classes, inference/calibration.py).
+
+    Attributes:
+        answer: what it comes to.
+        n_utterances: of free speech.
+        before, after: the mean probability of each emotion in that speech, as predicted and as it should be.
+        similar: numbers of the training speakers it goes by, most similar first; they name nobody.
+        similarities: their cosines, -1 to 1.
+    """
+
+    answer: Answer
+    n_utterances: int
+    before: dict[str, float]
+    after: dict[str, float]
+    similar: tuple[int, ...]
+    similarities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """Two answers about one utterance.
+    """Two answers about one utterance, and a third where there is free speech of the speaker.
 
     Attributes:
         model: which model answered.
@@ -63,6 +86,7 @@ class Prediction:
             weighs them all alike.
         shift: how far the enrolment moved the utterance's embedding, relative to the embedding's length.
         milliseconds: decode, encode, personalise, total.
+        calibrated: the baseline put right by free speech; None without any, or where the model cannot.
     """
 
     model: str
@@ -72,6 +96,7 @@ class Prediction:
     attention: dict[str, float] | None
     shift: float | None
     milliseconds: dict[str, float]
+    calibrated: Calibrated | None = None
 
     def to_json(self, path: str, profile: str | None, warnings: Sequence[str]) -> dict:
         """The stable form that machines read."""
@@ -137,6 +162,7 @@ class Recogniser:
         self.device = choose_device(device)
         self.encoder = self.info.load_encoder(workspace).to(self.device)
         self.baseline = self._load(self.info.baseline)
+        self._correction = self.info.load_calibration()
         self._workspace = workspace
         self._personalisers: dict[str, Method] = {}
         self._text: TextEncoder | None = None
@@ -208,8 +234,9 @@ class Recogniser:
         name, clock = self.info.personaliser(personaliser), dict(clock)
         with _timed(clock, "personalise"):
             batch = self._batch(features, enrolment)
-            baseline = self._answer(self.baseline, batch)[0]
+            baseline, heard = self._answer(self.baseline, batch)
             personalised, output = self._personalised(name, batch)
+            calibrated = self._calibrated(heard, enrolment)
         clock["total"] = sum(clock.values())
         return Prediction(
             model=self.info.name,
@@ -219,7 +246,31 @@ class Recogniser:
             attention=_attention(output, self._known(enrolment), enrolment) if output else None,
             shift=float(output.shift[0]) if output is not None and output.shift is not None else None,
             milliseconds={step: round(value, 2) for step, value in clock.items()},
+            calibrated=calibrated,
         )
+
+    def statistics(self, features: np.ndarray) -> SpeakerStatistics:
+        """What the baseline says of free speech, utterance by utterance: pooled layers (M, L, 2 D), from `embed`."""
+        batches = [self._batch(features[place : place + 1], None) for place in range(len(features))]
+        with torch.inference_mode(), autocast(self.device):
+            said = [self.baseline(batch) for batch in batches]
+        embeddings, predicted = (
+            torch.cat(parts).float().cpu().numpy().astype(np.float64)
+            for parts in ([one.embedding for one in said], [one.emotion_logits.softmax(dim=-1) for one in said])
+        )
+        return SpeakerStatistics.of(embeddings, predicted)
+
+    def _calibrated(self, heard: Output, enrolment: Enrolment | None) -> Calibrated | None:
+        if enrolment is None or enrolment.talk is None or self._correction is None:
+            return None
+        predicted = heard.emotion_logits.float().softmax(dim=-1).cpu().numpy().astype(np.float64)
+        right = self._correction.transform(predicted, enrolment.talk)[0]
+        effect = self._correction.effect(enrolment.talk)
+        return Calibrated(
+            self._named(right), enrolment.talk.n, self._named(effect.mean).probabilities,
+            self._named(effect.wanted_mean).probabilities, effect.similar,
+            tuple(round(one, 4) for one in effect.similarities),
+        )  # fmt: skip
 
     def with_words(
         self, features: np.ndarray, text: str, enrolment: Enrolment | None = None, language: str = ""
@@ -310,9 +361,11 @@ class Recogniser:
     def _answer(self, method: Callable[[Batch], Output], batch: Batch) -> tuple[Answer, Output]:
         with torch.inference_mode(), autocast(self.device):
             output = method(batch)
-        probability = output.emotion_logits[0].float().softmax(dim=-1).tolist()
-        named = dict(zip(self.info.emotions, (round(p, 6) for p in probability), strict=True))
-        return Answer(max(named, key=named.get), named), output
+        return self._named(output.emotion_logits[0].float().softmax(dim=-1).tolist()), output
+
+    def _named(self, probability: Sequence[float]) -> Answer:
+        named = dict(zip(self.info.emotions, (round(float(p), 6) for p in probability), strict=True))
+        return Answer(max(named, key=named.get), named)
 
     def _personalised(self, name: str, batch: Batch) -> tuple[Answer, Output] | tuple[None, None]:
         """None where nobody is enrolled, or where the personaliser hears nothing of what is (PERS N without neutral)."""

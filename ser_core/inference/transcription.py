@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ser_core.data.audio import SAMPLE_RATE
 from ser_core.data.quality import speech_spans
+from ser_core.data.talk import speech_pieces
 from ser_core.encoders.base import EncoderUnavailable, choose_device
 from ser_core.encoders.weights import read_config, read_tensors
 from ser_core.workspace import Workspace
@@ -177,7 +178,7 @@ class Transcriber:
             waveform: (N,) float32 in [-1, 1], 16 kHz, of any length.
         """
         start = time.perf_counter()
-        pieces = speech_pieces(speech_spans(waveform), waveform)
+        pieces = speech_pieces(speech_spans(waveform), waveform, _PAUSE_S, WINDOW_S, _MARGIN_S)
         language, segments = self._write_all(waveform, pieces) if pieces else (None, ())
         text = " ".join(segment.text for segment in segments)
         return Transcript(text, language if text else None, segments, self.name, time.perf_counter() - start)
@@ -220,53 +221,6 @@ class Transcriber:
     @property
     def _half(self) -> bool:
         return self.device.type == "cuda"
-
-
-def speech_pieces(spans: Sequence[tuple[float, float]], waveform: np.ndarray) -> list[tuple[float, float]]:
-    """What is heard at once: speech with a little around it, joined over short pauses, 30 s at most.
-
-    Args:
-        spans: where somebody speaks, (start, end) in seconds, in order, apart from each other.
-        waveform: (N,), 16 kHz; speech that never pauses for 30 s is cut where it is quietest.
-    """
-    short = [part for span in spans for part in _cut(*span, waveform)]
-    pieces: list[tuple[float, float]] = []
-    for start, end in _with_margins(short, len(waveform) / SAMPLE_RATE):
-        if pieces and start - pieces[-1][1] < _PAUSE_S and end - pieces[-1][0] <= WINDOW_S:
-            pieces[-1] = (pieces[-1][0], end)
-        else:
-            pieces.append((start, end))
-    return pieces
-
-
-def _cut(start_s: float, end_s: float, waveform: np.ndarray) -> list[tuple[float, float]]:
-    longest = WINDOW_S - 2 * _MARGIN_S
-    parts = []
-    while end_s - start_s > longest:
-        at = _quietest(waveform, start_s + 2 / 3 * longest, start_s + longest)
-        parts.append((start_s, at))
-        start_s = at
-    return [*parts, (start_s, end_s)]
-
-
-def _quietest(waveform: np.ndarray, start_s: float, end_s: float) -> float:
-    """Middle of the 0.1 s with the least energy between two places, in seconds."""
-    frame = SAMPLE_RATE // 10
-    samples = waveform[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
-    energy = np.square(samples[: len(samples) // frame * frame].reshape(-1, frame), dtype=np.float64).sum(axis=1)
-    return start_s + (int(energy.argmin()) + 0.5) * frame / SAMPLE_RATE
-
-
-def _with_margins(spans: Sequence[tuple[float, float]], duration_s: float) -> list[tuple[float, float]]:
-    """Each span wider on both sides, but never beyond the middle of the pause to its neighbour."""
-    if not spans:
-        return []
-    middles = [(before[1] + after[0]) / 2 for before, after in zip(spans, spans[1:], strict=False)]
-    earliest, latest = [0.0, *middles], [*middles, duration_s]
-    return [
-        (max(start - _MARGIN_S, first), min(end + _MARGIN_S, last))
-        for (start, end), first, last in zip(spans, earliest, latest, strict=True)
-    ]
 
 
 def _believed(result: "DecodingResult") -> bool:

@@ -128,6 +128,7 @@ class Method(nn.Module, ABC):
         training_only: beginnings of names of weights that are not needed once it is trained.
         rng: for augmentation; the trainer hands in a seeded one.
         text_shape: what it reads; None for a method that reads nothing.
+        is_transductive: True where it cannot be trained without hearing the test speakers, though not their labels.
     """
 
     Settings: ClassVar[type] = NoSettings
@@ -140,6 +141,7 @@ class Method(nn.Module, ABC):
     reads: ClassVar[bool] = False
     training_only: ClassVar[tuple[str, ...]] = ()
     text_shape: TextShape | None = None
+    is_transductive: bool = False
 
     def __init__(self, settings: Any, shape: FeatureShape, emotions: tuple[str, ...]):
         super().__init__()

@@ -125,6 +125,7 @@ class Papt(Method):
             raise BadRecipe(f"speaker vectors join the last layer, which is not heard: set encoder.layers=[{last}]")
         self.tells_emotions = "emotion" in settings.heads
         self.pretrains = settings.pretrain_epochs > 0
+        self.is_transductive = settings.weighting > 0
         self.front = Front(shape.n_values, shape.layers, shape.pooling)
         self.trunk = Trunk(self.front.width, settings.embedding, settings.input_dropout)
         self.heads = nn.ModuleDict({

@@ -72,7 +72,8 @@ def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict) -> str:
 def with_words_section(card: str, report: dict) -> str:
     """The card with what was measured of the part that reads words, in place of what stood there before."""
     before, _, rest = card.partition("## Intended use")
-    before = before.partition("## Words")[0]
+    before, _, after = before.partition("## Words")
+    free_speech = after.partition("## Free speech")[2]
     rows = [
         f"| {corpus} | {name} | {one['n_targets']} | {_number(one['uar'])} | "
         + " | ".join(_number(one.get(f"ccc_{attribute}")) for attribute in ATTRIBUTES)
@@ -95,6 +96,34 @@ def with_words_section(card: str, report: dict) -> str:
         f"(data/circumplex.py), not ratings.\n\n{table}\n\n"
         f"The words alone, on the {sentences['n']} GoEmotions test sentences with one label: macro-F1 "
         f"{_number(sentences['macro_f1'])}, UAR {_number(sentences['uar'])} (the head was trained with classes alike).\n\n"
+        f"{'## Free speech' + free_speech if free_speech else ''}## Intended use{rest}"
+    )
+
+
+def with_calibration_section(card: str, report: dict) -> str:
+    """The card with what was measured of free speech, in place of what stood there before."""
+    before, _, rest = card.partition("## Intended use")
+    before, _, after = before.partition("## Free speech")
+    words = after.partition("## Words")[2]
+    rows = [
+        f"| {corpus} | {name} | {one['n_speakers']} | {one['n_targets']:.0f} | "
+        + " | ".join(_number(one[key]) for key in ("uar", "gini", "worst_speaker"))
+        + " |"
+        for corpus, lines in report["by_corpus"].items()
+        for name, one in lines.items()
+    ]
+    table = "\n".join(
+        ["| corpus | answer | speakers | targets | UAR | Gini | worst speaker |", "|" + "---|" * 7, *rows]
+    )
+    return (
+        f"{before}{'## Words' + words if words else ''}## Free speech\n`calibration.safetensors` puts the baseline right by some "
+        f"{report['talk_s']:.0f} s of a person's speech without labels: prior correction, p'(c) ∝ p(c) · π̄(c)/π̂(c), with π̄ from "
+        f"the {report['n_similar']} most similar training speakers (the analogue for classes of PLDC, arXiv 2309.02418), shrinkage "
+        f"{report['shrinkage']:g} utterances, both chosen on dev speakers. It holds one row of numbers a training speaker, without "
+        f"names. Made by `python -m ser_core build NAME --calibration`, commit {report['commit'][:12]}.\n\nTalk was imitated by "
+        f"utterances of the test speakers that are no targets: a random mix of emotions, or neutral ones only; means over "
+        f"{report['n_draws']} draws. The mix of emotions in these corpora is even by design, which suits the correction; in life it "
+        f"is not.\n\n{table}\n\n"
         f"## Intended use{rest}"
     )
 

@@ -34,6 +34,7 @@ from ser_core.training.preparation import (
     class_set,
     draw_dev_speakers,
     embedded,
+    heard_without_labels,
     in_label_set,
     make_plan,
     train_method,
@@ -124,6 +125,7 @@ class Experiment:
             "speakers_on_both_sides": [],
             "heard_by_the_encoder": [],
             "sentences_on_both_sides": list(self.shared_texts),
+            **heard_without_labels(self.recipes, [one for fold in self.folds for one in fold]),
         }
 
 

@@ -78,7 +78,14 @@ class Prepared:
             "speakers_on_both_sides": [],
             "heard_by_the_encoder": [],
             "sentences_on_both_sides": list(self.leaks.shared_texts) if self.leaks else [],
+            **heard_without_labels(self.recipes, self.test),
         }
+
+
+def heard_without_labels(recipes: Collection[Recipe], test: Collection[str]) -> dict[str, list[str]]:
+    """A line of a verdict where a recipe is transductive: which test speakers it hears; nothing where none is."""
+    heard = any(recipe.data.transductive for recipe in recipes)
+    return {"test_speakers_heard_without_labels": sorted(test)} if heard else {}
 
 
 def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0) -> Prepared:
@@ -218,6 +225,11 @@ def check_learns(recipe: Recipe, method: Method) -> None:
     """
     if recipe.data.others and not method.learns_others:
         raise BadRecipe(f"'{recipe.name}' learns from emotions only; leave out data.others")
+    without_labels = method.is_transductive or any(stage.rows == "unlabelled" for stage in method.stages())
+    if recipe.data.transductive and not without_labels:
+        raise BadRecipe(f"'{recipe.name}' learns nothing without labels; leave out data.transductive")
+    if method.is_transductive and not recipe.data.transductive:
+        raise BadRecipe(f"'{recipe.name}' hears the test speakers, without labels: say so with data.transductive=true")
     if recipe.encoder.tune == "none" and any(stage.encoder == "inside" for stage in method.stages()):
         raise BadRecipe(f"'{recipe.name}' pre-trains the encoder: set encoder.tune to all, last or lora")
     if recipe.training.accumulate > 1 and any(stage.whole for stage in method.stages()):

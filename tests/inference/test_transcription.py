@@ -20,6 +20,7 @@ from transformers import WhisperConfig, WhisperForAudioClassification, WhisperFo
 from whisper.tokenizer import get_tokenizer
 
 from ser_core.__main__ import main
+from ser_core.data.talk import speech_pieces
 from ser_core.data.audio import read_recording
 from ser_core.encoders.base import DeviceUnavailable, EncoderUnavailable
 from ser_core.inference import models, transcription
@@ -30,7 +31,6 @@ from ser_core.inference.transcription import (
     TranscriberUnavailable,
     available,
     load_whisper,
-    speech_pieces,
     whispers_name,
 )
 from ser_core.workspace import open_workspace
@@ -277,12 +277,12 @@ def test_two_minutes_are_written_down_by_the_real_package_too(speaking, workspac
 
 def test_one_utterance_of_short_pauses_is_heard_at_once():
     spans = [(0.1, 1.0), (1.5, 3.0), (4.5, 6.0)]
-    assert speech_pieces(spans, np.zeros(7 * RATE)) == [(0.0, pytest.approx(6.2))]
+    assert speech_pieces(spans, np.zeros(7 * RATE), 2.0, 30.0, 0.2) == [(0.0, pytest.approx(6.2))]
 
 
 def test_long_pauses_and_the_ends_of_the_window_part_what_is_heard():
     spans = [(1.0, 2.0), (8.0, 28.0), (28.2, 50.0), (50.1, 57.9)]
-    pieces = speech_pieces(spans, np.zeros(58 * RATE))
+    pieces = speech_pieces(spans, np.zeros(58 * RATE), 2.0, 30.0, 0.2)
     assert pieces == [pytest.approx(part) for part in [(0.8, 2.2), (7.8, 28.1), (28.1, 58.0)]]
 
 
@@ -290,7 +290,7 @@ def test_speech_without_a_pause_is_cut_where_it_is_quietest():
     speech = np.random.default_rng(0).normal(0, 0.1, 70 * RATE)
     for quiet in (25.0, 45.0):
         speech[int((quiet - 0.1) * RATE) : int((quiet + 0.1) * RATE)] *= 0.01
-    pieces = speech_pieces([(1.0, 69.0)], speech)
+    pieces = speech_pieces([(1.0, 69.0)], speech, 2.0, 30.0, 0.2)
     assert all(end - start <= 30.0 for start, end in pieces)
     assert [pieces[0][1], pieces[1][1]] == [pytest.approx(25.0, abs=0.1), pytest.approx(45.0, abs=0.1)]
     assert [start for start, _ in pieces[1:]] == [end for _, end in pieces[:-1]]

@@ -1,0 +1,167 @@
+"""Free speech: cut into utterances by voice activity, and refused where it cannot show how a person speaks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torchaudio.functional import detect_pitch_frequency
+
+from ser_core.data.audio import SAMPLE_RATE, AudioRejected, Limits
+from ser_core.data.quality import speech_spans
+
+TALK = Limits(min_s=0.5, max_s=180.0, max_bytes=40 * 2**20)
+"""What a recording of free speech may be."""
+
+WANTED_S = (30, 60)
+"""How long a person is asked to talk, in seconds."""
+
+LEAST_SPEECH_S = 15.0
+"""Less speech says little about a voice."""
+
+LEAST_UTTERANCES = 5
+LONGEST_S = 5.0
+"""Of one utterance that is cut out."""
+
+_SHORTEST_S = 0.8
+_LEAST_SHARE = 0.2
+"""Music, or a room where others talk far away: so little of a recording is found to be speech."""
+
+_PAUSE_S, _MARGIN_S = 0.35, 0.1
+_PITCH_HZ = (60.0, 400.0)
+_VOICES_APART = 6.0
+"""Semitones between the halves of a recording in which two people seem to take turns."""
+
+_LEAST_SIDE = 0.25
+_SPREAD_WITHIN = 2.5
+"""Semitones by which utterances of one voice differ at most, on average, for two voices to be told apart."""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """Free speech of one person.
+
+    Attributes:
+        utterances: waveforms (N,), float32, 16 kHz, in order.
+        speech_s: seconds of speech in all.
+        hints: what seems odd, in words; nothing that stops anybody.
+    """
+
+    utterances: tuple[np.ndarray, ...]
+    speech_s: float
+    hints: tuple[str, ...] = ()
+
+
+def cut_talk(waveform: np.ndarray) -> Talk:
+    """Cut free speech into utterances.
+
+    Args:
+        waveform: (N,) float32 in [-1, 1], 16 kHz.
+
+    Raises:
+        AudioRejected: too little speech in it (little_speech), or too little of it is speech (hardly_speech).
+    """
+    spans, duration_s = speech_spans(waveform), len(waveform) / SAMPLE_RATE
+    speech_s = sum(end - start for start, end in spans)
+    if speech_s < _LEAST_SHARE * duration_s:
+        raise AudioRejected(
+            "hardly_speech",
+            f"only {speech_s:.0f} of {duration_s:.0f} seconds sound like speech; music, or a noisy room, hides a voice: talk "
+            f"for {WANTED_S[0]} to {WANTED_S[1]} seconds where it is quiet",
+        )
+    pieces = [piece for piece in speech_pieces(spans, waveform, _PAUSE_S, LONGEST_S, _MARGIN_S) if _long_enough(piece)]
+    if speech_s < LEAST_SPEECH_S or len(pieces) < LEAST_UTTERANCES:
+        raise AudioRejected(
+            "little_speech",
+            f"{speech_s:.0f} seconds of speech were found, at least {LEAST_SPEECH_S:.0f} are needed; talk on, for "
+            f"{WANTED_S[0]} to {WANTED_S[1]} seconds",
+        )
+    utterances = tuple(waveform[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] for start, end in pieces)
+    return Talk(utterances, speech_s, _hints(utterances))
+
+
+def speech_pieces(
+    spans: Sequence[tuple[float, float]], waveform: np.ndarray, pause_s: float, longest_s: float, margin_s: float
+) -> list[tuple[float, float]]:
+    """Speech with a little around it, joined over short pauses: (start, end) in seconds.
+
+    Args:
+        spans: where somebody speaks, (start, end) in seconds, in order, apart from each other.
+        waveform: (N,), 16 kHz.
+        pause_s: speech on both sides of a longer pause stands apart.
+        longest_s: of a piece; speech that does not pause for so long is cut where it is quietest.
+        margin_s: kept before and after speech, where there is room.
+    """
+    short = [part for span in spans for part in _cut(*span, waveform, longest_s - 2 * margin_s)]
+    pieces: list[tuple[float, float]] = []
+    for start, end in _with_margins(short, len(waveform) / SAMPLE_RATE, margin_s):
+        if pieces and start - pieces[-1][1] < pause_s and end - pieces[-1][0] <= longest_s:
+            pieces[-1] = (pieces[-1][0], end)
+        else:
+            pieces.append((start, end))
+    return pieces
+
+
+def _cut(start_s: float, end_s: float, waveform: np.ndarray, longest_s: float) -> list[tuple[float, float]]:
+    parts = []
+    while end_s - start_s > longest_s:
+        at = _quietest(waveform, start_s + 2 / 3 * longest_s, start_s + longest_s)
+        parts.append((start_s, at))
+        start_s = at
+    return [*parts, (start_s, end_s)]
+
+
+def _quietest(waveform: np.ndarray, start_s: float, end_s: float) -> float:
+    """Middle of the 0.1 s with the least energy between two places, in seconds."""
+    frame = SAMPLE_RATE // 10
+    samples = waveform[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
+    energy = np.square(samples[: len(samples) // frame * frame].reshape(-1, frame), dtype=np.float64).sum(axis=1)
+    return start_s + (int(energy.argmin()) + 0.5) * frame / SAMPLE_RATE
+
+
+def _with_margins(
+    spans: Sequence[tuple[float, float]], duration_s: float, margin_s: float
+) -> list[tuple[float, float]]:
+    """Each span wider on both sides, but never beyond the middle of the pause to its neighbour."""
+    if not spans:
+        return []
+    middles = [(before[1] + after[0]) / 2 for before, after in zip(spans, spans[1:], strict=False)]
+    earliest, latest = [0.0, *middles], [*middles, duration_s]
+    return [
+        (max(start - margin_s, first), min(end + margin_s, last))
+        for (start, end), first, last in zip(spans, earliest, latest, strict=True)
+    ]
+
+
+def _long_enough(piece: tuple[float, float]) -> bool:
+    return piece[1] - piece[0] >= _SHORTEST_S
+
+
+def _hints(utterances: Sequence[np.ndarray]) -> tuple[str, ...]:
+    if not sounds_like_two(np.array([pitch_hz(utterance) for utterance in utterances])):
+        return ()
+    return ("Two voices seem to take turns in this recording. If it is only you, keep it; else talk alone, once more.",)
+
+
+def pitch_hz(waveform: np.ndarray) -> float:
+    """The median pitch of an utterance, (N,) at 16 kHz, where it is that of a voice; nan where none is heard."""
+    found = detect_pitch_frequency(torch.from_numpy(np.ascontiguousarray(waveform)), SAMPLE_RATE).numpy()
+    voiced = found[(found > _PITCH_HZ[0]) & (found < _PITCH_HZ[1])]
+    return float(np.median(voiced)) if len(voiced) else float("nan")
+
+
+def sounds_like_two(pitches_hz: np.ndarray) -> bool:
+    """Whether utterances fall into two groups of pitch, each close together and far from the other.
+
+    It tells a low voice from a high one; two voices of one pitch stay unnoticed.
+
+    >>> sounds_like_two(np.array([110.0, 112, 115, 210, 215, 220, 208])), sounds_like_two(np.array([110.0, 130, 150, 120]))
+    (True, False)
+    """
+    tones = np.sort(12 * np.log2(pitches_hz[np.isfinite(pitches_hz)] / 100.0))
+    least = max(2, int(np.ceil(_LEAST_SIDE * len(tones))))
+    for at in range(least, len(tones) - least + 1):
+        low, high = tones[:at], tones[at:]
+        if high.mean() - low.mean() >= _VOICES_APART and max(low.std(), high.std()) <= _SPREAD_WITHIN:
+            return True
+    return False

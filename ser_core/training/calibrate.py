@@ -1,0 +1,197 @@
+"""What puts a model's baseline right by free speech of a person: learned from its training speakers, measured on others.
+
+Free speech is imitated by some of a speaker's utterances, 30 s of them, whose labels are not looked at and which are never
+targets: drawn at random ('mixed'), or the neutral ones only, for most free talk is neutral.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ser_core.data.batches import Utterances
+from ser_core.data.enrolment import first_of_each, target_rows
+from ser_core.data.manifest import Corpus
+from ser_core.data.tables import write_json
+from ser_core.evaluation.individual import gini, speaker_uar
+from ser_core.evaluation.performance import uar
+from ser_core.inference.calibration import CalibrationSettings, PriorCorrection, SpeakerStatistics
+from ser_core.inference.models import CALIBRATION, read_model
+from ser_core.inference.predict import answers
+from ser_core.labels import APP_EMOTIONS
+from ser_core.methods.base import Method
+from ser_core.methods.checkpoint import load_method
+from ser_core.recipe import DataChoice, read_split
+from ser_core.training.card import with_calibration_section
+from ser_core.training.preparation import embedded, in_label_set
+from ser_core.training.provenance import provenance
+from ser_core.training.ship import SPLIT
+from ser_core.workspace import Workspace
+
+TALK_S = 30.0
+_USUAL_S = 3.0
+"""Of an utterance whose length the manifest does not say."""
+
+N_SIMILAR = (3, 5, 10)
+SHRINKAGES = (3.0, 10.0, 30.0)
+BASELINE, ENROLLED = "baseline", "labelled enrolment"
+MIXED, NEUTRAL = "calibrated, mixed talk", "calibrated, neutral talk"
+
+
+def fit_correction(
+    method: Method, utterances: Utterances, train: np.ndarray, settings: CalibrationSettings | None = None
+) -> PriorCorrection:
+    """Learned from labelled rows of training speakers, by a method that uses no enrolment."""
+    said = answers(method, utterances, train, {})
+    speaker = utterances.corpus.table["speaker"].to_numpy()[train]
+    predicted = said.probability.astype(np.float64)
+    return PriorCorrection(settings).fit(
+        said.embedding.astype(np.float64), speaker, utterances.emotion[train], predicted
+    )
+
+
+def chosen_settings(
+    correction: PriorCorrection, method: Method, utterances: Utterances, choice: pd.DataFrame, dev: Collection[str]
+) -> CalibrationSettings:
+    """k and shrinkage with the best mean over dev speakers of UAR after mixed talk; several draws of it."""
+    scores = {}
+    for n_similar, shrinkage in product(N_SIMILAR, SHRINKAGES):
+        correction.settings = CalibrationSettings(n_similar, shrinkage)
+        said = [
+            predictions(correction, method, utterances, choice, dev, MIXED, np.random.default_rng([draw, 7]))
+            for draw in range(5)
+        ]
+        scores[n_similar, shrinkage] = np.mean([speaker_uar(one).mean() for one in said])
+    return CalibrationSettings(*max(scores, key=scores.get))
+
+
+def predictions(
+    correction: PriorCorrection,
+    method: Method,
+    utterances: Utterances,
+    choice: pd.DataFrame,
+    speakers: Collection[str],
+    how: str,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """What is said of the targets that no imitated talk needs: the same for every `how` with the same `rng`.
+
+    Args:
+        correction: fitted.
+        method: gives the baseline's answers, or with `ENROLLED` those of the enrolled speaker.
+        utterances: of all speakers.
+        choice: who is enrolled with what; never targets.
+        speakers: who is recognised.
+        how: BASELINE, MIXED, NEUTRAL or ENROLLED.
+        rng: draws the talk.
+    """
+    table, tables = utterances.corpus.table, []
+    free = target_rows(utterances.corpus, choice)
+    for speaker in sorted(speakers):
+        own = rng.permutation(np.flatnonzero(free & (table["speaker"] == speaker).to_numpy()))
+        talks = imitated_talk(utterances, own)
+        targets = np.setdiff1d(own, np.concatenate(list(talks.values())))
+        enrolment = utterances.enrolment_rows(choice) if how == ENROLLED else {}
+        said = answers(method, utterances, targets, enrolment).probability
+        if how in talks:
+            heard = answers(method, utterances, talks[how], {})
+            known = SpeakerStatistics.of(heard.embedding.astype(np.float64), heard.probability.astype(np.float64))
+            said = correction.transform(said, known)
+        rows = table.iloc[targets][["speaker", "gender", "corpus", "emotion"]]
+        tables.append(rows.assign(predicted_emotion=np.array(utterances.emotions)[said.argmax(axis=1)]))
+    return pd.concat(tables)
+
+
+def imitated_talk(utterances: Utterances, rows: np.ndarray) -> Mapping[str, np.ndarray]:
+    """Rows that stand for free speech, of those given in random order; about half of the neutral ones stay for targets."""
+    duration = pd.to_numeric(utterances.corpus.table["duration_s"]).fillna(_USUAL_S).to_numpy(dtype=float)
+    neutral = (
+        rows[utterances.emotion[rows] == utterances.emotions.index("neutral")]
+        if "neutral" in utterances.emotions
+        else rows[:0]
+    )
+    talks = {}
+    for how, some in ((MIXED, rows), (NEUTRAL, neutral[: (len(neutral) + 1) // 2])):
+        n = int(np.searchsorted(np.cumsum(duration[some]), TALK_S)) + 1
+        talks[how] = some[: min(n, max(len(rows) // 2, 1))]
+    return talks
+
+
+def measured(
+    correction: PriorCorrection,
+    methods: Mapping[str, Method],
+    utterances: Utterances,
+    choice: pd.DataFrame,
+    speakers: Collection[str],
+    n_draws: int = 5,
+) -> dict[str, dict[str, float]]:
+    """UAR, Gini and worst speaker of each answer, on the same targets; means over draws of the talk.
+
+    Args:
+        correction: of the baseline.
+        methods: BASELINE, and ENROLLED where labelled enrolment is to stand beside.
+        utterances, choice, speakers: as for `predictions`.
+        n_draws: of talk.
+    """
+    lines = {}
+    for how in (BASELINE, MIXED, NEUTRAL, *([ENROLLED] if ENROLLED in methods else [])):
+        method = methods[ENROLLED if how == ENROLLED else BASELINE]
+        tables = [
+            predictions(correction, method, utterances, choice, speakers, how, np.random.default_rng([draw, 8]))
+            for draw in range(n_draws)
+        ]
+        of_speakers = [speaker_uar(one) for one in tables]
+        lines[how] = {
+            "uar": float(np.mean([uar(one["emotion"], one["predicted_emotion"]) for one in tables])),
+            "gini": float(np.mean([gini(one) for one in of_speakers])),
+            "worst_speaker": float(np.mean([one.min() for one in of_speakers])),
+            "n_speakers": len(of_speakers[0]), "n_targets": float(np.mean([len(one) for one in tables])),
+        }  # fmt: skip
+    return lines
+
+
+def add_calibration(
+    folder: Path,
+    corpus: Corpus,
+    workspace: Workspace,
+    split: str = SPLIT,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> dict:
+    """Learn the correction of a model that ships, measure it, and write it into the model's folder, with its card.
+
+    Args:
+        folder: of the model (inference/models.py); its other parts stay as they are.
+        corpus: all corpora that it was trained on, joined.
+        workspace: for the cache of embeddings.
+        split: names the dev and test speakers.
+        device: where to compute.
+        say: told of progress.
+    """
+    info = read_model(folder)
+    corpus = in_label_set(corpus, DataChoice(emotions="app"))
+    utterances = embedded(corpus, APP_EMOTIONS, info.load_encoder(workspace), workspace, device, say)
+    choice, of = first_of_each(corpus), read_split(split)
+    methods = {BASELINE: load_method(folder / info.baseline), ENROLLED: load_method(folder / info.personalisers[0])}
+    train = np.flatnonzero(target_rows(corpus, choice) & ~corpus.table["speaker"].isin([*of.dev, *of.test]).to_numpy())
+    correction = fit_correction(methods[BASELINE], utterances, train)
+    settings = chosen_settings(correction, methods[BASELINE], utterances, choice, of.dev)
+    correction.settings = settings
+    say(
+        f"{info.name}: {settings.n_similar} similar speakers, shrinkage {settings.shrinkage:g}, chosen on {len(of.dev)} speakers"
+    )
+    correction.save(folder / CALIBRATION)
+    correction = PriorCorrection.load(folder / CALIBRATION)  # what ships is what is measured
+    test = corpus.table[corpus.table["speaker"].isin(of.test)]
+    report = {
+        "by_corpus": {
+            name: measured(correction, methods, utterances, choice, set(part["speaker"]))
+            for name, part in test.groupby("corpus")
+        },
+        "n_similar": settings.n_similar, "shrinkage": settings.shrinkage, "talk_s": TALK_S, "n_draws": 5, **provenance(),
+    }  # fmt: skip
+    write_json(folder / "calibration.json", report)
+    (folder / "README.md").write_text(with_calibration_section(info.card, report), encoding="utf-8")
+    return report
