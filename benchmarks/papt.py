@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +29,10 @@ from ser_core.inference.calibration import Calibration, CalibrationSettings, Spe
 from ser_core.inference.predict import Trained, answers
 from ser_core.labels import ATTRIBUTES
 from ser_core.recipe import Recipe, read_recipe
-from ser_core.training.crossvalidation import Design, set_up, trained_folds
+from ser_core.training.crossvalidation import Design, Experiment, set_up, train_fold, trained_folds
+from ser_core.training.preparation import build_method, draw_dev_speakers, make_plan
 from ser_core.training.provenance import provenance
+from ser_core.training.trainer import Watch, fit, seeded
 from ser_core.workspace import open_workspace
 
 SYSTEMS: dict[str, tuple[str, tuple[str, ...], int]] = {
@@ -72,7 +75,8 @@ def run(arguments: argparse.Namespace) -> None:
         n_seeds = SYSTEMS[name][2] or arguments.seeds
         experiment = set_up([recipe], corpus, encoder, Design(arguments.folds, n_seeds), workspace, "cpu")
         start, tables, curves = time.perf_counter(), [], []
-        for trained in trained_folds(experiment, "cpu", lambda line, name=name: print(name, line, flush=True)):
+        folds = transductive_folds if "transductive" in name else trained_folds
+        for trained in folds(experiment, "cpu", lambda line, name=name: print(name, line, flush=True)):
             said, curve = calibrated(trained)
             tables.append(said)
             curves.append(curve)
@@ -87,6 +91,31 @@ def run(arguments: argparse.Namespace) -> None:
             "cores": os.cpu_count(), **provenance(),
         }  # fmt: skip
         write_json(folder / "about.json", about)
+
+
+def transductive_folds(experiment: Experiment, device: str, say: Callable[[str], None]) -> Iterator[Trained]:
+    """As `trained_folds`, but pre-trained once a seed, for it hears everybody, whoever is tested; each fold is fine-tuned."""
+    for seed in range(experiment.design.n_seeds):
+        first: Trained | None = None
+        for fold, test in enumerate(experiment.folds):
+            if first is None:
+                first = train_fold(experiment, experiment.recipes[0], seed, fold, test, device)
+            yield first if fold == 0 else fine_tuned(first, experiment, fold, test)
+            say(f"seed {seed}, fold {fold + 1} of {len(experiment.folds)}: {', '.join(test)}")
+
+
+def fine_tuned(pretrained: Trained, experiment: Experiment, fold: int, test: list[str]) -> Trained:
+    """Another fold of a network that is pre-trained already: its second stage alone."""
+    recipe, utterances, seed = experiment.recipes[0], pretrained.utterances, pretrained.seed
+    speakers = set(utterances.corpus.table["speaker"])
+    rng = np.random.default_rng([seed, fold])
+    dev = draw_dev_speakers(utterances.corpus, sorted(speakers - set(test)), recipe.training.dev_share, rng)
+    plan = make_plan(utterances, experiment.choice, dev, test, transductive=True)
+    seeded(1000 * seed + fold)
+    method = build_method(recipe, experiment.encoder, utterances.emotions)
+    method.continue_from(pretrained.method)
+    fit(method, utterances, plan, recipe.training, seed, "cpu", Watch())
+    return Trained(recipe.name, method, utterances, tuple(test), seed, fold, tuple(dev))
 
 
 def calibrated(trained: Trained) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,4 +1,4 @@
-"""enrol: store labelled recordings of a person, from files or from this computer's microphone."""
+"""enrol: store recordings of a person, from files or from this computer's microphone: labelled ones, or free speech."""
 
 import json
 import sys
@@ -8,8 +8,9 @@ from dataclasses import asdict
 from ser_core.commands.agreeing import add_agree_argument, ask_for_consent
 from ser_core.commands.clips import BadClip, add_clip_argument, parse_clips
 from ser_core.commands.record import add_device_argument, record_with_meter
-from ser_core.data.audio import AudioRejected
+from ser_core.data.audio import AudioRejected, read_recording
 from ser_core.data.quality import assess
+from ser_core.data.talk import TALK, cut_talk
 from ser_core.inference.profiles import Profile, ProfileStore, UnknownProfile
 from ser_core.inference.prompts import HINTS, PROMPTS
 from ser_core.labels import APP_EMOTIONS
@@ -25,6 +26,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--record", action="store_true", help="be guided through all emotions with this computer's microphone"
     )
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each guided recording")
+    parser.add_argument(
+        "--talk",
+        metavar="FILE",
+        help="a recording of 30 to 60 seconds of free speech, without labels; replaces an earlier one",
+    )
     add_device_argument(parser)
     add_agree_argument(parser)
     parser.add_argument("--json", action="store_true", help="the profile as an object, alone on standard output")
@@ -32,16 +38,32 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Files: all of them are stored, or none. Microphone: each take is stored as it comes."""
-    if bool(arguments.clip) == arguments.record:
-        raise BadClip("give recordings with --clip EMOTION=FILE, or --record to use the microphone")
+    if [bool(arguments.clip), arguments.record, bool(arguments.talk)].count(True) != 1:
+        raise BadClip(
+            "give recordings with --clip EMOTION=FILE, free speech with --talk FILE, or --record to use the microphone"
+        )
     store = ProfileStore(open_workspace(arguments.workspace).profiles)
-    profile = _record(store, arguments) if arguments.record else _from_files(store, arguments)
+    how = _record if arguments.record else _talk if arguments.talk else _from_files
+    profile = how(store, arguments)
     if arguments.json:
-        print(json.dumps({"name": profile.name, "emotions": profile.emotions, "consent": asdict(profile.consent)}))
+        kept = {"name": profile.name, "emotions": profile.emotions, "talk": len(profile.talk)}
+        print(json.dumps({**kept, "consent": asdict(profile.consent)}))
     else:
-        enrolled = f"{len(set(profile.emotions))} of {len(APP_EMOTIONS)} emotions enrolled"
-        print(f"{profile.name}: {enrolled} ({', '.join(profile.emotions)})")
+        print(f"{profile.name}: {_kept(profile)}")
     return 0
+
+
+def _kept(profile: Profile) -> str:
+    parts = [f"{len(set(profile.emotions))} of {len(APP_EMOTIONS)} emotions enrolled"]
+    parts += [f"({', '.join(profile.emotions)})"] if profile.emotions else []
+    parts += [f"and free speech in {len(profile.talk)} parts"] if profile.talk else []
+    return " ".join(parts)
+
+
+def _talk(store: ProfileStore, arguments: Namespace) -> Profile:
+    talk = cut_talk(read_recording(arguments.talk, TALK).waveform)  # refused before anything is made
+    made = None if _known(store, arguments) else ask_for_consent(arguments.agree)
+    return store.add_talk(arguments.name, talk.utterances, create=made)
 
 
 def _known(store: ProfileStore, arguments: Namespace) -> Profile | None:
@@ -50,7 +72,7 @@ def _known(store: ProfileStore, arguments: Namespace) -> Profile | None:
         profile = store.get(arguments.name)
     except UnknownProfile:
         return None
-    n = len(profile.utterances)
+    n = len(profile.utterances) + len(profile.talk)
     print(f"adding to {profile.name}, who has {n} recording{'' if n == 1 else 's'}", file=sys.stderr)
     if profile.consent is None or not profile.consent.is_current:
         profile = store.agree(arguments.name, ask_for_consent(arguments.agree))

@@ -86,6 +86,8 @@ def _in_words(answer: dict) -> str:
     parts = [f"baseline {_top(answer['baseline'])}"]
     if answer["personalised"]:
         parts.append(f"personalised {_top(answer['personalised'])} ({answer['personaliser']})")
+    if answer["calibrated"]:
+        parts.append(f"calibrated {_top(answer['calibrated']['answer'])} (by free speech)")
     if said := answer.get("with_words"):
         counted = f"with the words “{said['text']}” {_top(said['personalised'] or said['baseline'])}"
         parts.append(counted if said["text"] else said["note"] or "no words were said")

@@ -45,7 +45,7 @@ def _list(store: ProfileStore, arguments: Namespace) -> int:
         print(json.dumps([asdict(profile) for profile in profiles], ensure_ascii=False))
     else:
         lines = [
-            f"{profile.name}: {_recordings(len(profile.utterances))} ({', '.join(profile.emotions)})"
+            f"{profile.name}: {_recordings(len(profile.utterances))} ({', '.join(profile.emotions)}){_talk(profile)}"
             for profile in profiles
         ]
         print("\n".join(lines) or "no profile is stored here")
@@ -72,13 +72,18 @@ def _agreed(profile: Profile) -> str:
     return f"agreed {consent.agreed} to wording {consent.version}"
 
 
+def _talk(profile: Profile) -> str:
+    seconds = sum(part.duration_s for part in profile.talk)
+    return f" and {seconds:.0f} s of free speech" if profile.talk else ""
+
+
 def _recordings(n: int) -> str:
     return f"{n} recording{'' if n == 1 else 's'}"
 
 
 def _delete(store: ProfileStore, arguments: Namespace) -> int:
     profile = store.get(arguments.name)
-    confirm(f"Erase {profile.name} and {_recordings(len(profile.utterances))} for ever?", arguments.yes)
+    confirm(f"Erase {profile.name} and {_recordings(len(profile.utterances))}{_talk(profile)} for ever?", arguments.yes)
     erased = store.delete(arguments.name)
     if arguments.json:
         print(json.dumps(asdict(erased), ensure_ascii=False))

@@ -1,13 +1,14 @@
-"""study: what if the enrolment is larger, wrong, or another one?"""
+"""study: open questions, answered by experiment (ser_core/studies)."""
 
 import hashlib
 import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,13 +22,12 @@ from ser_core.data.enrolment import first_of_each
 from ser_core.data.tables import to_json, write_csv, write_json
 from ser_core.encoders import load_encoder
 from ser_core.encoders.base import SpeechEncoder, autocast
-from ser_core.figures.studies import study as study_figure
-from ser_core.inference.predict import Trained
 from ser_core.inference.test_set import corpus_hash
 from ser_core.recipe import BadRecipe, read_recipe
 from ser_core.studies import STUDIES
-from ser_core.studies.base import predict_conditions, results
-from ser_core.training.crossvalidation import Design, set_up, trained_folds
+from ser_core.studies.base import Networks, Numbers, Study, Tables
+from ser_core.training.crossvalidation import Design, Experiment, set_up, trained_folds
+from ser_core.training.preparation import build_method
 from ser_core.training.provenance import provenance
 from ser_core.workspace import Workspace, open_workspace
 
@@ -35,41 +35,80 @@ ALL = "all"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("study", choices=[*STUDIES, ALL], help="which question; 'all' trains once for all of them")
+    parser.add_argument(
+        "study", choices=[*STUDIES, ALL], help="which question; 'all' trains once for those that can share"
+    )
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="cross-validate these")
     parser.add_argument("--model", metavar="NAME", help="or a model that is there, on speakers it has not heard")
     add_training_arguments(parser)
     parser.add_argument("--folds", type=count, default=5, help="folds of consecutive speakers, for recipes")
     parser.add_argument("--leave-one-speaker-out", action="store_true", help="as many folds as speakers")
     parser.add_argument("--seeds", type=count, default=3, help="how many, from 0, for recipes")
-    parser.add_argument("--output", required=True, metavar="DIR", help="for STUDY/CORPUS/results.csv and study.json")
+    parser.add_argument(
+        "--output", required=True, metavar="DIR", help="for STUDY/CORPUS/results.csv, study.json and further tables"
+    )
     parser.add_argument("--figures", metavar="DIR", help="also STUDY_CORPUS.html there, which open offline")
     parser.add_argument("--json", action="store_true", help="the numbers, alone on standard output")
 
 
+@dataclass(frozen=True)
+class _Source:
+    """Where networks come from.
+
+    Attributes:
+        networks: of each kind that is asked for.
+        encoder: they hear with it.
+        about: design, recipes or model, leak check.
+    """
+
+    networks: dict[Networks, Iterable[Any]]
+    encoder: SpeechEncoder
+    about: dict[str, Any]
+
+
 def run(arguments: Namespace) -> int:
-    """Train or load, recognise under every condition, write the numbers, print them."""
+    """Train or load, measure, write the tables, print the numbers."""
     if bool(arguments.recipes) == bool(arguments.model):
         raise BadRecipe("give either recipes or --model NAME: one of them is needed")
     limit_threads(arguments.threads)
     workspace = open_workspace(arguments.workspace)
-    asked = {name: STUDIES[name] for name in asked_for(arguments.study)}
-    networks, encoder, about = (_of_model if arguments.model else _of_recipes)(arguments, workspace)
-    hear = Noisy(encoder)
-    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in asked}
-    for trained in networks:
-        for name, study in asked.items():
-            tables[name].append(predict_conditions(study, trained, hear))
-    contents = {}
-    for name, study in asked.items():
-        contents[name] = _written(name, study, pd.concat(tables[name], ignore_index=True), about, arguments)
-    print(to_json(contents) if arguments.json else "\n\n".join(map(_in_words, contents.values())))
+    asked = asked_for(arguments.study, bool(arguments.model))
+    source = (_of_model if arguments.model else _of_recipes)(asked, arguments, workspace)
+    contents, printed = {}, []
+    for name, measured in _measured(asked, source).items():
+        tables = asked[name].tables(pd.concat(measured, ignore_index=True))
+        contents[name] = _written(name, asked[name], tables, source.about, arguments)
+        printed.append(in_words(f"{asked[name].title} ({source.about['corpus']})", asked[name].numbers(tables, str)))
+    print(to_json(contents) if arguments.json else "\n\n".join(printed))
     return 0
 
 
-def asked_for(study: str) -> list[str]:
-    """Keys of STUDIES."""
-    return list(STUDIES) if study == ALL else [study]
+def asked_for(study: str, of_model: bool) -> dict[str, Study]:
+    """The studies that are asked for; all that can be are those that a finished model can answer, if there is one.
+
+    Raises:
+        BadRecipe: a model is asked what only training can answer.
+    """
+    possible = {name: one for name, one in STUDIES.items() if one.of_models or not of_model}
+    if study == ALL:
+        return possible
+    if study not in possible:
+        raise BadRecipe(
+            f"'{study}' looks at training speakers as well, so it needs recipes; a model can be asked {', '.join(possible)}"
+        )
+    return {study: possible[study]}
+
+
+def _measured(asked: dict[str, Study], source: _Source) -> dict[str, list[pd.DataFrame]]:
+    """What each study measures of its networks; those of several studies are trained once."""
+    hear = Noisy(source.encoder)
+    measured: dict[str, list[pd.DataFrame]] = {name: [] for name in asked}
+    for networks, ready in source.networks.items():
+        sharing = {name: study for name, study in asked.items() if study.networks is networks}
+        for network in ready:
+            for name, study in sharing.items():
+                measured[name].append(study.measure(network, hear))
+    return measured
 
 
 class Noisy:
@@ -95,74 +134,80 @@ def with_noise(waveform: np.ndarray, snr_db: float, name: str) -> np.ndarray:
     return add_noise(torch.from_numpy(waveform), torch.from_numpy(noise), torch.tensor(snr_db)).numpy()
 
 
-def _of_recipes(arguments: Namespace, workspace: Workspace) -> tuple[Iterable[Trained], SpeechEncoder, dict]:
+def _of_recipes(asked: dict[str, Study], arguments: Namespace, workspace: Workspace) -> _Source:
     recipes = [with_encoder(read_recipe(name), arguments.encoder) for name in arguments.recipes]
     corpus = load_corpora(arguments.corpus)
     chosen = recipes[0].encoder
     encoder = load_encoder(chosen.name, chosen.source or None, (workspace.models,))
     design = Design(None if arguments.leave_one_speaker_out else arguments.folds, arguments.seeds)
-    for name in asked_for(arguments.study):
-        STUDIES[name].check(corpus)
+    for study in asked.values():
+        study.check(corpus)
     experiment = set_up(recipes, corpus, encoder, design, workspace, arguments.device, _say)
+    _check_tells_emotions(asked, experiment)
     about = {
         "corpus": corpus.name, "design": asdict(design), "folds": experiment.folds, "leak_check": experiment.verdict,
         "recipes": [recipe.without_paths() for recipe in recipes], "encoder": encoder.fingerprint,
         "corpus_sha256": corpus_hash(corpus), "enrolment_sha256": _digest(experiment.choice),
     }  # fmt: skip
-    return trained_folds(experiment, arguments.device, _say), encoder, about
+    kinds = dict.fromkeys(study.networks for study in asked.values())
+    return _Source({networks: networks(experiment, arguments.device, _say) for networks in kinds}, encoder, about)
 
 
-def _of_model(arguments: Namespace, workspace: Workspace) -> tuple[Iterable[Trained], SpeechEncoder, dict]:
+def _check_tells_emotions(asked: dict[str, Study], experiment: Experiment) -> None:
+    of_emotions = [name for name, study in asked.items() if study.of_emotions]
+    for recipe in experiment.recipes if of_emotions else ():
+        if not build_method(
+            recipe, experiment.encoder, experiment.utterances.emotions, experiment.words
+        ).tells_emotions:
+            raise BadRecipe(
+                f"'{recipe.name}' predicts attributes only, and '{of_emotions[0]}' measures how well emotions are recognised: "
+                f"add 'emotion' to settings.heads, or take another recipe"
+            )
+
+
+def _of_model(asked: dict[str, Study], arguments: Namespace, workspace: Workspace) -> _Source:
     from ser_core.inference.recogniser import Recogniser
     from ser_core.inference.test_set import model_test_set, trained_models
 
     recogniser = Recogniser(workspace, arguments.model, arguments.device)
     utterances, leaks = model_test_set(recogniser, load_corpora(arguments.corpus), workspace, _say)
-    for name in asked_for(arguments.study):
-        STUDIES[name].check(utterances.corpus)
+    for study in asked.values():
+        study.check(utterances.corpus)
     about = {
         "corpus": utterances.corpus.name, "model": recogniser.info.name, "encoder": recogniser.fingerprint,
         "leak_check": leaks, "corpus_sha256": corpus_hash(utterances.corpus), "enrolment_sha256": _digest(first_of_each(utterances.corpus)),
     }  # fmt: skip
-    return trained_models(recogniser, utterances), recogniser.encoder, about
+    return _Source({trained_folds: trained_models(recogniser, utterances)}, recogniser.encoder, about)
 
 
-def _written(name: str, study: ModuleType, predictions: pd.DataFrame, about: dict, arguments: Namespace) -> dict:
-    numbers = results(predictions, study)
+def _written(name: str, study: Study, tables: Tables, about: dict, arguments: Namespace) -> dict:
     corpus = about["corpus"]
     folder = Path(arguments.output) / name / corpus
     folder.mkdir(parents=True, exist_ok=True)
+    verdict = {**about["leak_check"], "by_design": list(study.by_design)}
     content = {
-        "study": name, "title": study.TITLE, "corpus": corpus, "results": numbers.round(5).to_dict("records"),
-        "about": {**about, **provenance()},
+        "study": name, "title": study.title, "corpus": corpus,
+        **{table: rows.round(5).to_dict("records") for table, rows in tables.items()},
+        "about": {**about, "leak_check": verdict, **provenance()},
     }  # fmt: skip
-    write_csv(numbers, folder / "results.csv")
+    for table, rows in tables.items():
+        write_csv(rows, folder / f"{table}.csv")
     write_json(folder / "study.json", content)
     if arguments.figures:
         Path(arguments.figures).mkdir(parents=True, exist_ok=True)
-        figure = study_figure(numbers, study.IN_ORDER)
-        figure.write_html(Path(arguments.figures) / f"{name}_{corpus}.html", include_plotlyjs=True)
+        page = Path(arguments.figures) / f"{name}_{corpus}.html"
+        study.figure(tables, escape).write_html(page, include_plotlyjs=True)
     return content
 
 
-def _in_words(content: dict) -> str:
-    """One line a condition; a method for which nothing changes gets one line."""
-    lines = [f"{content['title']} ({content['corpus']}); changes are against the same method with nobody enrolled:"]
-    for method in dict.fromkeys(row["method"] for row in content["results"]):
-        rows = [row for row in content["results"] if row["method"] == method]
-        if not any(row["change"] for row in rows):
-            lines.append(f"  {method}: uses no enrolment, UAR {rows[0]['uar']:.3f}")
-            continue
-        lines += [f"  {method}, {_row_in_words(row)}" for row in rows]
-    return "\n".join(lines)
-
-
-def _row_in_words(row: dict) -> str:
-    p = "" if row["p_holm"] != row["p_holm"] else f", p = {row['p_holm']:.3f} (Holm)"
-    return (
-        f"{row['condition']}: UAR {row['uar']:.3f} ({row['uar_from']:.3f} to {row['uar_to']:.3f}), change {row['change']:+.3f} "
-        f"({row['change_from']:+.3f} to {row['change_to']:+.3f}){p}, {row['share_worse']:.0%} of speakers worse"
-    )
+def in_words(title: str, numbers: Numbers) -> str:
+    """A table for a terminal, its columns under each other."""
+    lines = [numbers.heads, *numbers.rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(numbers.heads))]
+    aligned = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    ]
+    return "\n".join([title, *(f"  {line}" for line in aligned)])
 
 
 def _digest(choice: pd.DataFrame) -> str:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torchaudio.functional import detect_pitch_frequency
 
 from ser_core.data.audio import SAMPLE_RATE, AudioRejected, Limits
 from ser_core.data.quality import speech_spans
@@ -28,13 +26,6 @@ _LEAST_SHARE = 0.2
 """Music, or a room where others talk far away: so little of a recording is found to be speech."""
 
 _PAUSE_S, _MARGIN_S = 0.35, 0.1
-_PITCH_HZ = (60.0, 400.0)
-_VOICES_APART = 6.0
-"""Semitones between the halves of a recording in which two people seem to take turns."""
-
-_LEAST_SIDE = 0.25
-_SPREAD_WITHIN = 2.5
-"""Semitones by which utterances of one voice differ at most, on average, for two voices to be told apart."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +35,10 @@ class Talk:
     Attributes:
         utterances: waveforms (N,), float32, 16 kHz, in order.
         speech_s: seconds of speech in all.
-        hints: what seems odd, in words; nothing that stops anybody.
     """
 
     utterances: tuple[np.ndarray, ...]
     speech_s: float
-    hints: tuple[str, ...] = ()
 
 
 def cut_talk(waveform: np.ndarray) -> Talk:
@@ -77,7 +66,7 @@ def cut_talk(waveform: np.ndarray) -> Talk:
             f"{WANTED_S[0]} to {WANTED_S[1]} seconds",
         )
     utterances = tuple(waveform[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] for start, end in pieces)
-    return Talk(utterances, speech_s, _hints(utterances))
+    return Talk(utterances, speech_s)
 
 
 def speech_pieces(
@@ -135,33 +124,3 @@ def _with_margins(
 
 def _long_enough(piece: tuple[float, float]) -> bool:
     return piece[1] - piece[0] >= _SHORTEST_S
-
-
-def _hints(utterances: Sequence[np.ndarray]) -> tuple[str, ...]:
-    if not sounds_like_two(np.array([pitch_hz(utterance) for utterance in utterances])):
-        return ()
-    return ("Two voices seem to take turns in this recording. If it is only you, keep it; else talk alone, once more.",)
-
-
-def pitch_hz(waveform: np.ndarray) -> float:
-    """The median pitch of an utterance, (N,) at 16 kHz, where it is that of a voice; nan where none is heard."""
-    found = detect_pitch_frequency(torch.from_numpy(np.ascontiguousarray(waveform)), SAMPLE_RATE).numpy()
-    voiced = found[(found > _PITCH_HZ[0]) & (found < _PITCH_HZ[1])]
-    return float(np.median(voiced)) if len(voiced) else float("nan")
-
-
-def sounds_like_two(pitches_hz: np.ndarray) -> bool:
-    """Whether utterances fall into two groups of pitch, each close together and far from the other.
-
-    It tells a low voice from a high one; two voices of one pitch stay unnoticed.
-
-    >>> sounds_like_two(np.array([110.0, 112, 115, 210, 215, 220, 208])), sounds_like_two(np.array([110.0, 130, 150, 120]))
-    (True, False)
-    """
-    tones = np.sort(12 * np.log2(pitches_hz[np.isfinite(pitches_hz)] / 100.0))
-    least = max(2, int(np.ceil(_LEAST_SIDE * len(tones))))
-    for at in range(least, len(tones) - least + 1):
-        low, high = tones[:at], tones[at:]
-        if high.mean() - low.mean() >= _VOICES_APART and max(low.std(), high.std()) <= _SPREAD_WITHIN:
-            return True
-    return False

@@ -1,9 +1,11 @@
-"""Figures of studies: what every condition changes for a speaker, method by method, with intervals."""
+"""Figures of studies, method by method, with intervals: what a condition changes, what depends on what, what more speakers bring."""
 
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from ser_core.figures.fairness import METHOD_LINES, Named, error_bar, legend_above
 from ser_core.figures.style import GRID, INK, QUIET, dress, empty
@@ -11,13 +13,13 @@ from ser_core.figures.style import GRID, INK, QUIET, dress, empty
 DRAW = "random draw"
 
 
-def study(results: pd.DataFrame, in_order: bool, named: Named = escape) -> go.Figure:
+def changes(results: pd.DataFrame, in_order: bool, named: Named = escape) -> go.Figure:
     """Points of UAR that a speaker gains against nobody enrolled: over growing conditions as a line, else a lane a condition.
 
     Methods that use no enrolment are left out: nothing changes for them.
 
     Args:
-        results: one row a method and condition: change, change_from, change_to (studies/base.py).
+        results: one row a method and condition: change, change_from, change_to (studies/conditions.py).
         in_order: conditions grow from left to right.
         named: what a method is called.
     """
@@ -26,10 +28,9 @@ def study(results: pd.DataFrame, in_order: bool, named: Named = escape) -> go.Fi
     points[["change", "change_from", "change_to"]] *= 100
     if points.empty:
         return empty("The enrolment changes nothing")
-    figure = _line(points, named) if in_order else _lanes(points, named)
+    figure = _lines(points, "condition", "change", named, first=1) if in_order else _lanes(points, named)
     dress(figure, figure.layout.height)
-    axis = figure.update_yaxes if in_order else figure.update_xaxes
-    axis(title=AXIS, title_font_color=QUIET, gridcolor=GRID, zeroline=True, zerolinecolor=INK, rangemode="tozero")
+    _points_axis(figure, "y" if in_order else "x", AXIS)
     legend_above(figure)
     return figure
 
@@ -37,15 +38,75 @@ def study(results: pd.DataFrame, in_order: bool, named: Named = escape) -> go.Fi
 AXIS = "points of UAR gained against nobody enrolled"
 
 
-def _line(points: pd.DataFrame, named: Named) -> go.Figure:
+def gaps(results: pd.DataFrame, named: Named = escape) -> go.Figure:
+    """The personalisation gap over the number of training speakers, a line a method.
+
+    Args:
+        results: one row a method and number of speakers: n_train, gap, gap_from, gap_to (studies/speaker_count.py).
+        named: what a method is called.
+    """
+    points = results.copy()
+    points[["gap", "gap_from", "gap_to"]] *= 100
+    figure = _lines(points, "n_train", "gap", named)
+    dress(figure, figure.layout.height)
+    _points_axis(figure, "y", "personalisation gap, points of UAR")
+    sizes = sorted(set(results["n_train"]))
+    figure.update_xaxes(title="training speakers", title_font_color=QUIET, tickvals=sizes, zeroline=False)
+    legend_above(figure)
+    return figure
+
+
+def shifts(
+    speakers: pd.DataFrame, panels: Sequence[tuple[str, str]], words: Mapping[str, str], named: Named = escape
+) -> go.Figure:
+    """Performance against shift: a panel a pair, a mark a speaker and method.
+
+    Args:
+        speakers: one row a method and speaker (studies/label_shift.py).
+        panels: columns on x and on y; those whose columns are not there are left out.
+        words: what a column is called.
+        named: what a method is called.
+    """
+    shown = [pair for pair in panels if set(pair) <= set(speakers)]
+    figure = make_subplots(cols=len(shown), horizontal_spacing=0.12)
+    for number, (method, rows) in enumerate(speakers.groupby("method", sort=False)):
+        for column, (x, y) in enumerate(shown, start=1):
+            marks = _speakers(rows, x, y, words, named(method), number).update(showlegend=column == 1)
+            figure.add_trace(marks, row=1, col=column)
+    dress(figure, 420)
+    for column, (x, y) in enumerate(shown, start=1):
+        figure.update_xaxes(
+            title=words[x], title_font_color=QUIET, gridcolor=GRID, zeroline=False, rangemode="tozero", col=column
+        )
+        figure.update_yaxes(title=words[y], title_font_color=QUIET, gridcolor=GRID, zeroline=False, col=column)
+    legend_above(figure)
+    return figure
+
+
+def _speakers(rows: pd.DataFrame, x: str, y: str, words: Mapping[str, str], name: str, number: int) -> go.Scatter:
+    colour, _, symbol = METHOD_LINES[number % len(METHOD_LINES)]
+    hover = f"%{{customdata}}<br>{words[x]}: %{{x:.3f}}<br>{words[y]}: %{{y:.3f}}<extra>{name}</extra>"
+    return go.Scatter(
+        x=rows[x], y=rows[y], mode="markers", name=name, legendgroup=name, customdata=rows["speaker"].map(escape),
+        marker={"symbol": symbol, "size": 10, "color": colour, "opacity": 0.8}, hovertemplate=hover,
+    )  # fmt: skip
+
+
+def _points_axis(figure: go.Figure, axis: str, title: str) -> None:
+    update = {"x": figure.update_xaxes, "y": figure.update_yaxes}[axis]
+    update(title=title, title_font_color=QUIET, gridcolor=GRID, zeroline=True, zerolinecolor=INK, rangemode="tozero")
+
+
+def _lines(points: pd.DataFrame, x: str, y: str, named: Named, first: int = 0) -> go.Figure:
+    """A line a method with the intervals Y_from to Y_to; `first` is the place of its look, 0 that of the baseline."""
     figure = go.Figure()
-    for number, (method, rows) in enumerate(points.groupby("method", sort=False), start=1):
+    for number, (method, rows) in enumerate(points.groupby("method", sort=False), start=first):
         colour, dash, symbol = METHOD_LINES[number % len(METHOD_LINES)]
         figure.add_trace(
             go.Scatter(
-                x=rows["condition"], y=rows["change"], mode="lines+markers", name=named(method),
+                x=rows[x], y=rows[y], mode="lines+markers", name=named(method),
                 line={"color": colour, "dash": dash, "width": 2.5}, marker={"symbol": symbol, "size": 10, "color": colour},
-                error_y=error_bar(rows["change"], rows["change_from"], rows["change_to"], colour),
+                error_y=error_bar(rows[y], rows[f"{y}_from"], rows[f"{y}_to"], colour),
                 hovertemplate="%{x}: %{y:+.1f} points<extra>" + named(method) + "</extra>",
             )
         )  # fmt: skip

@@ -3,22 +3,22 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-WORDING_VERSION = "2026-11b"
+WORDING_VERSION = "2026-11c"
 """Changes whenever `NOTICE` or `QUESTION` says something else; whoever agreed to an older one is asked again."""
 
 NOTICE = (
     (
         "What is kept",
-        "the name you give, the recordings you make, what is computed from them and, where you typed it or Whisper is on this computer, what "
-        "is said in them, in one database file in Attune's "
-        "folder on this computer; and, only if you ask for it, how often the answers were right.",
+        "the name you give, the recordings you make (sentences and, if you choose to, free speech), what is computed from them "
+        "and, where you typed it or Whisper is on this computer, what is said in the sentences, in one database file in "
+        "Attune's folder on this computer; and, only if you ask for it, how often the answers were right.",
     ),
     ("For how long", "until you erase it."),
     ("Nothing is sent anywhere", "Attune works without a network."),
     (
         "How to erase",
-        "“Delete” on a card removes one recording, “Erase this profile” removes everything at once; in the terminal, "
-        "“profiles delete” does the same.",
+        "“Delete” removes the recording, or the free speech, that it stands below; “Erase this profile” removes everything at "
+        "once; in the terminal, “profiles delete” does the same.",
     ),
     (
         "The law",

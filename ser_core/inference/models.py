@@ -23,6 +23,7 @@ from ser_core.encoders.text import TextEncoder, load_text_encoder
 from ser_core.encoders.weights import WEIGHTS, find_folder
 from ser_core.inference.calibration import PriorCorrection
 from ser_core.inference.transcription import SIZES
+from ser_core.inference.voices import VoiceLine
 from ser_core.labels import APP_EMOTIONS
 from ser_core.workspace import ASSETS, Workspace
 
@@ -33,6 +34,9 @@ MODEL_FORMAT = 1
 
 CALIBRATION = "calibration.safetensors"
 """What the training speakers' speech looks like, in a model's folder (inference/calibration.py)."""
+
+VOICES = "voices.safetensors"
+"""What tells a low from a high voice there (inference/voices.py)."""
 
 _HUB_S = 3.0
 """How long the hub is waited for; its own client waits for ever for one that is there and does not answer."""
@@ -156,6 +160,15 @@ class ModelInfo:
         """
         path = self.folder / CALIBRATION
         return PriorCorrection.load(path) if path.is_file() else None
+
+    def load_voices(self) -> VoiceLine | None:
+        """What tells whether two people take turns in free speech; None where the model has none.
+
+        Raises:
+            VoicesUnreadable: it is there and cannot be read.
+        """
+        path = self.folder / VOICES
+        return VoiceLine.load(path) if path.is_file() else None
 
     def reads(self) -> Reader:
         """The part that reads words.

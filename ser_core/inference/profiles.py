@@ -208,16 +208,18 @@ class ProfileStore:
             self._database.forget()
         return profile
 
-    def add_talk(self, name: str, utterances: Sequence[np.ndarray]) -> Profile:
+    def add_talk(self, name: str, utterances: Sequence[np.ndarray], create: Consent | None = None) -> Profile:
         """Keep free speech, in the place of what there was before; all of it or nothing.
 
         Args:
-            name: a profile that exists.
+            name: a profile that exists, or with `create` a new one.
             utterances: waveforms as `data.talk.cut_talk` gives them, refused as by `add`.
+            create: as for `add_many`.
         """
+        name = _checked_name(name) if create else name
         rows = [_row_of(UNLABELLED, waveform, None) for waveform in utterances]
         with self._database.writing() as connection:
-            row = _find(connection, name)
+            row = _insert_profile(connection, name, _now(), create) if create else _find(connection, name)
             replaced = _insert_utterances(connection, row, rows)
             profile = _load(connection, row)
         if replaced:

@@ -16,6 +16,7 @@ from ser_core.encoders.base import EncoderUnavailable, autocast, choose_device, 
 from ser_core.encoders.text import Reading, TextEncoder
 from ser_core.inference.calibration import SpeakerStatistics
 from ser_core.inference.models import ModelInfo, choose_model
+from ser_core.inference.voices import HINT
 from ser_core.labels import ATTRIBUTES
 from ser_core.methods.base import Method, Output
 from ser_core.methods.checkpoint import load_method
@@ -259,6 +260,15 @@ class Recogniser:
             for parts in ([one.embedding for one in said], [one.emotion_logits.softmax(dim=-1) for one in said])
         )
         return SpeakerStatistics.of(embeddings, predicted)
+
+    def hints_of_talk(self, features: np.ndarray) -> tuple[str, ...]:
+        """What seems odd in free speech, in words: pooled layers (M, L, 2 D) of its utterances, from `embed`."""
+        line = self.info.load_voices()
+        if line is None or len(features) == 0:
+            return ()
+        with torch.inference_mode():
+            heard = self.baseline.front.standardised(torch.from_numpy(features).to(self.device)).flatten(1)
+        return (HINT,) if line.are_two(heard.double().cpu().numpy()) else ()
 
     def _calibrated(self, heard: Output, enrolment: Enrolment | None) -> Calibrated | None:
         if enrolment is None or enrolment.talk is None or self._correction is None:

@@ -176,7 +176,7 @@ class Multimodal(Method):
             "gender": lambda utterances, rows: utterances.gender[rows] >= 0,
         }
         monitor = "uar" if "emotion" in self.heads else "ccc"
-        return (Stage("finetune", self.loss, self.settings.batches, monitor, counts, whole=bool(self.rates)),)
+        return (Stage("finetune", self.loss, self.settings.batches, monitor, counts=counts, whole=bool(self.rates)),)
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """Of every head; a row counts for those whose truth it has."""

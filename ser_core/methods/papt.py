@@ -142,6 +142,7 @@ class Papt(Method):
         self._pseudo_labels: dict[int, Tensor] = {}
         self._heard_speakers: np.ndarray = np.empty(0, dtype=np.int64)
         self._row_weight: Tensor | None = None
+        self.__dict__["_taken_over"] = None  # not a part: another network
 
     @property
     def rates(self) -> tuple[str, ...]:
@@ -155,6 +156,10 @@ class Papt(Method):
         self.attribute_mean_, self.attribute_scale_ = rated(utterances, rows, self.rates)
         if self.pretrains and self.settings.position != "none":
             self.vectors = nn.Parameter(torch.zeros(int(utterances.speaker.max()) + 1, self.shape.n_values // 2))
+        if self._taken_over is not None:
+            self._heard_speakers = self._taken_over._heard_speakers
+            if self.vectors is not None:
+                self.vectors.data.copy_(self._taken_over.vectors)
         return self
 
     def stages(self) -> tuple[Stage, ...]:
@@ -167,7 +172,12 @@ class Papt(Method):
             monitor="uar" if self.tells_emotions else "ccc",
             encoder="pools" if self.settings.finetune_encoder else "rests",
         )  # fmt: skip
-        return (self._pretraining(), finetune) if self.pretrains else (finetune,)
+        return (self._pretraining(), finetune) if self.pretrains and self._taken_over is None else (finetune,)
+
+    def continue_from(self, pretrained: "Papt") -> "Papt":
+        """Skip the pre-training: take over what another one has learned in it, on the same corpus."""
+        self.__dict__["_taken_over"] = pretrained
+        return self
 
     def _pretraining(self) -> Stage:
         how = {

@@ -1,13 +1,14 @@
-"""STUDIES: what happens when the enrolment is not as it should be. One file a question; a new one is a line in the table."""
+"""STUDIES: open questions, answered by experiment. One file a question; a new one is a line in the table."""
 
-from types import ModuleType
+from ser_core.studies import enrolment_choice, enrolment_errors, enrolment_size, label_shift, speaker_count
+from ser_core.studies.base import Study
+from ser_core.studies.conditions import study_of
 
-from ser_core.studies import enrolment_choice, enrolment_errors, enrolment_size
-
-STUDIES: dict[str, ModuleType] = {
-    "enrolment-size": enrolment_size,
-    "enrolment-errors": enrolment_errors,
-    "enrolment-choice": enrolment_choice,
+STUDIES: dict[str, Study] = {
+    "enrolment-size": study_of(enrolment_size),
+    "enrolment-errors": study_of(enrolment_errors),
+    "enrolment-choice": study_of(enrolment_choice),
+    "label-shift": label_shift.STUDY,
+    "speaker-count": speaker_count.STUDY,
 }
-"""Each offers TITLE, READING, IN_ORDER; check(corpus); conditions(trained, hear), the ways to enrol; and contrast(condition),
-with which of them one is compared beside nobody."""
+"""The first three compare ways to enrol (conditions.py)."""

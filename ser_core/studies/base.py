@@ -1,192 +1,120 @@
-"""What every study shares: ways to enrol, the same trained networks under each, and the numbers that come out."""
+"""What a study is: a question, how networks are measured for it, and how the answer is told and drawn."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from types import ModuleType
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
+import plotly.graph_objects as go
 
-from ser_core.data.batches import Utterances
-from ser_core.data.enrolment import first_of_each
-from ser_core.data.manifest import BadCorpus, Corpus
+from ser_core.data.manifest import Corpus
 from ser_core.evaluation.counts import count
-from ser_core.evaluation.individual import gini, gini_floor, share_worse, uar_per_speaker
-from ser_core.evaluation.performance import uar_of_counts
-from ser_core.evaluation.report import resampled_uar
-from ser_core.evaluation.statistics import holm, interval, sign_flip
-from ser_core.evaluation.summary import sentence_column
-from ser_core.inference.predict import Trained
-
-NOBODY = "nobody enrolled"
-"""The condition that every study has: the method's own answer without an enrolment, on the same targets."""
-
-REFERENCE = "all utterances, nobody enrolled"
-"""Recognised beside every study, and never shown: what each condition is compared with, on the condition's own targets."""
+from ser_core.evaluation.individual import uar_per_speaker
+from ser_core.evaluation.statistics import interval, sign_flip
+from ser_core.figures.fairness import Named
+from ser_core.training.crossvalidation import Experiment, trained_folds
 
 Hear = Callable[[str, float], np.ndarray]
 """Pooled layers (L, 2 D) of an audio file with white noise at so many dB SNR."""
 
+Tables = Mapping[str, pd.DataFrame]
+"""What came out, by name. 'results' answers the question and has the columns method, n_speakers, n_utterances, n_seeds."""
+
+Networks = Callable[[Experiment, str, Callable[[str], None]], Iterable[Any]]
+"""(experiment, device, say) to trained networks, each as `Study.measure` takes it; checks first, trains when iterated."""
+
+NOT_ESTIMABLE = "not estimable"
+
+
+class Numbers(NamedTuple):
+    """A table for people: a head a column, and cells in words; the first cell names its row."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
 
 @dataclass(frozen=True)
-class Condition:
-    """One way to enrol.
+class Study:
+    """A question.
 
     Attributes:
-        name: in words.
-        parts: targets (rows) and the choice of enrolment under which they are recognised.
-        utterances: the corpus, possibly with altered copies of enrolled utterances at its end.
+        title: the question, in words.
+        reading: how to read the figure and the numbers.
+        check: raises BadCorpus where a corpus cannot answer it.
+        measure: what one network shows: a table, which is put under those of the others.
+        tables: what all networks together show.
+        figure: of the tables; `Named` says what a method is called.
+        numbers: of the tables, with the same.
+        networks: which networks are measured; studies of the same ones share their training.
+        of_models: whether a finished model can be asked as well, which has no training speakers at hand.
+        of_emotions: every method must tell emotions apart; False where one of attributes alone will do.
+        by_design: what crosses between training and test on purpose, a sentence each, for the leak check's verdict.
     """
 
-    name: str
-    parts: tuple[tuple[np.ndarray, pd.DataFrame], ...]
-    utterances: Utterances
+    title: str
+    reading: str
+    check: Callable[[Corpus], None]
+    measure: Callable[[Any, Hear], pd.DataFrame]
+    tables: Callable[[pd.DataFrame], Tables]
+    figure: Callable[[Tables, Named], go.Figure]
+    numbers: Callable[[Tables, Named], Numbers]
+    networks: Networks = trained_folds
+    of_models: bool = False
+    of_emotions: bool = True
+    by_design: tuple[str, ...] = ()
 
 
-def predict_conditions(study: ModuleType, trained: Trained, hear: Hear) -> pd.DataFrame:
-    """Predictions of one network under every condition of a study: the table of predictions with a column condition.
-
-    Raises:
-        BadCorpus: the corpus is too small for the study.
-    """
-    nobody_enrolled = first_of_each(trained.utterances.corpus).iloc[:0]
-    reference = _recognised(trained, trained.targets(nobody_enrolled), nobody_enrolled).assign(condition=REFERENCE)
-    tables = [
-        _recognised(replace(trained, utterances=condition.utterances), targets, choice).assign(condition=condition.name)
-        for condition in study.conditions(trained, hear)
-        for targets, choice in condition.parts
-        if len(targets)
-    ]
-    if not tables:
-        raise BadCorpus(
-            f"{trained.utterances.corpus.name}: too few utterances for this study; nothing is left to recognise"
-        )
-    return pd.concat([reference, *tables], ignore_index=True)
+# numbers that several studies need
 
 
-def _recognised(trained: Trained, targets: np.ndarray, choice: pd.DataFrame) -> pd.DataFrame:
-    predicted = trained.predict(targets, choice)
-    return predicted.assign(sentence=sentence_column(predicted, choice))
+class Difference(NamedTuple):
+    """Mean over speakers with its 95 % interval over speakers, and p of a sign-flip permutation; nan where unknown."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+    def under(self, *names: str) -> dict[str, float]:
+        """By four names, as columns of a table."""
+        return dict(zip(names, self, strict=True))
 
 
-def results(predictions: pd.DataFrame, study: ModuleType) -> pd.DataFrame:
-    """One row a method and condition: UAR, how evenly, and what changes for the speakers.
-
-    change: of a speaker's UAR against the same method with nobody enrolled, on the condition's own targets; the same on
-    targets whose sentence was not enrolled (change_new_sentence); and against another condition on the same targets
-    (contrast). Means over speakers, bootstrap intervals over speakers, p of sign-flip permutations, adjusted by Holm over
-    the conditions of the method. share_worse is the share of speakers who lose against nobody.
-    """
-    rows = []
-    for method, of_method in predictions.groupby("method", sort=False):
-        of = dict(list(of_method.groupby("condition", sort=False)))
-        reference = of.pop(REFERENCE)
-        own = [
-            {"method": method, "condition": name, **_row(part, reference), **_contrast(part, study.contrast(name), of)}
-            for name, part in of.items()
-        ]
-        for p in ("p", "contrast_p"):
-            adjusted = holm({str(place): row[p] for place, row in enumerate(own) if row["condition"] != NOBODY})
-            for place, row in enumerate(own):
-                row[f"{p}_holm"] = adjusted.get(str(place), float("nan"))
-        rows += own
-    return pd.DataFrame(rows)
+UNKNOWN = Difference(*[float("nan")] * 4)
 
 
-def _row(part: pd.DataFrame, reference: pd.DataFrame) -> dict:
-    counts = count(part)
-    speakers = _speakers(part)
-    low, high = interval(resampled_uar(counts), len(speakers))
-    uneven = float(np.mean([gini(of_seed) for of_seed in uar_per_speaker(counts).T]))
-    own = _speakers(_on_targets_of(part, reference))
-    new = part[part["sentence"] == "new"]
-    change_new = _change(_speakers(new), _speakers(_on_targets_of(new, reference))) if len(new) else None
-    return {
-        "uar": float(uar_of_counts(counts.pooled).mean()), "uar_from": low, "uar_to": high,
-        "worst_speaker": float(speakers.min()), "gini": uneven,
-        "excess_gini": uneven - gini_floor(counts, np.random.default_rng(0), 300),
-        **_change(speakers, own), "share_worse": share_worse(own, speakers),
-        "change_new_sentence": change_new["change"] if change_new else float("nan"),
-        "n_utterances": int(counts.table.sum() // len(counts.seeds)), "n_speakers": len(speakers), "n_seeds": len(counts.seeds),
-    }  # fmt: skip
+def mean_difference(differences: pd.Series) -> Difference:
+    """Of one difference a speaker, (S,)."""
+    values = np.round(differences.to_numpy(), 12)
+    drawn = np.random.default_rng(0).choice(values, size=(2_000, len(values))).mean(axis=1)
+    return Difference(float(values.mean()), *interval(drawn, len(values)), sign_flip(values))
 
 
-def _contrast(part: pd.DataFrame, with_: str | None, of: dict[str, pd.DataFrame]) -> dict:
-    """The change against another condition, on the targets that both have."""
-    keys = ("contrast_change", "contrast_from", "contrast_to", "contrast_p")
-    if with_ not in of:
-        return {"contrast": None, **dict.fromkeys(keys, float("nan"))}
-    found = _change(_speakers(part), _speakers(_on_targets_of(part, of[with_])))
-    return {"contrast": with_, **dict(zip(keys, found.values(), strict=True))}
-
-
-def _change(speakers: pd.Series, own: pd.Series) -> dict:
-    change = np.round((speakers - own[speakers.index]).to_numpy(), 12)
-    drawn = np.random.default_rng(0).choice(change, size=(2_000, len(change))).mean(axis=1)
-    low, high = interval(drawn, len(change))
-    return {"change": float(change.mean()), "change_from": low, "change_to": high, "p": sign_flip(change)}
-
-
-def _on_targets_of(part: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    keys = ["utterance_id", "seed"]
-    return part[keys].merge(other, on=keys)
-
-
-def _speakers(predictions: pd.DataFrame) -> pd.Series:
+def uar_of_speakers(predictions: pd.DataFrame) -> pd.Series:
+    """UAR of each speaker, averaged over seeds, indexed by speaker."""
     counts = count(predictions)
     return pd.Series(uar_per_speaker(counts).mean(axis=1), index=list(counts.speakers))
 
 
-# tools for the studies
+def in_points(value: float, low: float | None = None, high: float | None = None) -> str:
+    """A difference of UAR as people read it.
 
-
-def nobody(trained: Trained, targets: np.ndarray, choice: pd.DataFrame) -> Condition:
-    """The condition NOBODY on the same targets."""
-    return Condition(NOBODY, ((targets, choice.iloc[:0]),), trained.utterances)
-
-
-def cells_of(corpus: Corpus, speakers: Iterable[str]) -> Iterator[tuple[str, str, list[str]]]:
-    """Speaker, class and the utterances of each of the speakers, in alphabetical order.
-
-    Copies of an utterance (duplicate_of) are left out: they would straddle enrolment and targets.
+    >>> in_points(0.0512), in_points(0.05, -0.01, 0.12), in_points(float("nan"))
+    ('+5.1 points', '+5.0 points (-1.0 to +12.0)', 'not estimable')
     """
-    table = corpus.table
-    usable = (
-        table["speaker"].isin(list(speakers)) & table["emotion"].isin(corpus.emotions) & table["duplicate_of"].isna()
-    )
-    for (speaker, emotion), part in table[usable].groupby(["speaker", "emotion"], sort=True):
-        yield str(speaker), str(emotion), sorted(part.index)
+    if np.isnan(value):
+        return NOT_ESTIMABLE
+    bounds = "" if low is None or np.isnan(low) else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * value:+.1f} points{bounds}"
 
 
-def as_choice(rows: Sequence[tuple[str, str, str]], corpus: Corpus) -> pd.DataFrame:
-    """A choice of enrolment from (speaker, emotion, utterance_id)."""
-    choice = pd.DataFrame(rows, columns=["speaker", "emotion", "utterance_id"])
-    return choice.assign(text_id=choice["utterance_id"].map(corpus.table["text_id"]))
+def with_interval(value: float, low: float, high: float) -> str:
+    """A number and its interval.
 
-
-def altered(
-    utterances: Utterances, choice: pd.DataFrame, name: str, emotion: Sequence[str] | None = None, features=None
-) -> tuple[Utterances, pd.DataFrame]:
-    """Copies of enrolled utterances with other labels or other features, at the end of the corpus; never targets.
-
-    Args:
-        utterances: the corpus, row numbers stay as they are.
-        choice: what is copied, K rows.
-        name: told apart by it.
-        emotion: labels of the copies (K); as they are if None.
-        features: pooled layers of the copies (K, L, 2 D); as they are if None.
-
-    Returns:
-        the longer corpus, and the choice of the copies.
+    >>> with_interval(0.5, 0.4, 0.625), with_interval(float("nan"), float("nan"), float("nan"))
+    ('0.500 (0.400 to 0.625)', 'not estimable')
     """
-    ids = choice["utterance_id"].to_list()
-    rows = [utterances.row_of[one] for one in ids]
-    copies = utterances.corpus.table.iloc[rows].copy()
-    names = [f"{speaker}#{name}#{one}" for speaker, one in zip(choice["speaker"], ids, strict=True)]
-    copies.index = pd.Index(names, name="utterance_id")
-    copies["emotion"] = list(choice["emotion"] if emotion is None else emotion)
-    corpus = replace(utterances.corpus, table=pd.concat([utterances.corpus.table, copies]))
-    heard = utterances.features[rows] if features is None else torch.as_tensor(np.asarray(features))
-    longer = Utterances(corpus, utterances.emotions, torch.cat([utterances.features, heard]))
-    return longer, choice.assign(utterance_id=list(copies.index), emotion=list(copies["emotion"]))
+    if np.isnan(value):
+        return NOT_ESTIMABLE
+    return f"{value:.3f}" if np.isnan(low) else f"{value:.3f} ({low:.3f} to {high:.3f})"

@@ -14,7 +14,8 @@ from ser_core.data.enrolment import first_of_each, random_of_each
 from ser_core.data.manifest import Corpus
 from ser_core.figures.studies import DRAW
 from ser_core.inference.predict import Trained
-from ser_core.studies.base import Condition, Hear, as_choice, nobody
+from ser_core.studies.base import Hear
+from ser_core.studies.conditions import Condition, as_choice, nobody
 
 TITLE = "Does it matter which utterances are enrolled?"
 READING = (

@@ -11,7 +11,8 @@ import pandas as pd
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import BadCorpus, Corpus
 from ser_core.inference.predict import Trained
-from ser_core.studies.base import Condition, Hear, altered, nobody
+from ser_core.studies.base import Hear
+from ser_core.studies.conditions import Condition, altered, nobody
 
 TITLE = "What if the enrolment is wrong?"
 READING = (

@@ -10,7 +10,8 @@ import numpy as np
 
 from ser_core.data.manifest import BadCorpus, Corpus
 from ser_core.inference.predict import Trained
-from ser_core.studies.base import NOBODY, Condition, Hear, as_choice, cells_of
+from ser_core.studies.base import Hear
+from ser_core.studies.conditions import NOBODY, Condition, as_choice, cells_of
 
 TITLE = "How many enrolled utterances of each emotion are enough?"
 READING = "To the right more utterances of each emotion are enrolled; the targets are the same at every size."

@@ -1,6 +1,7 @@
 """Studies that ship: their numbers, so that the app can quote them. assets/studies/STUDY/CORPUS holds study.json."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 
 from ser_core.workspace import ASSETS
 
+RESULTS = "results"
 STORED = ASSETS / "studies"
 
 
@@ -19,20 +21,31 @@ class StoredStudy:
     Attributes:
         name: key of STUDIES.
         corpus: what it was run on.
-        results: one row a method and condition (studies/base.py).
+        tables: what came out, by name (studies/base.py).
         about: design, seeds, commit, encoder.
     """
 
     name: str
     corpus: str
-    results: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
     about: dict[str, Any]
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """The table that answers the question."""
+        return self.tables[RESULTS]
 
 
 def read_study(path: Path) -> StoredStudy:
-    """Read a study.json."""
+    """Read a study.json: everything in it that is a list is a table."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    return StoredStudy(content["study"], content["corpus"], pd.DataFrame(content["results"]), content["about"])
+    tables = {name: _table(rows) for name, rows in content.items() if isinstance(rows, list)}
+    return StoredStudy(content["study"], content["corpus"], tables, content["about"])
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """nan where nothing stands, so that a column of nothing but that is still one of numbers."""
+    return pd.DataFrame(rows).map(lambda value: math.nan if value is None else value)
 
 
 def stored_studies(folder: Path = STORED) -> list[StoredStudy]:

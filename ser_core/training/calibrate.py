@@ -5,11 +5,12 @@ targets: drawn at random ('mixed'), or the neutral ones only, for most free talk
 """
 
 from collections.abc import Callable, Collection, Mapping
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each, target_rows
@@ -18,9 +19,10 @@ from ser_core.data.tables import write_json
 from ser_core.evaluation.individual import gini, speaker_uar
 from ser_core.evaluation.performance import uar
 from ser_core.inference.calibration import CalibrationSettings, PriorCorrection, SpeakerStatistics
-from ser_core.inference.models import CALIBRATION, read_model
+from ser_core.inference.models import CALIBRATION, VOICES, read_model
 from ser_core.inference.predict import answers
-from ser_core.labels import APP_EMOTIONS
+from ser_core.inference.voices import VoiceLine
+from ser_core.labels import APP_EMOTIONS, GENDERS
 from ser_core.methods.base import Method
 from ser_core.methods.checkpoint import load_method
 from ser_core.recipe import DataChoice, read_split
@@ -31,6 +33,9 @@ from ser_core.training.ship import SPLIT
 from ser_core.workspace import Workspace
 
 TALK_S = 30.0
+_MOST_OF_ONE = 80
+"""Utterances of one speaker from which voices are learned."""
+
 _USUAL_S = 3.0
 """Of an utterance whose length the manifest does not say."""
 
@@ -152,6 +157,38 @@ def measured(
     return lines
 
 
+def voice_line(method: Method, utterances: Utterances, train: np.ndarray) -> VoiceLine:
+    """Between the low and the high voices of training rows; which is which their speakers' gender says."""
+    rng, speaker = np.random.default_rng(0), utterances.speaker[train]
+    some = np.concatenate([rng.permutation(train[speaker == one])[:_MOST_OF_ONE] for one in np.unique(speaker)])
+    some = some[utterances.gender[some] >= 0]
+    return VoiceLine.fit(_front(method, utterances, some), utterances.gender[some] == GENDERS.index("female"))
+
+
+def two_voices(line: VoiceLine, method: Method, utterances: Utterances, speakers: Collection[str]) -> dict[str, float]:
+    """How often a dozen utterances of one speaker are taken for two people's, and half a dozen of each of two are not."""
+    rng, table = np.random.default_rng(9), utterances.corpus.table
+    rows = {one: np.flatnonzero((table["speaker"] == one).to_numpy()) for one in sorted(speakers)}
+    first = {one: table.iloc[of[0]] for one, of in rows.items()}
+
+    def taken_for_two(*who: str) -> bool:
+        drawn = [rng.choice(rows[one], 12 // len(who), replace=False) for one in who]
+        return line.are_two(_front(method, utterances, np.concatenate(drawn)))
+
+    pairs = [(a, b) for a, b in combinations(rows, 2) if first[a]["corpus"] == first[b]["corpus"]]
+    apart = [(a, b) for a, b in pairs if first[a]["gender"] != first[b]["gender"]]
+    alike = [pair for pair in pairs if pair not in apart]
+    found = {"one speaker": [(one,) for one in rows], "other gender": apart, "same gender": alike}
+    return {
+        name: float(np.mean([taken_for_two(*who) for who in of for _ in range(20)])) for name, of in found.items() if of
+    }
+
+
+def _front(method: Method, utterances: Utterances, rows: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return method.front.standardised(utterances.features[torch.from_numpy(rows)]).flatten(1).double().numpy()
+
+
 def add_calibration(
     folder: Path,
     corpus: Corpus,
@@ -184,12 +221,15 @@ def add_calibration(
     )
     correction.save(folder / CALIBRATION)
     correction = PriorCorrection.load(folder / CALIBRATION)  # what ships is what is measured
+    line = voice_line(methods[BASELINE], utterances, train)
+    line.save(folder / VOICES)
     test = corpus.table[corpus.table["speaker"].isin(of.test)]
     report = {
         "by_corpus": {
             name: measured(correction, methods, utterances, choice, set(part["speaker"]))
             for name, part in test.groupby("corpus")
         },
+        "two_voices": two_voices(line, methods[BASELINE], utterances, of.test),
         "n_similar": settings.n_similar, "shrinkage": settings.shrinkage, "talk_s": TALK_S, "n_draws": 5, **provenance(),
     }  # fmt: skip
     write_json(folder / "calibration.json", report)

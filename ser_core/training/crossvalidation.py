@@ -185,11 +185,14 @@ def trained_folds(
     for seed in range(experiment.design.n_seeds):
         for fold, test in enumerate(experiment.folds):
             for recipe in experiment.recipes:
-                yield _trained(experiment, recipe, seed, fold, test, device)
+                yield train_fold(experiment, recipe, seed, fold, test, device)
             say(f"seed {seed}, fold {fold + 1} of {len(experiment.folds)}: {', '.join(test)}")
 
 
-def _trained(experiment: Experiment, recipe: Recipe, seed: int, fold: int, test: list[str], device: str) -> Trained:
+def train_fold(
+    experiment: Experiment, recipe: Recipe, seed: int, fold: int, test: list[str], device: str = "auto"
+) -> Trained:
+    """One recipe on one fold with one seed; `test` are the fold's speakers."""
     utterances, corpus = experiment.utterances, experiment.utterances.corpus
     others = sorted(set(corpus.table["speaker"]) - set(test))
     dev = draw_dev_speakers(corpus, others, recipe.training.dev_share, np.random.default_rng([seed, fold]))

@@ -1,11 +1,10 @@
-"""A part of the tab Fairness: studies that ship. What if the enrolment is larger, wrong, or another one?"""
+"""A part of the tab Fairness: studies that ship, open questions answered by experiment."""
 
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from ser_core.data.tables import to_csv
-from ser_core.figures.studies import DRAW
 from ser_core.figures.style import empty
 from ser_core.ui.errors import for_people
 from ser_core.ui.saving import SaveButton, picture_buttons
@@ -14,6 +13,7 @@ from ser_core.ui.shown import table
 from ser_core.ui.theme import method_name, safe
 
 if TYPE_CHECKING:
+    from ser_core.studies.base import Numbers, Study
     from ser_core.studies.stored import StoredStudy
 
 WAITING = "The studies come when this tab is opened"
@@ -26,41 +26,32 @@ def shown(studies: "list[StoredStudy]", place: int) -> list:
     """One study: the list to choose from, how to read it, the figure, the numbers."""
     if not studies:
         return [gr.Dropdown(choices=[], value=None), "No study is stored.", empty("No study is stored"), ""]
-    from ser_core.figures.studies import study as study_figure
     from ser_core.studies import STUDIES
 
     one = studies[place]
     study = STUDIES[one.name]
-    choices = [(f"{STUDIES[other.name].TITLE} ({other.corpus})", number) for number, other in enumerate(studies)]
-    figure = study_figure(one.results, study.IN_ORDER, lambda name: safe(method_name(name)))
-    return [gr.Dropdown(choices=choices, value=place), reading(one, study.READING), figure, numbers(one)]
+    choices = [(f"{STUDIES[other.name].title} ({other.corpus})", number) for number, other in enumerate(studies)]
+    figure = study.figure(one.tables, lambda name: safe(method_name(name)))
+    told = numbers(study.numbers(one.tables, method_name))
+    return [gr.Dropdown(choices=choices, value=place), reading(one, study), figure, told]
 
 
-def reading(one: "StoredStudy", words: str) -> str:
+def reading(one: "StoredStudy", study: "Study") -> str:
     """How to read it, and where it comes from."""
     design = one.about.get("design", {})
     first = one.results.iloc[0]
     seeds = f", {design['n_seeds']} seed{'' if design['n_seeds'] == 1 else 's'}" if design else ""
+    heard = " ".join(study.by_design) or "The networks had never heard any of these speakers."
     return (
-        f"<p>{safe(words)}</p><p>Measured on {safe(one.corpus)}: {int(first['n_speakers'])} speakers whom the networks had "
-        f"never heard, {int(first['n_utterances'])} utterances{seeds}; commit {safe(str(one.about.get('commit', ''))[:7])}.</p>"
+        f"<p>{safe(study.reading)}</p><p>Measured on {safe(one.corpus)}: {int(first['n_speakers'])} speakers, "
+        f"{int(first['n_utterances'])} utterances{seeds}; commit {safe(str(one.about.get('commit', ''))[:7])}. {safe(heard)}</p>"
     )
 
 
-def numbers(one: "StoredStudy") -> str:
-    """UAR and what changed for the speakers, under every condition."""
-    heads = ["Method, condition", "UAR", "Change of a speaker", "95 % interval", "p (Holm)", "Speakers worse off"]
-    rows = [
-        [
-            f"{safe(method_name(row.method))}, {safe(row.condition)}", f"{row.uar:.3f}", f"{100 * row.change:+.1f} points",
-            f"{100 * row.change_from:+.1f} to {100 * row.change_to:+.1f}",
-            "–" if row.p_holm != row.p_holm else f"{row.p_holm:.3f}", f"{row.share_worse:.0%}",
-        ]
-        for row in one.results.itertuples()
-        if not row.condition.startswith(DRAW)
-    ]  # fmt: skip
-    note = '<p class="quiet">Changes are against the same method with nobody enrolled, on the same utterances.</p>'
-    return f'<div class="numbers wide">{table(heads, rows)}</div>{note}'
+def numbers(told: "Numbers") -> str:
+    """What came out, as a table."""
+    heads, rows = ([safe(cell) for cell in told.heads], [[safe(cell) for cell in row] for row in told.rows])
+    return f'<div class="numbers wide">{table(heads, rows)}</div>'
 
 
 # what happens
@@ -87,7 +78,7 @@ def save(services: Services, place: int | None) -> str:
 def build(services: Services, tab: gr.Tab) -> None:
     """Lay the part out; it is filled when `tab` is opened."""
     gr.HTML(
-        '<div class="step"><h2>What if the enrolment is larger, wrong, or another one?</h2>'
+        '<div class="step"><h2>Open questions, answered by experiment</h2>'
         "<p>Studies that were run before Attune was shipped, on real speech.</p></div>"
     )
     chosen = gr.Dropdown([], label="Study", elem_id="studies-study")

@@ -15,6 +15,7 @@ from ser_core.commands.study import Noisy, with_noise
 from ser_core.data.audio import level_and_trim, read_recording
 from ser_core.data.corpora.synthetic import buzz
 from ser_core.encoders.compact import Compact, CompactSettings
+from ser_core.studies import STUDIES
 from ser_core.studies.stored import stored_studies
 
 SNRS_DB = [20.0, 10.0, 5.0, 0.0]
@@ -109,7 +110,7 @@ def test_all_studies_are_answered_by_the_same_networks_and_can_be_read_back(attu
         "all", recipes[1], "--corpus", synthetic, "--folds", 2, "--seeds", 1, "--figures", figures
     )  # fmt: skip
     stored = {study.name: study.results for study in stored_studies(tmp_path / "out")}
-    assert code == 0 and set(stored) == {"enrolment-size", "enrolment-errors", "enrolment-choice"}
+    assert code == 0 and set(stored) == set(STUDIES)
     right, first = (
         stored[name][stored[name]["condition"].str.startswith(condition)]["uar"].item()
         for name, condition in (("enrolment-errors", "right"), ("enrolment-choice", "the first of each"))
@@ -118,7 +119,67 @@ def test_all_studies_are_answered_by_the_same_networks_and_can_be_read_back(attu
     pages = sorted(path.name for path in figures.iterdir())
     assert pages == [f"{name}_synthetic.html" for name in sorted(stored)]
     assert all("<script src=" not in (figures / page).read_text(encoding="utf-8") for page in pages)
-    assert "right enrolment: UAR" in out and "of speakers worse" in out
+    assert "speaker_reference, right enrolment " in out and "Speakers worse off" in out
+
+
+def test_shifts_and_their_correlations_are_written_for_every_speaker(attune, recipes, synthetic, tmp_path):
+    code, out, _ = attune("label-shift", *recipes, "--corpus", synthetic, "--folds", 2, "--seeds", 1)
+    [stored] = stored_studies(tmp_path / "out")
+    assert code == 0 and out.count("not estimable") == 4  # everybody says the same
+    assert stored.about["leak_check"]["by_design"] == []
+    table = pd.read_csv(tmp_path / "out" / "label-shift" / "synthetic" / "speakers.csv")
+    assert table.groupby("method").size().to_dict() == {"baseline": 8, "speaker_reference": 8}
+    r = stored.results.set_index(["method", "x", "y"])["r"]
+    for method, own in table.groupby("method"):
+        assert r[method, "feature_shift", "uar"] == pytest.approx(own["feature_shift"].corr(own["uar"]), abs=1e-3)
+        assert np.isnan(r[method, "label_shift", "uar"])
+
+
+def test_the_gap_is_measured_over_numbers_of_speakers_and_the_leak_is_said(attune, recipes, synthetic, tmp_path):
+    figures = tmp_path / "figures"
+    code, out, _ = attune(
+        "speaker-count", recipes[0], "--corpus", synthetic, "--folds", 4, "--seeds", 1, "--json", "--figures", figures
+    )  # fmt: skip
+    study = json.loads(out)["speaker-count"]
+    assert code == 0 and [row["n_train"] for row in study["results"]] == [2, 4, 5]
+    assert {(row["n_utterances"], row["n_speakers"], row["n_seeds"]) for row in study["results"]} == {(64, 8, 1)}
+    [sentence] = study["about"]["leak_check"]["by_design"]
+    assert "test speakers' own" in sentence and "by design" in sentence
+    assert study["about"]["leak_check"]["speakers_on_both_sides"] == []
+    assert [path.name for path in figures.iterdir()] == ["speaker-count_synthetic.html"]
+
+
+@pytest.mark.parametrize("study", ["label-shift", "speaker-count"])
+def test_a_model_is_not_asked_about_speakers_who_trained_it(study, attune, tiny_model, synthetic):
+    answer = attune(study, "--model", tiny_model, "--corpus", synthetic)
+    _in_one_line(answer, study, "needs recipes", "enrolment-size")
+
+
+def test_a_model_is_asked_all_that_it_can_answer(attune, tiny_model, synthetic):
+    code, out, _ = attune("all", "--model", tiny_model, "--corpus", synthetic, "--json")
+    assert code == 0 and set(json.loads(out)) == {name for name, study in STUDIES.items() if study.of_models}
+
+
+@pytest.mark.parametrize(
+    ("study", "n_each", "words"),
+    [("label-shift", 3, "too few for a correlation"), ("speaker-count", 2, "three utterances of any emotion")],
+)
+def test_too_few_speakers_or_utterances_are_refused(study, n_each, words, attune, recipes, voices):
+    _in_one_line(attune(study, *recipes, "--corpus", voices(2, n_each), "--folds", 2), "voices", words)
+
+
+def test_too_few_speakers_to_compare_numbers_of_them_are_refused(attune, recipes, voices):
+    answer = attune("speaker-count", *recipes, "--corpus", voices(4, 3), "--folds", 2)
+    _in_one_line(answer, "a fold has 1 speakers to train with", "take more folds")
+
+
+def test_a_recipe_that_tells_no_emotions_has_no_gap(attune, recipes, synthetic, tmp_path):
+    recipe = tmp_path / "ratings.toml"
+    content = recipes[0].read_text().replace('"baseline"', '"papt"').split("[settings]")[0]
+    heads = '[settings]\npretrain_epochs = 0\nheads = ["arousal"]\n[data]\nattributes = "circumplex"\n'
+    recipe.write_text(content + heads)
+    answer = attune("speaker-count", recipe, "--corpus", synthetic, "--folds", 2)
+    _in_one_line(answer, "'ratings' predicts attributes only", "settings.heads")
 
 
 def test_a_model_is_measured_without_training(attune, tiny_model, synthetic, tmp_path):

@@ -20,8 +20,8 @@ from transformers import WhisperConfig, WhisperForAudioClassification, WhisperFo
 from whisper.tokenizer import get_tokenizer
 
 from ser_core.__main__ import main
-from ser_core.data.talk import speech_pieces
 from ser_core.data.audio import read_recording
+from ser_core.data.talk import speech_pieces
 from ser_core.encoders.base import DeviceUnavailable, EncoderUnavailable
 from ser_core.inference import models, transcription
 from ser_core.inference.models import UnknownModel, fetch

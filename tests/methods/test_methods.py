@@ -1,6 +1,6 @@
 """Contract of every method that recognises, then what each paper says of its own."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -26,7 +26,9 @@ PERSONAL = [name for name, cls in RECOGNISING.items() if cls.uses_enrolment]
 
 def _build(name: str, pooling: str = "concatenate", **settings):
     torch.manual_seed(0)
-    method = METHODS[name].build({**SETTINGS, **settings}, replace(SHAPE, pooling=pooling), EMOTIONS, "test", READ)
+    known = {item.name for item in fields(METHODS[name].Settings)}
+    usual = {key: value for key, value in SETTINGS.items() if key in known}
+    method = METHODS[name].build({**usual, **settings}, replace(SHAPE, pooling=pooling), EMOTIONS, "test", READ)
     for buffer in ("emotion_mean_",):
         if hasattr(method, buffer):
             getattr(method, buffer).normal_()
@@ -72,6 +74,8 @@ def test_every_method_answers_with_numbers_whoever_is_enrolled(name, pooling, n_
 def test_every_stage_names_its_losses_and_they_reach_the_weights(name):
     method = _build(name).train()
     for stage in method.stages():
+        if stage.encoder == "inside":  # it needs one: tests/training tries it
+            continue
         terms = stage.loss(_batch())
         assert terms and all(term.ndim == 0 for term in terms.values())
         sum(terms.values()).backward()

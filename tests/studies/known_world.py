@@ -7,10 +7,12 @@ import torch
 from ser_core.data.batches import Utterances
 from ser_core.data.manifest import Corpus, make_corpus
 from ser_core.inference.predict import Trained
-from ser_core.studies.base import Condition
+from ser_core.studies.conditions import Condition
 
 EMOTIONS = ("neutral", "sadness", "anger")
 N_VALUES = 4
+METHODS = ("baseline", "enrolment_attention", "speaker_reference")
+"""Of the networks that are trained (conftest.py)."""
 
 
 def spoken(n_speakers: int = 4, texts: str = "AB", n_takes: int = 2, name: str = "spoken", **copies: str) -> Corpus:

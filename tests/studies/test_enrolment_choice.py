@@ -5,7 +5,7 @@ import pytest
 from known_world import EMOTIONS, Listener, enrolled, network, recognised, spoken, straddling
 
 from ser_core.data.enrolment import first_of_each
-from ser_core.studies.base import NOBODY
+from ser_core.studies.conditions import NOBODY
 from ser_core.studies.enrolment_choice import N_DRAWS, conditions, two_sides
 
 FIRST = "the first of each (arXiv 2406.06665)"

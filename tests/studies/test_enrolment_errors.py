@@ -7,7 +7,7 @@ from known_world import EMOTIONS, Listener, enrolled, hears, network, recognised
 
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import join
-from ser_core.studies.base import NOBODY
+from ser_core.studies.conditions import NOBODY
 from ser_core.studies.enrolment_errors import RIGHT, SNRS_DB, conditions
 
 SPEAKERS = ("p0", "p1")

@@ -4,7 +4,7 @@ import pytest
 from known_world import Listener, enrolled, network, recognised, spoken, straddling
 
 from ser_core.data.manifest import BadCorpus, Corpus
-from ser_core.studies.base import NOBODY
+from ser_core.studies.conditions import NOBODY
 from ser_core.studies.enrolment_size import conditions, largest_size
 
 SEEDS = range(5)

@@ -1,6 +1,7 @@
 """Studies that ship are read back as they were written."""
 
 import pandas as pd
+import pytest
 
 from ser_core.data.tables import write_json
 from ser_core.studies import STUDIES
@@ -36,7 +37,29 @@ def test_where_nothing_is_stored_there_are_none(tmp_path):
     assert stored_studies(tmp_path / "nowhere") == []
 
 
-def test_what_ships_are_studies_that_can_be_asked_for():
-    for stored in stored_studies():
-        assert stored.name in STUDIES
-        assert {"method", "condition", "uar", "uar_from", "uar_to", "change", "share_worse"} <= set(stored.results)
+def test_a_column_of_which_no_number_exists_is_still_one_of_numbers(tmp_path):
+    _store(tmp_path, "label-shift", "ravdess", float("nan"))
+    [stored] = stored_studies(tmp_path)
+    assert pd.api.types.is_float_dtype(stored.results["p"])
+
+
+def test_every_table_of_a_study_comes_back(tmp_path):
+    content = {
+        "study": "label-shift",
+        "corpus": "nemo",
+        "results": [{"r": -0.5}],
+        "speakers": [{"uar": 0.7}, {"uar": 0.8}],
+    }
+    (tmp_path / "label-shift" / "nemo").mkdir(parents=True)
+    write_json(tmp_path / "label-shift" / "nemo" / "study.json", {**content, "title": "Why?", "about": {}})
+    [stored] = stored_studies(tmp_path)
+    assert set(stored.tables) == {"results", "speakers"} and len(stored.tables["speakers"]) == 2
+
+
+@pytest.mark.parametrize("stored", stored_studies(), ids=lambda one: f"{one.name}-{one.corpus}")
+def test_what_ships_can_be_asked_for_told_and_drawn(stored):
+    study = STUDIES[stored.name]
+    assert {"method", "n_speakers", "n_utterances", "n_seeds"} <= set(stored.results)
+    told = study.numbers(stored.tables, str)
+    assert told.rows and all(len(row) == len(told.heads) for row in told.rows)
+    assert study.figure(stored.tables, str).data

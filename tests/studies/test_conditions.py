@@ -7,22 +7,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from known_world import network, spoken
+from known_world import METHODS, network, spoken
 from scipy.stats import permutation_test
 from sklearn.metrics import balanced_accuracy_score
 
-from ser_core.data.corpora import load_corpus
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import BadCorpus
-from ser_core.encoders.compact import Compact, CompactSettings
-from ser_core.recipe import TrainingSettings, read_recipe
-from ser_core.studies import STUDIES, enrolment_choice, enrolment_errors, enrolment_size
-from ser_core.studies.base import NOBODY, REFERENCE, altered, cells_of, predict_conditions, results
+from ser_core.studies import enrolment_choice, enrolment_errors, enrolment_size
+from ser_core.studies.conditions import (
+    NOBODY,
+    REFERENCE,
+    altered,
+    cells_of,
+    predict_conditions,
+    results,
+)
 from ser_core.studies.enrolment_errors import RIGHT
-from ser_core.training.crossvalidation import Design, crossvalidate, set_up, trained_folds
+from ser_core.training.crossvalidation import crossvalidate
 from ser_core.workspace import open_workspace
 
-METHODS = ("baseline", "enrolment_attention", "speaker_reference")
+STUDIES = {"enrolment-size": enrolment_size, "enrolment-errors": enrolment_errors, "enrolment-choice": enrolment_choice}
 KEYS = ["utterance_id", "seed"]
 PLAIN = SimpleNamespace(contrast=lambda condition: None)
 
@@ -169,30 +173,6 @@ def test_a_corpus_that_leaves_no_target_is_refused(study, experiment, networks):
 
 
 # small networks, trained
-
-
-@pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
-    """Three recipes, two seeds, two folds of four buzzing voices."""
-    torch.manual_seed(0)
-    encoder = Compact(
-        CompactSettings(
-            width=32, n_transformer_layers=2, n_heads=2, feedforward=64, position_kernel=7, position_groups=4
-        ),
-        "compact-test",
-    )
-    few = TrainingSettings(epochs=3, batch_size=16, learning_rate=1e-3)
-    recipes = [replace(read_recipe(name), settings={"embedding": 16, "hidden": 16}, training=few) for name in METHODS]
-    corpus = load_corpus("synthetic", tmp_path_factory.mktemp("synthetic"))
-    workspace = open_workspace(tmp_path_factory.mktemp("workspace"))
-    return set_up(
-        recipes, corpus, encoder.eval().requires_grad_(False), Design(2, 2), workspace, "cpu", lambda line: None
-    )
-
-
-@pytest.fixture(scope="module")
-def networks(experiment) -> list:
-    return list(trained_folds(experiment, "cpu", lambda line: None))
 
 
 def _hear_noise(experiment):
