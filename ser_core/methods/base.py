@@ -77,16 +77,20 @@ class Preparation:
         utterances: as they were heard until now.
         rows: which the stage draws.
         train, test: rows that are learned from with labels, and those of the speakers kept apart.
+        unlabelled: rows that may be heard without labels.
         encoder: as it is now; None where none is at hand.
         hear: all utterances as the method's `pooled` hears them with that encoder now.
+        between: to be called now and then; raises where somebody asked to stop.
     """
 
     utterances: Utterances
     rows: np.ndarray
     train: np.ndarray
     test: np.ndarray
+    unlabelled: np.ndarray
     encoder: SpeechEncoder | None
     hear: Callable[[], Utterances]
+    between: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)

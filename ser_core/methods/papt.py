@@ -156,10 +156,8 @@ class Papt(Method):
         self.attribute_mean_, self.attribute_scale_ = rated(utterances, rows, self.rates)
         if self.pretrains and self.settings.position != "none":
             self.vectors = nn.Parameter(torch.zeros(int(utterances.speaker.max()) + 1, self.shape.n_values // 2))
-        if self._taken_over is not None:
-            self._heard_speakers = self._taken_over._heard_speakers
-            if self.vectors is not None:
-                self.vectors.data.copy_(self._taken_over.vectors)
+        if self._taken_over is not None and self.vectors is not None:
+            self.vectors.data.copy_(self._taken_over.vectors)
         return self
 
     def stages(self) -> tuple[Stage, ...]:
@@ -217,7 +215,10 @@ class Papt(Method):
         if given.encoder is None:
             raise BadRecipe("pre-training needs an encoder that learns: set encoder.tune to all, last or lora")
         utterances, rng = given.utterances, np.random.default_rng(0)
-        frames = {int(row): self._clustered(given.encoder, utterances.waveform(int(row))) for row in given.rows}
+        frames = {}
+        for row in given.rows.tolist():
+            given.between()
+            frames[row] = self._clustered(given.encoder, utterances.waveform(row))
         mean, scale = _moments(list(frames.values()))
         frames = {row: (x - mean) / scale for row, x in frames.items()}
         everything = np.concatenate(list(frames.values()))
@@ -231,7 +232,6 @@ class Papt(Method):
             n_clusters, max_iter=self.settings.kmeans_iterations, batch_size=4096, n_init=1, random_state=0
         ).fit(some)
         self._pseudo_labels = {row: torch.from_numpy(found.predict(x).astype(np.int64)) for row, x in frames.items()}
-        self._heard_speakers = np.unique(utterances.speaker[given.rows])
         return utterances
 
     def _clustered(self, encoder: SpeechEncoder, waveform: Tensor) -> np.ndarray:
@@ -291,6 +291,7 @@ class Papt(Method):
     def prepare_finetuning(self, given: Preparation) -> Utterances:
         """The corpus as the adapted encoder hears it; vectors of speakers it has not heard; who counts more."""
         utterances = given.hear() if self.pretrains else given.utterances
+        self._heard_speakers = np.unique(utterances.speaker[given.unlabelled])
         if self.vectors is not None:
             utterances = self._with_unseen(given, utterances)
         if self.settings.weighting:

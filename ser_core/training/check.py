@@ -1,7 +1,7 @@
 """Before a run: can it be done, who would do what, how long would it take, how much memory?"""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -112,11 +112,15 @@ def estimate_of(prepared: Prepared, device: str = "auto") -> Estimate:
     seconds, memory = one_s * len(prepared.corpus), 4 * n_features * len(prepared.corpus)
     for place, recipe in enumerate(prepared.recipes):
         tuned = place == 0 and recipe.encoder.tune != "none"
-        step_s, step_bytes = _a_step(recipe, prepared, waveform, tuned, where)
-        dev_s = one_s * n_dev if tuned else 0.0
+        method = build_method(recipe, encoder, class_set(prepared.corpus, recipe.data), prepared.words).to(where)
+        cost = _a_step(recipe, prepared, method, waveform, tuned, where)
         seconds += one_s * len(prepared.corpus) * _hearings(recipe) if tuned else 0.0
-        seconds += recipe.training.epochs * (step_s * n_train / recipe.training.batch_size + dev_s)
-        memory = max(memory, 4 * n_features * len(prepared.corpus) + step_bytes)
+        for stage in method.stages():
+            how, learns = replace(recipe.training, **stage.training), tuned and stage.encoder != "rests"
+            step_s = cost.heads_s + (cost.heard_s * how.batch_size if learns else 0.0)
+            dev_s = one_s * n_dev if learns and stage.monitor != "nothing" else 0.0
+            seconds += how.epochs * (step_s * n_train / how.batch_size + dev_s)
+        memory = max(memory, 4 * n_features * len(prepared.corpus) + cost.n_bytes)
     encoder.to("cpu")
     return Estimate(seconds, memory)
 
@@ -126,10 +130,18 @@ def _hearings(recipe: Recipe) -> int:
     return 2 if recipe.encoder.tune == "convolutions" else 1
 
 
-def _a_step(recipe: Recipe, prepared: Prepared, waveform, tuned: bool, where) -> tuple[float, int]:
-    """Seconds and bytes of one optimiser step (a part of it, where the encoder learns, scaled up)."""
+@dataclass(frozen=True)
+class _Cost:
+    """Of one optimiser step: seconds of its heads, seconds a target where the encoder learns, and bytes."""
+
+    heads_s: float
+    heard_s: float
+    n_bytes: int
+
+
+def _a_step(recipe: Recipe, prepared: Prepared, method: Method, waveform, tuned: bool, where) -> _Cost:
+    """Tried on a part of a step, where the encoder learns, and scaled up."""
     encoder = prepared.encoder
-    method = build_method(recipe, encoder, class_set(prepared.corpus, recipe.data), prepared.words).to(where)
     learning = learning_encoder(recipe, encoder, method) if tuned else None
     n_enrolled = len(prepared.corpus.emotions) if method.uses_enrolment else 0
     weights = list(method.parameters()) + (list(learning.learned().values()) if learning else [])
@@ -137,14 +149,15 @@ def _a_step(recipe: Recipe, prepared: Prepared, waveform, tuned: bool, where) ->
     batch = _made_up(method, recipe.training.batch_size, n_enrolled).to(where)
     heads_s = _seconds(lambda: method(batch).embedding.sum().backward())
     if learning is None:
-        return heads_s, at_rest + 6 * 4 * (batch.features.numel() + batch.enrolment.numel())
+        return _Cost(heads_s, 0.0, at_rest + 6 * 4 * (batch.features.numel() + batch.enrolment.numel()))
     learning.to(where)
     some = tuple(waveform.to(where) for _ in range(4))
     four_s = _seconds(lambda: learning(some).sum().backward(), repeats=2)
     # enrolled recordings of one speaker are heard once a batch
-    n_heard = recipe.training.batch_size * (1 + 0.6 * n_enrolled)
-    n_at_once = n_heard / recipe.training.accumulate
-    return heads_s + four_s / 4 * n_heard, at_rest + int(n_at_once * _activation_bytes(learning.encoder, len(waveform)))
+    n_heard = 1 + 0.6 * n_enrolled
+    n_at_once = recipe.training.batch_size * n_heard / recipe.training.accumulate
+    activations = int(n_at_once * _activation_bytes(learning.encoder, len(waveform)))
+    return _Cost(heads_s, four_s / 4 * n_heard, at_rest + activations)
 
 
 def _made_up(method: Method, n: int, n_enrolled: int) -> Batch:

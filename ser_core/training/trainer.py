@@ -324,7 +324,9 @@ class _Training:
             return hear(pooled, self.utterances, rows, self.accelerator, self._check_stop)
 
         drawn, plan = getattr(self.plan, stage.rows), self.plan
-        prepared = Preparation(self.utterances, drawn, plan.train, plan.test, encoder, heard)
+        prepared = Preparation(
+            self.utterances, drawn, plan.train, plan.test, plan.unlabelled, encoder, heard, self._check_stop
+        )
         self.utterances = stage.prepare(prepared)
 
     def _out_of_patience(self) -> bool:
