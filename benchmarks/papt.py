@@ -49,6 +49,9 @@ SYSTEMS: dict[str, tuple[str, tuple[str, ...], int]] = {
 COST = ("settings.pretrain_epochs=5", "settings.crop_s=1.0", 'encoder.tune="last"')
 """Half of the paper's epochs, stretches of a second, the upper two layers: what two cores can do in an afternoon."""
 
+HEADS = 'settings.heads=["arousal", "valence", "dominance"]'
+"""As in the paper: no emotions beside."""
+
 PLDC = {
     "none": None,
     "sigma": {"shift": False, "scale": True},
@@ -62,7 +65,7 @@ def systems_recipe(name: str) -> Recipe:
     """The recipe of a system."""
     recipe, changes, _ = SYSTEMS[name]
     cost = () if recipe == "vanilla" else COST
-    return replace(read_recipe(recipe).changed([*cost, *changes]), name=name)
+    return replace(read_recipe(recipe).changed([HEADS, *cost, *changes]), name=name)
 
 
 def run(arguments: argparse.Namespace) -> None:
