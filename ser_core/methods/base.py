@@ -130,6 +130,7 @@ class Method(nn.Module, ABC):
         reads: True for methods that may be given words.
         learns_others: True where utterances of no class may be learned from (recipe: data.others).
         training_only: beginnings of names of weights that are not needed once it is trained.
+        note: what a model that was saved lacks, in words, for its card; empty where it lacks nothing.
         rng: for augmentation; the trainer hands in a seeded one.
         text_shape: what it reads; None for a method that reads nothing.
         is_transductive: True where it cannot be trained without hearing the test speakers, though not their labels.
@@ -144,6 +145,7 @@ class Method(nn.Module, ABC):
     learns_others: ClassVar[bool] = False
     reads: ClassVar[bool] = False
     training_only: ClassVar[tuple[str, ...]] = ()
+    note: str = ""
     text_shape: TextShape | None = None
     is_transductive: bool = False
 

@@ -145,6 +145,16 @@ class Papt(Method):
         self.__dict__["_taken_over"] = None  # not a part: another network
 
     @property
+    def note(self) -> str:
+        """That vectors of people are not kept."""
+        if self.vectors is None:
+            return ""
+        return (
+            "The vectors of its speakers are not kept: what is saved answers everybody with none, while the numbers above "
+            "are those with vectors."
+        )
+
+    @property
     def rates(self) -> tuple[str, ...]:
         """The attributes it predicts."""
         return tuple(name for name in ATTRIBUTES if name in self.heads)

@@ -1,5 +1,7 @@
 """The card of a model that ships, written from its report: every number in it was measured by `build`."""
 
+from collections.abc import Sequence
+
 from ser_core.evaluation.summary import NO_WORDS, OWN_WORDS
 from ser_core.inference.models import ModelInfo
 from ser_core.labels import ATTRIBUTES
@@ -43,8 +45,14 @@ def model_card(info: ModelInfo, report: dict) -> str:
     return "\n".join([*parts, _FOOT])
 
 
-def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict) -> str:
-    """Markdown of a model that somebody trained here: the same, from the report of its own test speakers."""
+def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict, notes: Sequence[str] = ()) -> str:
+    """Markdown of a model that somebody trained here: the same, from the report of its own test speakers.
+
+    Args:
+        info, report, recipe: of the model.
+        data: corpora, and the speakers of each role.
+        notes: what the saved model lacks, in words.
+    """
     corpora = "\n".join(
         f"- {_LICENCES.get(name, f'{name}: its licence is not known here, see where the corpus is from')}"
         for name in data["corpora"]
@@ -58,6 +66,9 @@ def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict) -> str:
     learned = {"none": "frozen", "last": "its last layers learned as well", "lora": "with LoRA adapters, merged",
                "convolutions": "frozen, with pointwise convolutions on it that learned"}  # fmt: skip
     tuned = learned.get(recipe.encoder.tune, "learned as a whole")
+    heard = report["leaks"].get("test_speakers_heard_without_labels", [])
+    if heard:
+        notes = [*notes, f"Heard without labels in training, so not unheard: {', '.join(heard)}."]
     return (
         f"# {info.name}\n\nTrained here by the recipe '{recipe.name}' ({recipe.paper or 'no paper'}), seed "
         f"{report['configuration']['seed']}. {recipe.about}\n\nEncoder: {recipe.encoder.name}, {tuned}.\n\n"
@@ -65,7 +76,7 @@ def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict) -> str:
         f"## Data\n{corpora}\n\nLearned from {', '.join(data['train_speakers'])}. Epochs chosen on "
         f"{', '.join(data['dev_speakers'])}. Tested on {', '.join(data['test_speakers'])}.\n\n"
         f"## Accuracy and fairness on test speakers\n{table}\n\nOne seed, {len(data['test_speakers'])} speakers: rough. "
-        f"All numbers are in report.json.\n{_FOOT.replace(_SHIPPED, _OWN)}"
+        f"All numbers are in report.json. {' '.join(notes)}\n{_FOOT.replace(_SHIPPED, _OWN)}"
     )
 
 

@@ -414,9 +414,11 @@ def _write_model(
             "corpora": sorted(prepared.corpus.table["corpus"].unique()),
             "train_speakers": prepared.train, "dev_speakers": prepared.dev, "test_speakers": prepared.test,
         }  # fmt: skip
-        content = report.to_json()
+        content, notes = report.to_json(), [one.method.note for one in trained if one.method.note]
         write_json(temporary / "report.json", {**content, **data})
-        (temporary / "README.md").write_text(run_card(info, content, prepared.recipes[0], data), encoding="utf-8")
+        (temporary / "README.md").write_text(
+            run_card(info, content, prepared.recipes[0], data, notes), encoding="utf-8"
+        )
 
 
 def _reader(trained: Sequence[Trained], prepared: Prepared, words: Words | None, folder: Path) -> Reader | None:

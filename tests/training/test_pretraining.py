@@ -184,3 +184,12 @@ def test_weighting_counts_those_who_resemble_the_test_speakers_more(learned):
     )
     assert favoured == {int(who[0]) for who, _ in near.values()}
     assert set(np.unique(weight)) == {1.0, 3.0}
+
+
+def test_a_runs_card_says_whom_it_heard_and_that_it_keeps_no_vectors(synthetic_corpus, workspace, recipe, tmp_path):
+    asked = recipe.changed(["data.transductive=true", "settings.pretrain_epochs=1"])
+    assert train(asked, synthetic_corpus, tmp_path / "run", workspace, CPU, lambda line: None)
+    card = (tmp_path / "run" / "checkpoint" / "README.md").read_text()
+    tested = json.loads((tmp_path / "run" / "recipe.json").read_text())["test_speakers"]
+    assert f"Heard without labels in training, so not unheard: {', '.join(tested)}." in card
+    assert "The vectors of its speakers are not kept" in card
