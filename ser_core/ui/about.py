@@ -33,7 +33,7 @@ PACKAGES = (
 WHAT = """
 <p>Attune guesses which of seven emotions an utterance sounds like, and first learns how <em>you</em> sound: one recorded
 sentence for each emotion is enough. It gives two answers side by side, the one everybody would get and the one for you,
-and shows why they differ.</p>
+and shows why they differ; a third one where you just talked for a while.</p>
 <p>An answer says how something <em>sounds</em> to a model, not what somebody feels. It is often wrong: the cards below
 say how often, and for whom.</p>
 """
@@ -44,6 +44,8 @@ WAYS = f"""
 your voice away before it guesses.</li>
 <li><b>Attention</b> looks among your recordings (all, the neutral ones only, or the emotional ones only) for those that are
 like the new utterance, and adds what it hears in them.</li>
+<li><b>Calibrated</b> needs no labels: it compares what the model says of your free speech with the emotions that the training
+speakers who sound most like you really had, and corrects the answer for everybody by the difference.</li>
 </ul>
 """
 
@@ -63,7 +65,10 @@ WHISPER = "whisper-base.en"
 _LOOK_EVERY_S = 0.5
 
 KEYS = (
-    ("Alt+R", "records and stops: the guided sentence, the card in which you are, or your utterance in Compare"),
+    (
+        "Alt+R",
+        "records and stops: the guided sentence, the card (or free speech) in which you are, or your utterance in Compare",
+    ),
     ("Tab, Shift+Tab", "go from one thing to the next and back"),
     ("Enter, Space", "press what is chosen"),
 )
@@ -111,7 +116,7 @@ def kept_where(services: Services) -> str:
     """Folders, what is in them, and how much."""
     workspace = services.workspace
     places = (
-        ("Profiles: names, recordings, and what is computed from them", workspace.profiles),
+        ("Profiles: names, recordings, free speech, and what is computed from them", workspace.profiles),
         ("What the page plays and saves just now; emptied when Attune starts and ends", workspace.temporary),
         ("Downloaded weights", workspace.models),
         ("Embedded corpora, never your recordings", workspace.embeddings),

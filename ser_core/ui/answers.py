@@ -11,7 +11,7 @@ import numpy as np
 
 from ser_core.data.audio import Recording, read_recording
 from ser_core.inference.judgements import Judgement
-from ser_core.inference.profiles import EnrolledUtterance, UnknownProfile
+from ser_core.inference.profiles import EnrolledUtterance, Profile, UnknownProfile
 from ser_core.ui.services import Services
 
 if TYPE_CHECKING:  # these take seconds to import: the page is served first
@@ -35,12 +35,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two answers about one recording, with what a person needs to understand them.
+    """Two or three answers about one recording, with what a person needs to understand them.
 
     Attributes:
         asked: what was chosen.
         profile: whose enrolment was used; None for nobody, or for somebody with no recording yet.
-        clips: the profile's recordings, in order.
+        clips: the profile's labelled recordings, in order.
+        talk: the profile's free speech.
+        can_calibrate: whether the model can use free speech.
         is_enrolled: whether this very recording is one of them: then the answer proves nothing.
         without: the personalised answer had one of them not been enrolled, by its id.
         others: answers of the model's other personalisers.
@@ -66,6 +68,8 @@ class Comparison:
     text: str = ""
     language: str = ""
     words: "WithWords | None" = None
+    talk: tuple[EnrolledUtterance, ...] = ()
+    can_calibrate: bool = False
     features: np.ndarray | None = field(default=None, repr=False)
     enrolment: "Enrolment | None" = field(default=None, repr=False)
 
@@ -133,6 +137,11 @@ class Visit:
         self.answers = [self.answers[place] for place in kept]
         return uploads
 
+    def calibrated_right(self) -> list[bool]:
+        """Whether it was right, of each calibrated answer of which the person said what was meant."""
+        chosen = [(self.answers[place].prediction.calibrated, meant) for place, meant in sorted(self.meant.items())]
+        return [said.answer.emotion == meant for said, meant in chosen if said is not None]
+
     def judgements(self, profile: str | None = None) -> list[Judgement]:
         """Answers of which the person said what was meant; of one profile only, if named."""
         chosen = [(self.answers[place], emotion) for place, emotion in sorted(self.meant.items())]
@@ -142,14 +151,15 @@ class Visit:
 def compare(
     services: Services, recording: Recording, asked: Asked, decode_ms: float = 0.0, upload: str | None = None
 ) -> Comparison:
-    """Answer twice about a recording, and say why the answers differ.
+    """Answer twice about a recording, or three times, and say why the answers differ.
 
     Raises:
         UnknownProfile, UnknownModel: no such profile, model or personaliser.
         EncoderUnavailable, BadCheckpoint: the model cannot be used.
     """
     recogniser = services.models.recogniser(asked.model)
-    enrolment, clips = _enrolment(services, asked.profile, recogniser)
+    enrolment, profile = _enrolment(services, asked.profile, recogniser)
+    clips = profile.utterances if profile else ()
     start = time.perf_counter()
     features = recogniser.embed([recording.waveform])
     clock = {"decode": decode_ms, "encode": 1000 * (time.perf_counter() - start)}
@@ -157,13 +167,13 @@ def compare(
     from ser_core.inference.explanation import by_every_personaliser, without_each
 
     personalised, without, others = prediction.personalised is not None, {}, ()
-    if enrolment:
+    if enrolment and enrolment.utterances:
         others = tuple(by_every_personaliser(recogniser, features, enrolment))
         without = without_each(recogniser, features, enrolment, prediction.personaliser) if personalised else {}
     return Comparison(
         asked=asked,
         prediction=prediction,
-        profile=asked.profile if personalised else None,
+        profile=asked.profile if personalised or prediction.calibrated else None,
         clips=clips,
         is_enrolled=_is_enrolled(services, asked.profile, clips, recording),
         without=without,
@@ -171,6 +181,8 @@ def compare(
         recording=recording,
         at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         upload=upload,
+        talk=profile.talk if profile else (),
+        can_calibrate=recogniser.info.load_calibration() is not None,
         features=features,
         enrolment=enrolment,
     )
@@ -222,7 +234,7 @@ def mean_of_models(found: "Sequence[tuple[str, Sequence[Prediction]]]") -> "tupl
     firsts = [one for one in firsts if one.baseline.probabilities.keys() == firsts[0].baseline.probabilities.keys()]
     both = [mean([getattr(one, kind) for one in firsts]) for kind in ("baseline", "personalised")]
     name = f"mean of {len(firsts)} models"
-    return name, [replace(firsts[0], model=name, baseline=both[0], personalised=both[1])]
+    return name, [replace(firsts[0], model=name, baseline=both[0], personalised=both[1], calibrated=None)]
 
 
 def at_levels(services: Services, comparison: Comparison) -> "list[AnswerAtLevel]":
@@ -270,17 +282,15 @@ def _is_enrolled(services: Services, name: str, clips: Sequence[EnrolledUtteranc
     return any(np.abs(one - recording.waveform).max() < 2**-14 for one in stored if len(one) == len(recording.waveform))
 
 
-def _enrolment(
-    services: Services, name: str, recogniser: "Recogniser"
-) -> "tuple[Enrolment | None, tuple[EnrolledUtterance, ...]]":
-    """Nobody's where the profile was erased meanwhile."""
+def _enrolment(services: Services, name: str, recogniser: "Recogniser") -> "tuple[Enrolment | None, Profile | None]":
+    """What is heard of a profile, and the profile; nobody's where it was erased meanwhile."""
     from ser_core.inference.enrolment import enrolment_of
 
     try:
         profile = services.profile(name)
-        return (enrolment_of(services.store, name, recogniser), profile.utterances) if profile else (None, ())
+        return (enrolment_of(services.store, name, recogniser), profile) if profile else (None, None)
     except UnknownProfile:
-        return None, ()
+        return None, None
 
 
 def _judged(comparison: Comparison, meant: str) -> Judgement:

@@ -1,4 +1,4 @@
-"""The tab Compare: one recording, two answers side by side, why they differ, and whether they were right."""
+"""The tab Compare: one recording, two or three answers side by side, why they differ, and whether they were right."""
 
 import io
 from dataclasses import replace
@@ -8,7 +8,7 @@ import soundfile
 
 from ser_core.data.audio import SAMPLE_RATE, UTTERANCE
 from ser_core.figures import recognition
-from ser_core.figures.style import empty
+from ser_core.figures.style import PAPER, empty, percent
 from ser_core.inference.examples import example_takes
 from ser_core.inference.judgements import to_csv
 from ser_core.inference.profiles import Profile, UnknownProfile
@@ -30,12 +30,15 @@ from ser_core.ui.enrol import NOBODY, choices, offer
 from ser_core.ui.errors import for_people, foreseen, sentence
 from ser_core.ui.saving import SaveButton, picture_buttons
 from ser_core.ui.services import Services, may_record
-from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
+from ser_core.ui.theme import CALIBRATED, EMOTIONS, emotion_name, personaliser_name, safe
 
 EMPTY = "Record, choose a file or take an example first"
 OTHER, NO_EXAMPLE = "other", -1
-_N_ANSWER = 22
+_N_ANSWER = 25
 """How many components an answer fills."""
+
+_THIRD_BAR_PX = 16
+"""More for each emotion where there are three bars."""
 
 
 # what is shown
@@ -46,16 +49,14 @@ def page_of(services: Services, visit: Visit, name: str = NOBODY, problem: str =
     now = visit.now
     profile = _profile(services, now.asked.profile if now else name)
     first, second = shown.both_answers(now, profile, EMPTY + ".")
+    third = shown.calibrated_answer(now, profile, EMPTY + ".")
     said = now.prediction if now else None
-    emotions = [emotion for emotion in EMOTIONS if now and emotion in said.baseline.probabilities]
-    personalised = said.personalised.probabilities if now and said.personalised else None
-    bars = recognition.two_answers(emotions, said.baseline.probabilities, personalised) if now else None
     others = [(said.model, now.others)] if now and now.others else []
     return [
         visit,
         first,
         second,
-        bars or empty(EMPTY),
+        bars_of(now) if now else empty(EMPTY),
         shown.numbers(now),
         shown.change_in_words(now),
         shown.clips_table(now),
@@ -67,7 +68,32 @@ def page_of(services: Services, visit: Visit, name: str = NOBODY, problem: str =
         *_score(services, visit, profile),
         None,  # loudness has to be tried anew
         *levels_shown(None, 0),
+        gr.Column(visible=bool(third)),
+        third,
+        shown.talk_in_words(now, profile),
     ]
+
+
+def bars_of(comparison: Comparison):
+    """The answers as bars; what free speech gives stands between the two others."""
+    said = shown.probabilities_of(comparison)
+    emotions = [emotion for emotion in EMOTIONS if emotion in said["baseline"]]
+    figure = recognition.two_answers(emotions, said["baseline"], said.get("personalised"))
+    if "calibrated" in said:
+        values = [said["calibrated"][emotion] for emotion in emotions]
+        figure.add_bar(
+            name="Calibrated", orientation="h", y=[emotion_name(emotion) for emotion in emotions], x=values,
+            text=[percent(value) for value in values], textposition="outside", cliponaxis=False,
+            marker={"color": CALIBRATED, "line": {"color": CALIBRATED, "width": 1},
+                    "pattern": {"shape": "x", "fillmode": "replace", "fgcolor": CALIBRATED, "bgcolor": PAPER,
+                                "solidity": 0.4, "size": 6}},
+            hovertemplate="%{y}, calibrated: %{x:.1%}<extra></extra>",
+        )  # fmt: skip
+        first, *rest = figure.data
+        figure.data = (first, rest[-1], *rest[:-1])
+        more = _THIRD_BAR_PX * len(emotions) if len(figure.data) > 2 else 0
+        figure.update_layout(height=figure.layout.height + more)
+    return figure
 
 
 def status_of(
@@ -99,7 +125,7 @@ def _score(services: Services, visit: Visit, profile: Profile | None) -> list:
     may_add = may_record(profile, agreed=False) and meant in APP_EMOTIONS and not visit.now.is_enrolled
     add = f"Add this to {profile.name} as {meant}" if may_add else "Add this to the profile"
     return [
-        shown.tally_in_words(judged, kept),
+        shown.tally_in_words(judged, kept, visit.calibrated_right()),
         gr.Button(add, interactive=may_add),
         gr.Row(visible=bool(to_keep) or bool(kept)),
         shown.history_table(visit),
@@ -197,8 +223,8 @@ def ask_again(
     """Something else was chosen: answer anew about the same recording."""
     visit, asked = _this_visit(services, visit), Asked(name, model or None, personaliser or None)
     profile = _profile(services, name)
-    clips = profile.utterances if profile else ()
-    if visit.now is None or (visit.now.asked == asked and visit.now.clips == clips):
+    enrolled = (profile.utterances, profile.talk) if profile else ((), ())
+    if visit.now is None or (visit.now.asked == asked and (visit.now.clips, visit.now.talk) == enrolled):
         return page_of(services, visit, name)
     _say_if_loading(services, model, progress)
     try:
@@ -379,9 +405,11 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
         with gr.Column(scale=3, min_width=300):
             first, second = shown.both_answers(None, None, EMPTY + ".")
             with gr.Row(equal_height=True):
-                with gr.Column(min_width=220):
+                with gr.Column(min_width=190):
                     parts["first"] = gr.HTML(first, elem_id="compare-baseline")
-                with gr.Column(min_width=220):
+                with gr.Column(min_width=190, visible=False) as parts["third"]:
+                    parts["calibrated"] = gr.HTML(elem_id="compare-calibrated")
+                with gr.Column(min_width=190):
                     parts["second"] = gr.HTML(second, elem_id="compare-personalised")
             parts["bars"] = gr.Plot(
                 empty(EMPTY), show_label=False, elem_id="compare-bars", elem_classes="figure",
@@ -399,6 +427,7 @@ def _utterance(services: Services) -> dict[str, gr.components.Component]:
         gr.HTML('<div class="step"><h2>Why they differ</h2></div>')
         parts["change"] = gr.HTML(elem_id="compare-change", elem_classes="explained")
         parts["clips"] = gr.HTML(elem_id="compare-clips")
+        parts["talk"] = gr.HTML(elem_id="compare-talk")
         with gr.Accordion("Other ways to use the enrolment, other models", open=False, elem_id="compare-others"):
             parts["others"] = gr.HTML(elem_id="compare-others-table")
             parts["every_model"] = gr.Button(
@@ -465,6 +494,7 @@ def _events(services, parts, visit, levels, chosen, profile, model, personaliser
         *score,
         levels,
         *level_parts,
+        *(parts[name] for name in ("third", "calibrated", "talk")),
     ]
     asked = [visit, chosen, model, personaliser]
     again = {"fn": do(ask_again), "inputs": asked, "outputs": answer, **{**asking, **private}}

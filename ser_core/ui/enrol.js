@@ -110,7 +110,7 @@ window.attune = window.attune || {};
 
   window.attune.guided = { begin, on, stop, halt, pause, breathe, taken };
 
-  // Alt+R: in the guided panel the recording now; else the card in which one is, or the first that is missing
+  // Alt+R: in the guided panel the recording now; else where one is (a card, free speech), or the first that is missing
   document.addEventListener("keydown", (event) => {
     if (!event.altKey || event.ctrlKey || event.metaKey || event.code !== "KeyR") return;
     if (visible(byId("guided"))) {
@@ -118,11 +118,11 @@ window.attune = window.attune || {};
       if (visible(inside("guided-audio", ".stop-button"))) stop(); else byId("guided-repeat")?.click();
       return;
     }
-    const cards = [...document.querySelectorAll(".cards > .card")].filter(visible);
+    const cards = [...document.querySelectorAll(".cards > .card, #enrol-talk")].filter(visible);
     if (!cards.length) return;
     event.preventDefault();
     const running = cards.map((card) => card.querySelector(".stop-button")).find(visible);
-    const focused = document.activeElement?.closest(".cards > .card");
+    const focused = document.activeElement?.closest(".cards > .card, #enrol-talk");
     const ready = (card) => card?.querySelector(".record-button");
     (running || [focused, ...cards].map(ready).find(visible))?.click();
   });

@@ -1,4 +1,4 @@
-"""The tab Enrol: agree, say whose voice it is, and record one sentence per emotion, by cards or guided."""
+"""The tab Enrol: agree, say whose voice it is, and record one sentence per emotion, by cards or guided; or just talk."""
 
 from dataclasses import dataclass, fields
 
@@ -17,7 +17,7 @@ from ser_core.inference.profiles import (
     UnknownProfile,
     UnknownUtterance,
 )
-from ser_core.ui import guided
+from ser_core.ui import guided, talk
 from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.saving import SaveButton
 from ser_core.ui.services import NoProfileChosen, Services, may_record
@@ -123,21 +123,31 @@ def progress_of(profile: Profile | None, agreed: bool) -> str:
     done = [emotion in profile.emotions for emotion in EMOTIONS]
     dots = "".join(f'<i class="{"done" if one else ""}"></i>' for one in done)
     next_step = _ENCOURAGED.get(sum(done), "It works already. Each further recording makes the answers more personal.")
+    talked = talk.in_words(profile)
+    if talked and not any(done):
+        next_step = "Enough to try Compare. Each sentence makes the answers more personal."
     if profile.consent is not None and profile.consent.is_nobodys:
         next_step = "A synthetic voice, to try Attune with."
     elif not may_record(profile, agreed):
         next_step = "Tick the box in step 1 to record."
     return (
-        f'<div class="progress" role="status"><strong>{sum(done)} of {len(EMOTIONS)} enrolled</strong>'
+        f'<div class="progress" role="status"><strong>{sum(done)} of {len(EMOTIONS)} enrolled'
+        f"{f', and {talked}' if talked else ''}</strong>"
         f'<span class="dots" aria-hidden="true">{dots}</span><span class="status">{next_step}</span></div>'
     )
 
 
-def erased_in_words(erased: Erased) -> str:
-    """What an erasure destroyed."""
-    what = "1 recording" if erased.n_utterances == 1 else f"{erased.n_utterances} recordings"
+def erased_in_words(erased: Erased, n_talk: int = 0) -> str:
+    """What an erasure destroyed; so many of the utterances were parts of free speech."""
+    what = _counted(erased.n_utterances - n_talk, n_talk)
     size = f" and all that was computed from them ({max(1, erased.n_bytes // 1000)} kB)" if erased.n_utterances else ""
     return f"Erased “{safe(erased.name)}”: {what}{size}. Nothing of it is left."
+
+
+def _counted(n: int, n_talk: int) -> str:
+    """Recordings, and whether there is free speech."""
+    recordings = "1 recording" if n == 1 else f"{n} recordings"
+    return f"{recordings} and the free speech" if n_talk else recordings
 
 
 def choices(services: Services) -> list[tuple[str, str]]:
@@ -226,9 +236,10 @@ def show(services: Services, name: str, agreed: bool, shown: tuple | None) -> li
         profile = services.profile(name)
     except UnknownProfile:  # erased in another window
         profile, name = None, NOBODY
-    now = (name, agreed, tuple(clip.utterance_id for clip in profile.utterances) if profile else ())
+    clips = (*profile.utterances, *profile.talk) if profile else ()
+    now = (name, agreed, tuple(clip.utterance_id for clip in clips))
     if shown == now:
-        return [gr.skip()] * (11 + len(EMOTIONS) * len(fields(Card)))
+        return [gr.skip()] * (11 + len(fields(talk.Parts)) + len(EMOTIONS) * len(fields(Card)))
     there = profile is not None
     return [
         now,
@@ -242,6 +253,7 @@ def show(services: Services, name: str, agreed: bool, shown: tuple | None) -> li
         gr.Button(visible=may_record(profile, agreed)),
         gr.Column(visible=False),  # guided recording ends: it was somebody else's
         "",
+        *talk.parts_of(services, profile, agreed),
         *_all_cards(services, profile, agreed),
     ]
 
@@ -286,8 +298,7 @@ def bring_in(services: Services, upload: str | None, new_name: str, agreed: bool
         profile = services.import_profile(upload, new_name, agreed)
     except (ConsentMissing, BadArchive, BadProfileName, ProfileExists) as error:
         return gr.skip(), gr.skip(), told(safe(sentence(error)), "poor")
-    n = len(profile.utterances)
-    words = f"“{safe(profile.name)}” was brought in with {n} recording{'' if n == 1 else 's'}."
+    words = f"“{safe(profile.name)}” was brought in with {_counted(len(profile.utterances), len(profile.talk))}."
     return profile.name, "", told(words)
 
 
@@ -302,14 +313,14 @@ def ask_before_erasing(services: Services, name: str) -> tuple:
     profile = services.profile(name)
     if profile is None:
         raise NoProfileChosen("choose the profile to erase first")
-    n = len(profile.utterances)
-    what = f"“{safe(profile.name)}” and {'1 recording' if n == 1 else f'{n} recordings'}"
+    what = f"“{safe(profile.name)}” and {_counted(len(profile.utterances), len(profile.talk))}"
     return told(""), gr.Column(visible=True), told(f"This erases {what} for ever.", "poor")
 
 
 def erase(services: Services, name: str) -> tuple:
     """Erase the profile, and say what is gone."""
-    return NOBODY, gr.Column(visible=False), told(erased_in_words(services.erase(name)))
+    n_talk = len(services.chosen(name).talk)
+    return NOBODY, gr.Column(visible=False), told(erased_in_words(services.erase(name), n_talk))
 
 
 def save(
@@ -364,6 +375,11 @@ def _all_cards(services: Services, profile: Profile | None, agreed: bool) -> lis
     return [part for emotion in EMOTIONS for part in card_of(services, profile, emotion, agreed, Shown(), hints)]
 
 
+def progress_now(services: Services, name: str, agreed: bool) -> str:
+    """How far the enrolment is after something was kept or deleted."""
+    return progress_of(services.profile(name), agreed)
+
+
 def after_guiding(services: Services, name: str, agreed: bool) -> list:
     """What guided recording stored, on the cards."""
     profile = services.profile(name)
@@ -411,7 +427,8 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, tab
     message = gr.HTML(elem_id="enrol-message", visible=False)
     consented = gr.HTML(elem_id="enrol-agreed")
 
-    gr.HTML(step("3. Say each sentence", "It is saved when you stop. Any sentence in any language will do as well."))
+    saying = "It is saved when you stop. Any sentence in any language will do as well. To act no emotion, see “Or just talk” below."
+    gr.HTML(step("3. Say each sentence", saying))
     gr.HTML(TIPS)
     progress = gr.HTML(progress_of(None, False), elem_id="enrol-progress")
     guide_me = gr.Button("Guide me through it", variant="primary", elem_id="guided-start", visible=False, scale=0,
@@ -419,6 +436,7 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, tab
     panel = guided.Panel()
     with gr.Column(visible=False, elem_classes="cards") as all_cards:
         cards = {emotion: _card(emotion) for emotion in EMOTIONS}
+    talked = talk.panel()
 
     def do(handler, *bound):
         return for_people(handler, services, *bound)
@@ -433,7 +451,7 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, tab
     all_parts = [part for card in cards.values() for part in card.parts()]
     everything = [
         shown, remembered, profile, progress, all_cards, of_profile, question, consented, guide_me, panel.column,
-        panel.emotion, *all_parts,
+        panel.emotion, *talked.parts(), *all_parts,
     ]  # fmt: skip
     gr.on(
         [chosen.change, agreed.change, tab.select],
@@ -469,6 +487,7 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, tab
         card.which.input(do(show_one, emotion), [*who, card.which], outputs, **private)
         for button, mode in ((card.again, "again"), (card.another, "another"), (card.keep, "")):
             button.click(do(change_mode, emotion, mode), [*who, card.which], outputs, **private)
+    talk.connect(services, talked, chosen, agreed, (do(progress_now), [chosen, agreed], progress))
     guided.connect(services, panel, guide_me, all_cards, chosen, agreed, (do(after_guiding), [progress, *all_parts]))
 
 

@@ -1,4 +1,4 @@
-"""Live, within the tab Compare: listen, see both answers follow the voice, keep the take."""
+"""Live, within the tab Compare: listen, see the answers follow the voice, keep the take."""
 
 import secrets
 import time
@@ -19,6 +19,7 @@ from ser_core.ui.theme import EMOTIONS, emotion_name, safe
 
 if TYPE_CHECKING:
     from ser_core.inference.live import LiveTake, LiveWords, Moment
+    from ser_core.inference.recogniser import Prediction
 
 _SHOWN_S = 60.0
 _ASK_AGAIN_S = 0.5
@@ -51,15 +52,26 @@ def stretches(moments: "Sequence[Moment]", hop_s: float) -> list[Heard]:
 
 
 def answers_now(moment: "Moment | None", whose: str) -> str:
-    """Both answers of a moment, in big letters."""
+    """The answers of a moment, in big letters; the one that free speech gives, where there is one, between the others."""
     for_whom = f"For {safe(whose)} (personalised)" if whose else "For you (personalised)"
     said = moment.prediction if moment else None
     instead = _QUIET if moment is None else _SILENCE
     first = answer_in_words("baseline", "For everybody (baseline)", said and said.baseline.probabilities, instead)
-    nobody = "Nobody is chosen, or nothing is enrolled: there is one answer only."
+    third = _calibrated(said, whose)
+    nobody = (
+        "Nothing labelled is enrolled."
+        if third
+        else "Nobody is chosen, or nothing is enrolled: there is one answer only."
+    )
     probabilities = said.personalised.probabilities if said and said.personalised else None
     second = answer_in_words("personalised", for_whom, probabilities, nobody if said else instead)
-    return first + second
+    return first + third + second
+
+
+def _calibrated(said: "Prediction | None", whose: str) -> str:
+    if said is None or said.calibrated is None:
+        return ""
+    return answer_in_words("calibrated", f"For {safe(whose)} (calibrated)", said.calibrated.answer.probabilities)
 
 
 def picture(moments: "Sequence[Moment]", hop_s: float, to_s: float) -> str:
@@ -106,7 +118,8 @@ def said_aloud(moment: "Moment", words: "LiveWords | None" = None) -> str:
     said = moment.prediction
     if said is None:
         return "Silence"
-    second = f", personalised {said.personalised.emotion}" if said.personalised else ""
+    second = f", calibrated {said.calibrated.answer.emotion}" if said.calibrated else ""
+    second += f", personalised {said.personalised.emotion}" if said.personalised else ""
     third = f"; with the words, {_with(with_words)}" if with_words and with_words.text else ""
     return f"Baseline {said.baseline.emotion}{second}{third}"
 
@@ -220,7 +233,7 @@ def build(services: Services, choices: Choices) -> None:
     """
     # tokens are handed to the page's own script, so they cannot be gr.State
     token, ticket = gr.Textbox(visible="hidden", elem_id="live-token"), gr.State("")
-    gr.HTML('<div class="step"><h2>Just talk</h2><p>Both answers follow your voice, over the last three seconds. '
+    gr.HTML('<div class="step"><h2>Speak, and watch</h2><p>The answers follow your voice, over the last three seconds. '
             "Up to ten minutes; nothing is stored unless you save it.</p></div>")  # fmt: skip
     with gr.Row(elem_classes="actions"):
         start = gr.Button("Listen", variant="primary", elem_id="live-start", scale=0, min_width=140)

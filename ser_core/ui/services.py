@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import numpy as np
@@ -25,6 +26,9 @@ from ser_core.ui.listening import Listeners
 from ser_core.ui.models import Models
 from ser_core.ui.scribe import Scribe
 from ser_core.workspace import Workspace
+
+if TYPE_CHECKING:  # it takes seconds to import: the page is served first
+    from ser_core.data.talk import Talk
 
 
 class NoProfileChosen(ValueError):
@@ -129,12 +133,7 @@ class Services:
         words: str = "",
     ) -> EnrolledUtterance:
         """Store what was heard, (N,) float32 at 16 kHz, and the words in it if they are known; the rest as `enrol`."""
-        profile = self.chosen(name)
-        if profile.consent is not None and profile.consent.is_nobodys:
-            raise NotAPerson("this profile holds a synthetic voice; make one of your own for yours")
-        _check_consent(agreed or has_agreed(profile))
-        if not has_agreed(profile):
-            self.store.agree(profile.name, consent_now())
+        profile = self._agreeing(name, agreed)
         from ser_core.data.quality import assess
 
         quality = assess(waveform).to_dict()
@@ -148,6 +147,31 @@ class Services:
             self._write_soon(profile.name, stored.utterance_id, waveform)
         return stored
 
+    def add_talk(self, name: str | None, upload: str, agreed: bool) -> "Talk":
+        """Store free speech in the place of what there was before; the uploaded copy is deleted.
+
+        Args:
+            name: whose it is.
+            upload: the file.
+            agreed: as for `enrol`.
+
+        Raises:
+            ConsentMissing, NoProfileChosen, UnknownProfile, NotAPerson: there is nowhere to store it.
+            AudioRejected: it cannot be used; nothing is stored and the earlier one stays.
+        """
+        from ser_core.data.talk import TALK, cut_talk
+
+        try:
+            _check_consent(agreed or has_agreed(self.chosen(name)))
+            talk = cut_talk(read_recording(upload, TALK).waveform)
+        finally:
+            self.files.forget_upload(upload)
+        profile = self._agreeing(name, agreed)
+        self.store.add_talk(profile.name, talk.utterances)
+        self._forget_playbacks(profile.talk)
+        self._embed_soon(profile.name)
+        return talk
+
     def hints(self, name: str) -> dict[str, tuple[str, ...]]:
         """What is odd about recordings, in words, by their ids; nothing while the model is not there."""
         if self.models.state() != "ready":
@@ -157,7 +181,15 @@ class Services:
 
         recogniser = self.models.recogniser()
         enrolment = enrolment_of(self.store, name, recogniser)
-        return hints(recogniser, enrolment) if enrolment else {}
+        return hints(recogniser, enrolment) if enrolment and enrolment.utterances else {}
+
+    def talk_hints(self, name: str) -> tuple[str, ...]:
+        """What is odd about free speech, in words; nothing while the model is not there."""
+        if self.models.state() != "ready":
+            return ()
+        recogniser = self.models.recogniser()
+        heard = self.store.embeddings(name, recogniser.fingerprint, recogniser.embed_each, talk=True)
+        return recogniser.hints_of_talk(heard)
 
     def add_example(self) -> Profile:
         """The example voice's profile, made if it is not there."""
@@ -203,16 +235,21 @@ class Services:
         self.files.forget_playback(utterance_id)
         return self.store.remove(self.chosen(name).name, utterance_id)
 
+    def remove_talk(self, name: str | None) -> tuple[RemovedUtterance, ...]:
+        """Delete the free speech; what comes back can be given to `restore`."""
+        profile = self.chosen(name)
+        self._forget_playbacks(profile.talk)
+        return self.store.remove_talk(profile.name)
+
     def restore(self, name: str | None, removed: Sequence[RemovedUtterance]) -> None:
-        """Undo `remove`."""
+        """Undo `remove` or `remove_talk`."""
         for utterance in removed:
             self.store.restore(self.chosen(name).name, utterance)
 
     def erase(self, name: str | None) -> Erased:
         """Delete a profile with every trace."""
         profile = self.chosen(name)
-        for utterance in profile.utterances:
-            self.files.forget_playback(utterance.utterance_id)
+        self._forget_playbacks((*profile.utterances, *profile.talk))
         self.files.forget_documents()
         self._end_for(profile.name)
         return self.store.delete(profile.name)
@@ -233,6 +270,34 @@ class Services:
         if not path.exists():
             self.files.write_playback(utterance_id, self.store.audio(name, utterance_id))
         return str(path)
+
+    def talk_playback(self, profile: Profile) -> str | None:
+        """A file of all the free speech that is kept, for the page to play; None where there is none.
+
+        It goes by the id of the first part, and so goes when that goes.
+        """
+        if not profile.talk:
+            return None
+        first = profile.talk[0].utterance_id
+        path = self.files.playback(first)
+        if not path.exists():
+            parts = [self.store.audio(profile.name, part.utterance_id) for part in profile.talk]
+            self.files.write_playback(first, np.concatenate(parts))
+        return str(path)
+
+    def _agreeing(self, name: str | None, agreed: bool) -> Profile:
+        """The profile of somebody who agrees that recordings are kept; that is written down if it was not."""
+        profile = self.chosen(name)
+        if profile.consent is not None and profile.consent.is_nobodys:
+            raise NotAPerson("this profile holds a synthetic voice; make one of your own for yours")
+        _check_consent(agreed or has_agreed(profile))
+        if not has_agreed(profile):
+            self.store.agree(profile.name, consent_now())
+        return profile
+
+    def _forget_playbacks(self, utterances: Sequence[EnrolledUtterance]) -> None:
+        for utterance in utterances:
+            self.files.forget_playback(utterance.utterance_id)
 
     def _end_for(self, name: str) -> None:
         self.listeners.forget(name)

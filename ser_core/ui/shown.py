@@ -11,7 +11,7 @@ from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
 
 if TYPE_CHECKING:
     from ser_core.inference.explanation import AnswerAtLevel
-    from ser_core.inference.recogniser import Answer, Prediction
+    from ser_core.inference.recogniser import Answer, Calibrated, Prediction
 
 LOW = 0.4
 """Below this the most probable emotion is called unsure."""
@@ -21,7 +21,7 @@ _MOVED = ((0.1, "hardly"), (0.3, "a little"), (0.6, "clearly"), (float("inf"), "
 
 
 def answer_in_words(kind: str, who: str, probabilities: dict[str, float] | None, instead: str = "") -> str:
-    """One of the two answers in big letters."""
+    """One of the answers in big letters."""
     if probabilities is None:
         body = f'<p class="quiet">{instead}</p>'
     else:
@@ -46,9 +46,23 @@ def both_answers(comparison: Comparison | None, profile: Profile | None, instead
     )
 
 
+def calibrated_answer(comparison: Comparison | None, profile: Profile | None, instead: str) -> str:
+    """The answer that free speech gives, or why there is none; nothing where there is no free speech."""
+    right = comparison.prediction.calibrated if comparison else None
+    if profile is None or not (right or profile.talk):
+        return ""
+    if comparison is not None and not comparison.can_calibrate:
+        instead = f"The model {safe(comparison.prediction.model)} cannot use free speech. Another one may."
+    return answer_in_words(
+        "calibrated", f"For {safe(profile.name)} (calibrated)", right and right.answer.probabilities, instead
+    )
+
+
 def _why_no_second(profile: Profile | None, comparison: Comparison | None) -> str:
     if profile is None:
         return "Nobody is chosen, so there is one answer only. Choose a profile, or enrol your voice."
+    if profile.talk and not profile.utterances:
+        return f"This one needs labelled recordings, and “{safe(profile.name)}” has free speech only. Go to Enrol and record some."
     if profile.utterances and comparison is not None:
         how = personaliser_name(comparison.asked.personaliser or "")
         return f"“{how}” uses no recording that “{safe(profile.name)}” has, so there is one answer only."
@@ -87,23 +101,72 @@ def change_in_words(comparison: Comparison | None) -> str:
     )
 
 
+def talk_in_words(comparison: Comparison | None, profile: Profile | None) -> str:
+    """What the free speech changes, and by whom it goes; or how to get there."""
+    if comparison is None or profile is None:
+        return ""
+    right = comparison.prediction.calibrated
+    if right is not None:
+        return f'<div class="step"><h2>What the free speech changes</h2></div>{_effect(right)}'
+    if not comparison.can_calibrate:
+        model = safe(comparison.prediction.model)
+        words = f"The model {model} cannot use free speech: it has no calibration, and so no third answer."
+    elif comparison.talk:
+        return ""
+    else:
+        words = "There is a third answer for whoever just talks for half a minute: see “Or just talk” in Enrol."
+    return f'<p class="quiet">{words}</p>'
+
+
+def _effect(right: "Calibrated") -> str:
+    heads = ["Emotion", "Heard", "Corrected", "Difference"]
+    rows = [
+        [
+            emotion_name(emotion),
+            bar(before, emotion),
+            bar(right.after[emotion], emotion),
+            signed(right.after[emotion] - before),
+        ]
+        for emotion in EMOTIONS
+        if (before := right.before.get(emotion)) is not None
+    ]
+    n = f"{right.n_utterances} utterance" + ("" if right.n_utterances == 1 else "s")
+    said = (
+        f"<p>“Heard” is how much of each emotion the model hears in {n} of free speech, on average; “Corrected” is what it "
+        "should hear if this voice is like the training speakers below. Every answer is moved by the same factors, less the "
+        "fewer utterances there are. Where somebody's real mix of moods is another, the correction errs.</p>"
+    )
+    similar = ", ".join(
+        f"training speaker {number}, similarity {cosine:.2f}"
+        for number, cosine in zip(right.similar, right.similarities, strict=True)
+    )
+    by_whom = (
+        f"<p><b>Most similar:</b> {similar}. Of the people the model learned from, these sound most like this voice to it (1 "
+        "would be the same, 0 unrelated); they are numbers only, nobody's name is kept.</p>"
+    )
+    return f'<div class="explained">{said}</div><div class="numbers effect">{table(heads, rows)}</div><div class="explained">{by_whom}</div>'
+
+
 def numbers(comparison: Comparison | None) -> str:
     """The bars as a table, for those who do not see them; the difference is marked."""
     if comparison is None:
         return ""
-    said = comparison.prediction
-    first, second = said.baseline.probabilities, said.personalised and said.personalised.probabilities
-    heads = ["Emotion", "Baseline", *(["Personalised", "Difference"] if second else [])]
-    rows = [
-        [
-            emotion_name(emotion),
-            percent(first[emotion]),
-            *([percent(second[emotion]), signed(second[emotion] - first[emotion])] if second else []),
-        ]
-        for emotion in EMOTIONS
-        if emotion in first
-    ]
+    named = probabilities_of(comparison)
+    first = named.pop("baseline")
+    heads = ["Emotion", "Baseline", *(head for answer in named for head in (answer.capitalize(), "Difference"))]
+    rows = []
+    for emotion in [emotion for emotion in EMOTIONS if emotion in first]:
+        compared = [(percent(other[emotion]), signed(other[emotion] - first[emotion])) for other in named.values()]
+        rows.append([emotion_name(emotion), percent(first[emotion]), *(cell for both in compared for cell in both)])
     return _folded("The numbers as a table", table(heads, rows))
+
+
+def probabilities_of(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """The answers there are, by name: 'baseline', 'calibrated', 'personalised'."""
+    said = comparison.prediction
+    right = said.calibrated and said.calibrated.answer
+    named = {"baseline": said.baseline, "calibrated": right, "personalised": said.personalised}
+    return {name: answer.probabilities for name, answer in named.items() if answer}
 
 
 def clips_table(comparison: Comparison | None) -> str:
@@ -142,6 +205,8 @@ def others_table(by_model: Sequence[tuple[str, Sequence["Prediction"]]], asked_m
     for model, predictions in by_model:
         if predictions:
             rows.append([safe(model), "Baseline (nobody enrolled)", _told(predictions[0].baseline)])
+        if predictions and predictions[0].calibrated:
+            rows.append([safe(model), "Calibrated (free speech only)", _told(predictions[0].calibrated.answer)])
         for said in predictions:
             if said.personalised is None:  # nobody is enrolled, or nothing that this one uses
                 continue
@@ -179,14 +244,16 @@ def level_in_words(levels: "Sequence[AnswerAtLevel] | None", gain_db: float) -> 
     return f"<p>{_decibels(gain_db)}: baseline {_told(one.prediction.baseline)}{second}.{cut}</p>"
 
 
-def tally_in_words(judgements: Sequence[Judgement], kept: Sequence[Judgement]) -> str:
-    """This visit's score, and what was kept from earlier ones."""
+def tally_in_words(judgements: Sequence[Judgement], kept: Sequence[Judgement], calibrated: Sequence[bool] = ()) -> str:
+    """This visit's score, and what was kept from earlier ones; of calibrated answers, whether they were right."""
     lines = []
     for when, said in (("This visit", judgements), ("Kept with the profile", kept)):
         score = tally(said)
         if not score.n:
             continue
         second = f", personalised {score.personalised_right} of {score.n_personalised}" if score.n_personalised else ""
+        if said is judgements and calibrated:
+            second += f", calibrated {sum(calibrated)} of {len(calibrated)}"
         lines.append(f"<p><b>{when}:</b> baseline right {score.baseline_right} of {score.n}{second}.</p>")
     return "".join(lines) or '<p class="quiet">Say what you meant, and the answers are counted here.</p>'
 
@@ -195,20 +262,22 @@ def history_table(visit: Visit) -> str:
     """What was answered since the page came, the newest first."""
     if not visit.answers:
         return '<p class="quiet">Nothing was answered yet.</p>'
-    rows = []
+    rows, calibrated = [], any(one.prediction.calibrated for one in visit.answers)
     for place, one in reversed(list(enumerate(visit.answers))):
         said, meant = one.prediction, visit.meant.get(place)
-        second = emotion_name(said.personalised.emotion) if said.personalised else "–"
+        right = said.calibrated and said.calibrated.answer
         rows.append(
             [
                 f"{place + 1}{' (shown)' if place == visit.shown else ''}",
                 safe(one.asked.profile) or "Nobody",
-                f"{emotion_name(said.baseline.emotion)}{_tick(said.baseline.emotion, meant)}",
-                f"{second}{_tick(said.personalised.emotion, meant) if said.personalised else ''}",
+                _judged(said.baseline, meant),
+                *([_judged(right, meant)] if calibrated else []),
+                _judged(said.personalised, meant),
                 emotion_name(meant) if meant else "–",
             ]
         )
-    return f'<div class="numbers">{table(["Answer", "Whose voice", "Baseline", "Personalised", "Meant"], rows)}</div>'
+    heads = ["Answer", "Whose voice", "Baseline", *(["Calibrated"] if calibrated else []), "Personalised", "Meant"]
+    return f'<div class="numbers">{table(heads, rows)}</div>'
 
 
 def history_choices(visit: Visit) -> list[tuple[str, int]]:
@@ -237,9 +306,10 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def bar(share: float) -> str:
-    """A part of one, as a bar and in words."""
-    return f'<span class="bar"><i style="width: {100 * share:.0f}%"></i></span> {percent(share)}'
+def bar(share: float, colour: str = "personalised") -> str:
+    """A part of one, as a bar in the colour of an answer or an emotion, and in words."""
+    style = f"width: {100 * share:.0f}%; background: var(--{colour})"
+    return f'<span class="bar"><i style="{style}"></i></span> {percent(share)}'
 
 
 def signed(difference: float) -> str:
@@ -262,6 +332,10 @@ def _sure(probability: float) -> str:
 def _told(answer: "Answer", differs: bool = False) -> str:
     words = f"{emotion_name(answer.emotion)} {percent(answer.probabilities[answer.emotion])}"
     return f"<b>{words} (another answer)</b>" if differs else words
+
+
+def _judged(answer: "Answer | None", meant: str | None) -> str:
+    return f"{emotion_name(answer.emotion)}{_tick(answer.emotion, meant)}" if answer else "–"
 
 
 def _tick(emotion: str, meant: str | None) -> str:

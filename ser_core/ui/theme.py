@@ -25,6 +25,9 @@ PERSONALISERS = {
 }
 """What the ways to use an enrolment are called; one that is not listed goes by its own name."""
 
+CALIBRATED = "#009E73"
+"""The colour of the answer that free speech gives, beside `ANSWER_COLOURS`."""
+
 HEADER = """
 <header class="masthead">
   <h1>Attune</h1>
@@ -60,7 +63,9 @@ def safe(text: str) -> str:
     return html.escape(str(text))
 
 
-_COLOURS = "\n".join(f"  --{name}: {colour};" for name, colour in {**EMOTION_COLOURS, **ANSWER_COLOURS}.items())
+_COLOURS = "\n".join(
+    f"  --{name}: {colour};" for name, colour in {**EMOTION_COLOURS, **ANSWER_COLOURS, "calibrated": CALIBRATED}.items()
+)
 
 CSS = (
     ":root {\n"
@@ -120,6 +125,9 @@ button[aria-label="Upload file"].selected, button[aria-label="Record audio"].sel
 .card .words p.hint { color: var(--soft-ink); font-size: .92rem; margin: 0 !important; }
 .card ul { list-style: disc; padding-left: 1.1rem; line-height: 1.5; }
 .card .actions { gap: .5rem; }
+#enrol-talk > button > span:first-child { font-size: 1.05rem; font-weight: 650; }
+#enrol-talk-audio ::part(scroll) { overflow-x: hidden !important; }  /* it follows the player; no key could scroll it */
+#enrol-talk .actions button { white-space: nowrap; min-width: max-content !important; }
 .whose { align-items: flex-end; }
 .whose button, .question button { white-space: nowrap; min-width: max-content !important; }
 
@@ -130,13 +138,15 @@ button[aria-label="Upload file"].selected, button[aria-label="Record audio"].sel
 .pill.poor { color: var(--poor-ink); background: var(--poor-paper); border-radius: .6rem; }
 .advice { margin: .35rem 0 0; font-size: .92rem; line-height: 1.45; }
 
-.answer { position: relative; overflow: hidden; border: 1px solid var(--line) !important; border-radius: 12px;
+.answer { container-type: inline-size; position: relative; overflow: hidden; border: 1px solid var(--line) !important; border-radius: 12px;
   padding: 1rem 1.1rem .9rem; min-height: 8.2rem; background: var(--block-background-fill); }
 .answer::before { content: ""; position: absolute; inset: 0 0 auto 0; height: 6px; background: var(--baseline); }
 .answer.personalised::before {
   background: repeating-linear-gradient(135deg, var(--personalised) 0 5px, #fff0 5px 8px); }
+.answer.calibrated::before {
+  background: repeating-linear-gradient(90deg, var(--calibrated) 0 5px, #fff0 5px 8px); }
 .answer .who { color: var(--soft-ink); font-size: .92rem; margin: 0; }
-.answer .word { font-size: 2.1rem; font-weight: 700; letter-spacing: -.02em; line-height: 1.2; margin: .1rem 0; }
+.answer .word { font-size: min(2.1rem, 17cqi); font-weight: 700; letter-spacing: -.02em; line-height: 1.2; margin: .1rem 0; }
 .answer .sure { margin: 0; }
 .answer .quiet { color: var(--soft-ink); font-size: 1.02rem; margin: .4rem 0 0; line-height: 1.45; }
 
@@ -160,6 +170,9 @@ details.numbers summary { cursor: pointer; color: var(--soft-ink); }
 .numbers .bar { display: inline-block; width: 4.5rem; height: .55rem; border-radius: .3rem; background: var(--soft-paper);
   vertical-align: baseline; }
 .numbers .bar i { display: block; height: 100%; border-radius: .3rem; background: var(--personalised); }
+.numbers.effect :is(th, td) { text-align: left !important; }
+.numbers.effect .bar { width: min(9rem, 13vw); }
+@media (max-width: 640px) { .numbers.effect :is(th, td) { padding: .3rem .25rem !important; } }
 details.tips { border: 1px dashed var(--line); border-radius: 12px; padding: .6rem 1rem; line-height: 1.5; }
 details.tips summary { cursor: pointer; }
 details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem 0; line-height: 1.55; }
@@ -183,7 +196,8 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 #guided-count { min-height: 2.6rem; font-size: 1.8rem; font-weight: 700; margin: 0; line-height: 2.6rem; }
 
 .live-answers { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1rem; }
-@media (max-width: 640px) { .live-answers { grid-template-columns: minmax(0, 1fr); gap: .6rem; } }
+.live-answers:has(.calibrated) { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+@media (max-width: 640px) { .live-answers, .live-answers:has(.calibrated) { grid-template-columns: minmax(0, 1fr); gap: .6rem; } }
 .level { display: flex; align-items: center; gap: .7rem; margin: .7rem 0; color: var(--soft-ink); font-size: .92rem; }
 .level meter { width: 14rem; max-width: 60vw; height: 1rem; }
 .timeline { display: block; width: 100%; min-width: 600px; height: auto; }
@@ -226,6 +240,6 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 .card-text td { white-space: nowrap; font-variant-numeric: tabular-nums; }
 @media (max-width: 640px) { .card-text td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; } }
 
-@media (max-width: 640px) { .answer .word { font-size: 1.7rem; } .masthead h1 { font-size: 1.7rem; } }
+@media (max-width: 640px) { .answer .word { font-size: min(1.7rem, 17cqi); } .masthead h1 { font-size: 1.7rem; } }
 """
 )

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -74,9 +75,27 @@ def start_app() -> Iterator[Callable[..., App]]:
 
 
 @pytest.fixture(scope="session")
-def app(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[App]:
+def calibrated_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """The tiny model, which can use free speech: six made-up training speakers, each with emotions of their own."""
+    from ser_core.inference.calibration import CalibrationSettings, PriorCorrection
+    from ser_core.inference.models import CALIBRATION
+    from ser_core.labels import APP_EMOTIONS
+    from ser_core.methods.checkpoint import load_method
+
+    folder = shutil.copytree(tiny_model, tmp_path_factory.mktemp("calibrated") / "tiny")
+    rng, speaker = np.random.default_rng(7), np.repeat(np.arange(6), 20)
+    heard = rng.normal(size=(120, load_method(folder / "baseline").settings.embedding))
+    emotion = (speaker + rng.integers(3, size=120)) % len(APP_EMOTIONS)
+    said = rng.dirichlet(np.ones(len(APP_EMOTIONS)), 120)
+    correction = PriorCorrection(CalibrationSettings(n_similar=3, shrinkage=2.0))
+    correction.fit(heard, speaker, emotion, said).save(folder / CALIBRATION)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory, calibrated_model: Path) -> Iterator[App]:
     """One app for all tests of a session, with the tiny model."""
-    running = _start(tmp_path_factory.mktemp("workspace") / ".attune", "--model", str(tiny_model))
+    running = _start(tmp_path_factory.mktemp("workspace") / ".attune", "--model", str(calibrated_model))
     yield running
     running.stop()
 
@@ -89,6 +108,21 @@ def utterance(corpora: Path) -> Callable[[str, int], Path]:
         "surprise": "08",
     }  # fmt: skip
     return lambda emotion, take=1: corpora / "ravdess" / "Actor_01" / f"03-01-{codes[emotion]}-01-01-{take:02d}-01.flac"
+
+
+@pytest.fixture(scope="session")
+def talk_file(utterance, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Free speech: fourteen real utterances of one actor with pauses between them, 16 kHz."""
+    from ser_core.labels import APP_EMOTIONS
+
+    spoken = [
+        soundfile.read(utterance(emotion, take), dtype="float32")[0] for emotion in APP_EMOTIONS for take in (1, 2)
+    ]
+    pause = np.zeros(8000, np.float32)
+    loud = np.concatenate([part for each in spoken for part in (each * (0.3 / np.abs(each).max()), pause)])
+    path = tmp_path_factory.mktemp("talk") / "talk.wav"
+    soundfile.write(path, loud, 16_000, subtype="PCM_16")
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from person import agree, answered, barriers, choose, create, enrol, erase, saved, stored, tab, upload
+from person import agree, answered, barriers, choose, create, enrol, erase, saved, settled, stored, tab, upload
 from playwright.sync_api import Browser, BrowserType, Page, expect
 
 from ser_core.inference.examples import EXAMPLE_NAME
@@ -232,3 +232,41 @@ def test_words_typed_in_compare_are_counted_switched_off_and_saved(page: Page, a
     expect(box).to_have_value("")
     expect(page.locator("#compare-words-answers")).not_to_contain_text("Words alone")
     assert barriers(page) == []
+
+
+def test_who_just_talks_gets_a_third_answer_and_can_delete_the_talk_and_bring_it_back(
+    page: Page, app, talk_file: Path, utterance
+):
+    def n_parts() -> int:
+        return len(ProfileStore(app.workspace / "profiles.sqlite3").get("Talker").talk)
+
+    agree(page)
+    create(page, "Talker")
+    page.get_by_role("button", name="Or just talk").click()
+    upload(page.locator("#enrol-talk-audio"), utterance("neutral"))
+    expect(page.locator("#enrol-talk-state")).to_contain_text("at least 15 are needed")
+    upload(page.locator("#enrol-talk-audio"), talk_file)
+    expect(page.locator("#enrol-talk-state")).to_contain_text("parts, kept")
+    expect(page.locator("#enrol-talk-state")).to_contain_text(f"in {(n := n_parts())} parts")
+    expect(page.locator("#enrol-progress")).to_contain_text("of free speech")
+    assert barriers(page) == []
+    enrol(page, "anger", utterance("anger"))
+    tab(page, "Compare")
+    upload(page.locator("#compare-audio"), utterance("fear"))
+    said = answered(page)
+    for answer, emotion in (
+        ("baseline", said["baseline"]["emotion"]),
+        ("calibrated", said["calibrated"]["answer"]["emotion"]),
+        ("personalised", said["personalised"]["emotion"]),
+    ):
+        expect(page.locator(f"#compare-{answer} .word")).to_have_text(emotion.capitalize())
+    expect(page.locator("#compare-bars .legendtext")).to_have_text(["Baseline", "Calibrated", "Personalised"])
+    expect(page.locator("#compare-talk")).to_contain_text("training speaker")
+    assert barriers(page) == []
+    tab(page, "Enrol")
+    settled(page).locator("#enrol-talk-delete").click()
+    expect(page.locator("#enrol-talk-state")).to_contain_text("nothing kept yet")
+    assert n_parts() == 0
+    settled(page).locator("#enrol-talk-undo").click()
+    expect(page.locator("#enrol-talk-state")).to_contain_text(f"in {n} parts, kept")
+    assert n_parts() == n
