@@ -86,7 +86,9 @@ class Wav2Vec2(SpeechEncoder):
         layers: list[Tensor] = []
         blocks = self.blocks()
         hooks = [blocks[0].register_forward_pre_hook(lambda block, given: layers.append(given[0]))]
-        hooks += [block.register_forward_hook(lambda block, given, said: layers.append(_frames_of(said))) for block in blocks]
+        hooks += [
+            block.register_forward_hook(lambda block, given, said: layers.append(_frames_of(said))) for block in blocks
+        ]
         try:
             self.encoder.encoder(local.clone(), attention_mask=mask)  # a copy: what is masked is zeroed in place
         finally:

@@ -1,4 +1,4 @@
-"""What was heard in one utterance: two answers on one scale, and how they depend on loudness.
+"""What was heard in one utterance: its answers on one scale, and how they depend on loudness.
 
 Colours follow Okabe and Ito (https://jfly.uni-koeln.de/color/), darkened where they would not stand out (3:1) against
 both white and a dark page. Colour never stands alone: answers differ by pattern, emotions by name.
@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from ser_core.data.circumplex import PAD
 from ser_core.figures.style import GRID, PAPER, QUIET, dress, percent
 
-ANSWER_COLOURS = {"baseline": "#0072B2", "personalised": "#D55E00"}
-ANSWER_PATTERNS = {"baseline": "", "personalised": "/"}
+ANSWER_COLOURS = {"baseline": "#0072B2", "calibrated": "#009E73", "personalised": "#D55E00"}
+ANSWER_PATTERNS = {"baseline": "", "calibrated": "x", "personalised": "/"}
 _LINES = {"baseline": ("solid", "circle"), "personalised": ("dash", "diamond")}
 EMOTION_COLOURS = {
     "neutral": "#7A7A7A",
@@ -26,25 +26,19 @@ EMOTION_COLOURS = {
 
 _ROOM_FOR_NUMBERS = 1.14
 _TICKS = [0.0, 0.25, 0.5, 0.75, 1.0]
-_ANSWER_PX = 52
+_EMOTION_PX, _MORE_PX = 52, 16
+"""Height of an emotion with two bars, and of each further one."""
 
 
-def two_answers(
-    emotions: Sequence[str], baseline: Mapping[str, float], personalised: Mapping[str, float] | None = None
-) -> go.Figure:
+def answers(emotions: Sequence[str], said: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """Grouped bars, one group an emotion, from top to bottom in the order given, on a scale from 0 to 1.
 
     Args:
         emotions: the order.
-        baseline: probability of each emotion, for everybody.
-        personalised: the same for the enrolled speaker; None where nobody is enrolled.
+        said: by answer ('baseline', 'calibrated', 'personalised'), those there are, the probability of each emotion.
     """
-    figure = go.Figure()
-    for answer, probabilities in (("baseline", baseline), ("personalised", personalised)):
-        if probabilities is not None:
-            figure.add_trace(_bars(answer, emotions, probabilities))
-    height = _ANSWER_PX * len(emotions) + 70
-    _dress(figure, height)
+    figure = go.Figure([_bars(answer, emotions, probabilities) for answer, probabilities in said.items()])
+    _dress(figure, (_EMOTION_PX + _MORE_PX * max(0, len(said) - 2)) * len(emotions) + 70)
     figure.update_layout(barmode="group", bargap=0.28, bargroupgap=0.08, showlegend=True)
     fixed = {"itemclick": False, "itemdoubleclick": False}
     figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom", **fixed})

@@ -8,7 +8,7 @@ import soundfile
 
 from ser_core.data.audio import SAMPLE_RATE, UTTERANCE
 from ser_core.figures import recognition
-from ser_core.figures.style import PAPER, empty, percent
+from ser_core.figures.style import empty
 from ser_core.inference.examples import example_takes
 from ser_core.inference.judgements import to_csv
 from ser_core.inference.profiles import Profile, UnknownProfile
@@ -30,15 +30,12 @@ from ser_core.ui.enrol import NOBODY, choices, offer
 from ser_core.ui.errors import for_people, foreseen, sentence
 from ser_core.ui.saving import SaveButton, picture_buttons
 from ser_core.ui.services import Services, may_record
-from ser_core.ui.theme import CALIBRATED, EMOTIONS, emotion_name, personaliser_name, safe
+from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
 
 EMPTY = "Record, choose a file or take an example first"
 OTHER, NO_EXAMPLE = "other", -1
 _N_ANSWER = 25
 """How many components an answer fills."""
-
-_THIRD_BAR_PX = 16
-"""More for each emotion where there are three bars."""
 
 
 # what is shown
@@ -51,12 +48,14 @@ def page_of(services: Services, visit: Visit, name: str = NOBODY, problem: str =
     first, second = shown.both_answers(now, profile, EMPTY + ".")
     third = shown.calibrated_answer(now, profile, EMPTY + ".")
     said = now.prediction if now else None
+    answered = shown.probabilities_of(now) if now else {}
+    emotions = [emotion for emotion in EMOTIONS if emotion in answered.get("baseline", {})]
     others = [(said.model, now.others)] if now and now.others else []
     return [
         visit,
         first,
         second,
-        bars_of(now) if now else empty(EMPTY),
+        recognition.answers(emotions, answered) if now else empty(EMPTY),
         shown.numbers(now),
         shown.change_in_words(now),
         shown.clips_table(now),
@@ -72,28 +71,6 @@ def page_of(services: Services, visit: Visit, name: str = NOBODY, problem: str =
         third,
         shown.talk_in_words(now, profile),
     ]
-
-
-def bars_of(comparison: Comparison):
-    """The answers as bars; what free speech gives stands between the two others."""
-    said = shown.probabilities_of(comparison)
-    emotions = [emotion for emotion in EMOTIONS if emotion in said["baseline"]]
-    figure = recognition.two_answers(emotions, said["baseline"], said.get("personalised"))
-    if "calibrated" in said:
-        values = [said["calibrated"][emotion] for emotion in emotions]
-        figure.add_bar(
-            name="Calibrated", orientation="h", y=[emotion_name(emotion) for emotion in emotions], x=values,
-            text=[percent(value) for value in values], textposition="outside", cliponaxis=False,
-            marker={"color": CALIBRATED, "line": {"color": CALIBRATED, "width": 1},
-                    "pattern": {"shape": "x", "fillmode": "replace", "fgcolor": CALIBRATED, "bgcolor": PAPER,
-                                "solidity": 0.4, "size": 6}},
-            hovertemplate="%{y}, calibrated: %{x:.1%}<extra></extra>",
-        )  # fmt: skip
-        first, *rest = figure.data
-        figure.data = (first, rest[-1], *rest[:-1])
-        more = _THIRD_BAR_PX * len(emotions) if len(figure.data) > 2 else 0
-        figure.update_layout(height=figure.layout.height + more)
-    return figure
 
 
 def status_of(

@@ -25,9 +25,6 @@ PERSONALISERS = {
 }
 """What the ways to use an enrolment are called; one that is not listed goes by its own name."""
 
-CALIBRATED = "#009E73"
-"""The colour of the answer that free speech gives, beside `ANSWER_COLOURS`."""
-
 HEADER = """
 <header class="masthead">
   <h1>Attune</h1>
@@ -63,9 +60,7 @@ def safe(text: str) -> str:
     return html.escape(str(text))
 
 
-_COLOURS = "\n".join(
-    f"  --{name}: {colour};" for name, colour in {**EMOTION_COLOURS, **ANSWER_COLOURS, "calibrated": CALIBRATED}.items()
-)
+_COLOURS = "\n".join(f"  --{name}: {colour};" for name, colour in {**EMOTION_COLOURS, **ANSWER_COLOURS}.items())
 
 CSS = (
     ":root {\n"
@@ -146,7 +141,7 @@ button[aria-label="Upload file"].selected, button[aria-label="Record audio"].sel
 .answer.calibrated::before {
   background: repeating-linear-gradient(90deg, var(--calibrated) 0 5px, #fff0 5px 8px); }
 .answer .who { color: var(--soft-ink); font-size: .92rem; margin: 0; }
-.answer .word { font-size: min(2.1rem, 17cqi); font-weight: 700; letter-spacing: -.02em; line-height: 1.2; margin: .1rem 0; }
+.answer .word { font-size: min(2.1rem, 14.5cqi); font-weight: 700; letter-spacing: -.02em; line-height: 1.2; margin: .1rem 0; }
 .answer .sure { margin: 0; }
 .answer .quiet { color: var(--soft-ink); font-size: 1.02rem; margin: .4rem 0 0; line-height: 1.45; }
 

@@ -1,6 +1,6 @@
 import pytest
 
-from ser_core.figures.recognition import ANSWER_COLOURS, ANSWER_PATTERNS, EMOTION_COLOURS, levels, two_answers
+from ser_core.figures.recognition import ANSWER_COLOURS, ANSWER_PATTERNS, EMOTION_COLOURS, answers, levels
 from ser_core.figures.style import empty
 from ser_core.labels import APP_EMOTIONS
 
@@ -26,11 +26,11 @@ def test_every_emotion_has_its_own_colour():
 
 
 def test_the_answers_differ_by_more_than_colour():
-    assert ANSWER_PATTERNS["baseline"] != ANSWER_PATTERNS["personalised"]
+    assert len(set(ANSWER_PATTERNS.values())) == len(ANSWER_PATTERNS) == len(set(ANSWER_COLOURS.values())) == 3
 
 
 def test_both_answers_stand_in_one_order_on_one_scale():
-    figure = two_answers(APP_EMOTIONS, _FLAT, {**_FLAT, "anger": 0.9})
+    figure = answers(APP_EMOTIONS, {"baseline": _FLAT, "personalised": {**_FLAT, "anger": 0.9}})
     names = [emotion.capitalize() for emotion in APP_EMOTIONS]
     assert [bar.name for bar in figure.data] == ["Baseline", "Personalised"]
     assert all(list(bar.y) == names for bar in figure.data)
@@ -39,7 +39,15 @@ def test_both_answers_stand_in_one_order_on_one_scale():
 
 
 def test_nobody_enrolled_gives_one_set_of_bars():
-    assert [bar.name for bar in two_answers(APP_EMOTIONS, _FLAT).data] == ["Baseline"]
+    assert [bar.name for bar in answers(APP_EMOTIONS, {"baseline": _FLAT}).data] == ["Baseline"]
+
+
+def test_a_third_answer_has_its_place_between_the_others_and_room():
+    two, three = (
+        answers(APP_EMOTIONS, dict.fromkeys(names, _FLAT)) for names in (("baseline", "personalised"), ANSWER_PATTERNS)
+    )
+    assert [bar.name for bar in three.data] == ["Baseline", "Calibrated", "Personalised"]
+    assert three.layout.height > two.layout.height
 
 
 def test_each_answer_has_a_line_over_loudness_with_gaps_where_nothing_is_heard():
