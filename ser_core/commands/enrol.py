@@ -13,6 +13,7 @@ from ser_core.data.quality import assess
 from ser_core.data.talk import TALK, cut_talk
 from ser_core.inference.profiles import Profile, ProfileStore, UnknownProfile
 from ser_core.inference.prompts import HINTS, PROMPTS
+from ser_core.inference.recogniser import Recogniser
 from ser_core.labels import APP_EMOTIONS
 from ser_core.workspace import open_workspace
 
@@ -63,7 +64,11 @@ def _kept(profile: Profile) -> str:
 def _talk(store: ProfileStore, arguments: Namespace) -> Profile:
     talk = cut_talk(read_recording(arguments.talk, TALK).waveform)  # refused before anything is made
     made = None if _known(store, arguments) else ask_for_consent(arguments.agree)
-    return store.add_talk(arguments.name, talk.utterances, create=made)
+    profile = store.add_talk(arguments.name, talk.utterances, create=made)
+    recogniser = Recogniser(open_workspace(arguments.workspace))
+    heard = store.embeddings(profile.name, recogniser.fingerprint, recogniser.embed_each, talk=True)
+    _say_advice("talk", recogniser.hints_of_talk(heard))
+    return profile
 
 
 def _known(store: ProfileStore, arguments: Namespace) -> Profile | None:

@@ -48,7 +48,8 @@ def cut_talk(waveform: np.ndarray) -> Talk:
         waveform: (N,) float32 in [-1, 1], 16 kHz.
 
     Raises:
-        AudioRejected: too little speech in it (little_speech), or too little of it is speech (hardly_speech).
+        AudioRejected: too little speech in it (little_speech), too little of it is speech (hardly_speech), or it is in
+            too few parts (few_utterances).
     """
     spans, duration_s = speech_spans(waveform), len(waveform) / SAMPLE_RATE
     speech_s = sum(end - start for start, end in spans)
@@ -59,11 +60,17 @@ def cut_talk(waveform: np.ndarray) -> Talk:
             f"for {WANTED_S[0]} to {WANTED_S[1]} seconds where it is quiet",
         )
     pieces = [piece for piece in speech_pieces(spans, waveform, _PAUSE_S, LONGEST_S, _MARGIN_S) if _long_enough(piece)]
-    if speech_s < LEAST_SPEECH_S or len(pieces) < LEAST_UTTERANCES:
+    if speech_s < LEAST_SPEECH_S:
         raise AudioRejected(
             "little_speech",
             f"{speech_s:.0f} seconds of speech were found, at least {LEAST_SPEECH_S:.0f} are needed; talk on, for "
             f"{WANTED_S[0]} to {WANTED_S[1]} seconds",
+        )
+    if len(pieces) < LEAST_UTTERANCES:
+        raise AudioRejected(
+            "few_utterances",
+            f"the speech falls into {len(pieces)} parts, at least {LEAST_UTTERANCES} are needed; make a short pause between "
+            f"sentences, and talk for {WANTED_S[0]} to {WANTED_S[1]} seconds",
         )
     utterances = tuple(waveform[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] for start, end in pieces)
     return Talk(utterances, speech_s)

@@ -3,6 +3,7 @@
 Sources: arXiv 2006.11477, 2106.07447, 2110.13900.
 """
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,12 @@ from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, 
 MODEL_TYPES = ("wav2vec2", "hubert", "wavlm")
 
 
+_LISTENING = threading.RLock()
+"""The library tells its hidden layers to the whole model alone, so hooks listen to them: for one thread at a time."""
+
+
 class Wav2Vec2(SpeechEncoder):
-    """Layer 0 (input of the Transformer) to the last hidden state."""
+    """Layer 0 (input of the Transformer) to what the last block gives, before a final norm where there is one."""
 
     never_trained = ("encoder.feature_extractor",)  # as in arXiv 2406.06665 and its code
     lora_targets = ("q_proj", "v_proj")
@@ -85,15 +90,17 @@ class Wav2Vec2(SpeechEncoder):
     def _layers(self, local: Tensor, mask: Tensor | None) -> Tensor:
         layers: list[Tensor] = []
         blocks = self.blocks()
-        hooks = [blocks[0].register_forward_pre_hook(lambda block, given: layers.append(given[0]))]
-        hooks += [
-            block.register_forward_hook(lambda block, given, said: layers.append(_frames_of(said))) for block in blocks
-        ]
-        try:
-            self.encoder.encoder(local.clone(), attention_mask=mask)  # a copy: what is masked is zeroed in place
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with _LISTENING:
+            hooks = [blocks[0].register_forward_pre_hook(lambda block, given: layers.append(given[0]))]
+            hooks += [
+                block.register_forward_hook(lambda block, given, said: layers.append(_frames_of(said)))
+                for block in blocks
+            ]
+            try:
+                self.encoder.encoder(local.clone(), attention_mask=mask)  # a copy: what is masked is zeroed in place
+            finally:
+                for hook in hooks:
+                    hook.remove()
         return torch.stack(layers, dim=1)  # (B, L, T, D)
 
     @staticmethod

@@ -42,7 +42,7 @@ class BadArchive(ProfileError):
 
 @dataclass(frozen=True)
 class ArchivedUtterance:
-    """One labelled recording; `flac` is as `as_flac` gives it, `added` is ISO 8601, UTC."""
+    """One recording, of an emotion or UNLABELLED; `flac` is as `as_flac` gives it, `added` is ISO 8601, UTC."""
 
     emotion: str
     duration_s: float

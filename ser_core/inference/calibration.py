@@ -22,7 +22,8 @@ from ser_core.evaluation.shift import nearest, similarity
 from ser_core.recipe import check_range
 
 _LEAST = 1e-6
-_LEARNED = ("vectors_", "mean_", "spread_", "predicted_mean_", "predicted_spread_")
+_OF_SPEAKERS = ("vectors_", "mean_", "spread_")
+_LEARNED = (*_OF_SPEAKERS, "predicted_mean_", "predicted_spread_")
 
 
 class CalibrationError(ValueError):
@@ -114,6 +115,8 @@ class _OfTrainingSpeakers:
 
     def _fit(self, embeddings: np.ndarray, speaker: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> None:
         speaker = np.asarray(speaker)
+        if not (np.isfinite(labels).all() and np.isfinite(predicted).all()):
+            raise CalibrationError("some labels or predictions are not numbers; leave out utterances that nobody rated")
         if not len(embeddings) == len(speaker) == len(labels) == len(predicted) or len(embeddings) == 0:
             raise CalibrationError(
                 f"{len(embeddings)} embeddings, {len(speaker)} speakers, {len(labels)} labels and {len(predicted)} predictions "
@@ -127,8 +130,16 @@ class _OfTrainingSpeakers:
         self.predicted_spread_ = np.mean([predicted[rows].std(axis=0) for rows in of], axis=0)
 
     def save(self, path: Path) -> None:
-        """Write what was learned as safetensors, in half precision; speakers are rows without names."""
-        tensors = {name: np.ascontiguousarray(getattr(self, name), dtype=np.float16) for name in _LEARNED}
+        """Write what was learned as safetensors, in half precision.
+
+        Speakers are rows without names, in an order drawn anew each time: a list of their names elsewhere says not who is who.
+        """
+        order = np.random.default_rng().permutation(len(self.vectors_))
+        of_speakers = {name: getattr(self, name)[order] for name in _OF_SPEAKERS}
+        tensors = {
+            name: np.ascontiguousarray(of_speakers.get(name, getattr(self, name)), dtype=np.float16)
+            for name in _LEARNED
+        }
         save_file(tensors, path, {"settings": json.dumps(asdict(self.settings))})
 
     @classmethod
@@ -207,7 +218,12 @@ class PriorCorrection(_OfTrainingSpeakers):
     """Of classes: V = C probabilities that sum to one."""
 
     def fit(
-        self, embeddings: np.ndarray, speaker: np.ndarray, emotion: np.ndarray, predicted: np.ndarray
+        self,
+        embeddings: np.ndarray,
+        speaker: np.ndarray,
+        emotion: np.ndarray,
+        predicted: np.ndarray,
+        classes: np.ndarray | None = None,
     ) -> "PriorCorrection":
         """Learn from training speakers.
 
@@ -216,6 +232,8 @@ class PriorCorrection(_OfTrainingSpeakers):
             speaker: who speaks, (N,).
             emotion: their classes, (N,) int, 0 to C − 1.
             predicted: probabilities, (N, C).
+            classes: which classes the speaker's corpus has, (N, C) bool; all if None. A corpus that lacks a class does not
+                teach its absence: there a speaker counts as the mean prediction does.
 
         Raises:
             CalibrationError: lengths that differ, or nothing.
@@ -224,6 +242,11 @@ class PriorCorrection(_OfTrainingSpeakers):
         self._fit(embeddings, speaker, np.eye(n_classes)[np.asarray(emotion)], predicted)
         n = np.unique(np.asarray(speaker), return_counts=True)[1][:, None]
         self.mean_ = (n * self.mean_ + 1.0) / (n + n_classes)  # no class is impossible because one speaker lacks it
+        if classes is not None:
+            has = np.stack([classes[np.asarray(speaker) == one][0] for one in np.unique(speaker)])
+            left = 1.0 - (self.predicted_mean_ * ~has).sum(axis=1, keepdims=True)  # for the classes there are
+            own = np.where(has, self.mean_, 0.0)
+            self.mean_ = np.where(has, left * own / own.sum(axis=1, keepdims=True), self.predicted_mean_)
         return self
 
     def effect(self, statistics: SpeakerStatistics) -> Effect:

@@ -104,7 +104,7 @@ class ModelInfo:
     reader: Reader | None = None
 
     def personaliser(self, name: str | None) -> str:
-        """A personaliser's name, checked; the default if None.
+        """A personaliser's name, checked; the default if None; empty where the model has none.
 
         Raises:
             UnknownModel: the model has none of that name.
@@ -113,7 +113,7 @@ class ModelInfo:
             raise UnknownModel(
                 f"model '{self.name}' has no personaliser '{name}'; choose one of {', '.join(self.personalisers)}"
             )
-        return name or self.personalisers[0]
+        return name or (self.personalisers[0] if self.personalisers else "")
 
     def encoder_folder(self, workspace: Workspace) -> Path:
         """Where the encoder's weights are.

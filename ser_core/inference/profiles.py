@@ -38,8 +38,8 @@ _MAX_NAME = 64
 _MAX_UTTERANCES = 70
 """Of one profile: ten of each of the app's emotions."""
 
-_MAX_TALK = 60
-"""Utterances of free speech of one profile: three minutes have fewer."""
+_MAX_TALK = 160
+"""Utterances of free speech of one profile: more do not fit into three minutes (data/talk.py)."""
 
 
 class UnknownProfile(ProfileError):

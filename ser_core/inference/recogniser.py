@@ -379,7 +379,7 @@ class Recogniser:
 
     def _personalised(self, name: str, batch: Batch) -> tuple[Answer, Output] | tuple[None, None]:
         """None where nobody is enrolled, or where the personaliser hears nothing of what is (PERS N without neutral)."""
-        if not batch.present.any():
+        if not (name and batch.present.any()):
             return None, None
         answer, output = self._answer(self.method(name), batch)
         heard_nothing = output.attention is not None and not output.attention.any()

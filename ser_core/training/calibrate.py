@@ -1,10 +1,11 @@
 """What puts a model's baseline right by free speech of a person: learned from its training speakers, measured on others.
 
-Free speech is imitated by some of a speaker's utterances, 30 s of them, whose labels are not looked at and which are never
+Free speech is imitated by some of a speaker's utterances, 30 s of them where there are as many, whose labels are not looked at and which are never
 targets: drawn at random ('mixed'), or the neutral ones only, for most free talk is neutral.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
 
@@ -40,7 +41,7 @@ _USUAL_S = 3.0
 """Of an utterance whose length the manifest does not say."""
 
 N_SIMILAR = (3, 5, 10)
-SHRINKAGES = (3.0, 10.0, 30.0)
+SHRINKAGES = (3.0, 10.0, 30.0, 100.0)
 BASELINE, ENROLLED = "baseline", "labelled enrolment"
 MIXED, NEUTRAL = "calibrated, mixed talk", "calibrated, neutral talk"
 
@@ -49,24 +50,32 @@ def fit_correction(
     method: Method, utterances: Utterances, train: np.ndarray, settings: CalibrationSettings | None = None
 ) -> PriorCorrection:
     """Learned from labelled rows of training speakers, by a method that uses no enrolment."""
-    said = answers(method, utterances, train, {})
+    said = answers(method, of_all_classes(utterances), train, {})
     speaker = utterances.corpus.table["speaker"].to_numpy()[train]
-    predicted = said.probability.astype(np.float64)
     return PriorCorrection(settings).fit(
-        said.embedding.astype(np.float64), speaker, utterances.emotion[train], predicted
-    )
+        said.embedding.astype(np.float64), speaker, utterances.emotion[train], said.probability.astype(np.float64),
+        utterances.classes[train],
+    )  # fmt: skip
+
+
+def of_all_classes(utterances: Utterances) -> Utterances:
+    """As an app hears them, which knows of no corpus that lacks a class."""
+    everything = replace(utterances)
+    everything.__dict__["classes"] = np.ones_like(utterances.classes)
+    return everything
 
 
 def chosen_settings(
     correction: PriorCorrection, method: Method, utterances: Utterances, choice: pd.DataFrame, dev: Collection[str]
 ) -> CalibrationSettings:
-    """k and shrinkage with the best mean over dev speakers of UAR after mixed talk; several draws of it."""
+    """k and shrinkage with the best mean over dev speakers of UAR after mixed and after neutral talk; several draws of it."""
     scores = {}
     for n_similar, shrinkage in product(N_SIMILAR, SHRINKAGES):
         correction.settings = CalibrationSettings(n_similar, shrinkage)
         said = [
-            predictions(correction, method, utterances, choice, dev, MIXED, np.random.default_rng([draw, 7]))
+            predictions(correction, method, utterances, choice, dev, how, np.random.default_rng([draw, 7]))
             for draw in range(5)
+            for how in (MIXED, NEUTRAL)
         ]
         scores[n_similar, shrinkage] = np.mean([speaker_uar(one).mean() for one in said])
     return CalibrationSettings(*max(scores, key=scores.get))
@@ -101,11 +110,14 @@ def predictions(
         enrolment = utterances.enrolment_rows(choice) if how == ENROLLED else {}
         said = answers(method, utterances, targets, enrolment).probability
         if how in talks:
-            heard = answers(method, utterances, talks[how], {})
+            open_minded = of_all_classes(utterances)
+            heard = answers(method, open_minded, talks[how], {})
             known = SpeakerStatistics.of(heard.embedding.astype(np.float64), heard.probability.astype(np.float64))
-            said = correction.transform(said, known)
+            said = correction.transform(answers(method, open_minded, targets, {}).probability, known)
+            said = said * utterances.classes[targets]  # among the classes that the corpus has, as the others are
         rows = table.iloc[targets][["speaker", "gender", "corpus", "emotion"]]
-        tables.append(rows.assign(predicted_emotion=np.array(utterances.emotions)[said.argmax(axis=1)]))
+        predicted = np.array(utterances.emotions)[said.argmax(axis=1)]
+        tables.append(rows.assign(predicted_emotion=predicted, n_talk=len(talks.get(how, ()))))
     return pd.concat(tables)
 
 
@@ -152,6 +164,8 @@ def measured(
             "uar": float(np.mean([uar(one["emotion"], one["predicted_emotion"]) for one in tables])),
             "gini": float(np.mean([gini(one) for one in of_speakers])),
             "worst_speaker": float(np.mean([one.min() for one in of_speakers])),
+            "neutral_recall": float(np.mean([_recall(one, "neutral") for one in tables])),
+            "n_talk": float(np.mean([one.groupby("speaker")["n_talk"].first().mean() for one in tables])),
             "n_speakers": len(of_speakers[0]), "n_targets": float(np.mean([len(one) for one in tables])),
         }  # fmt: skip
     return lines
@@ -187,6 +201,11 @@ def two_voices(line: VoiceLine, method: Method, utterances: Utterances, speakers
 def _front(method: Method, utterances: Utterances, rows: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
         return method.front.standardised(utterances.features[torch.from_numpy(rows)]).flatten(1).double().numpy()
+
+
+def _recall(predictions: pd.DataFrame, emotion: str) -> float:
+    own = predictions[predictions["emotion"] == emotion]
+    return float((own["predicted_emotion"] == emotion).mean()) if len(own) else float("nan")
 
 
 def add_calibration(

@@ -118,25 +118,31 @@ def with_calibration_section(card: str, report: dict) -> str:
     words = after.partition("## Words")[2]
     rows = [
         f"| {corpus} | {name} | {one['n_speakers']} | {one['n_targets']:.0f} | "
-        + " | ".join(_number(one[key]) for key in ("uar", "gini", "worst_speaker"))
+        + f"{one['n_talk']:.0f} | "
+        + " | ".join(_number(one[key]) for key in ("uar", "gini", "worst_speaker", "neutral_recall"))
         + " |"
         for corpus, lines in report["by_corpus"].items()
         for name, one in lines.items()
     ]
     two = report["two_voices"]
     table = "\n".join(
-        ["| corpus | answer | speakers | targets | UAR | Gini | worst speaker |", "|" + "---|" * 7, *rows]
+        [
+            "| corpus | answer | speakers | targets | utterances of talk | UAR | Gini | worst speaker | recall of neutral |",
+            "|" + "---|" * 9,
+            *rows,
+        ]
     )
     return (
-        f"{before}{'## Words' + words if words else ''}## Free speech\n`calibration.safetensors` puts the baseline right by some "
-        f"{report['talk_s']:.0f} s of a person's speech without labels: prior correction, p'(c) ∝ p(c) · π̄(c)/π̂(c), with π̄ from "
+        f"{before}{'## Words' + words if words else ''}## Free speech\n`calibration.safetensors` puts the baseline right by half a minute "
+        f"of a person's speech without labels: prior correction, p'(c) ∝ p(c) · π̄(c)/π̂(c), with π̄ from "
         f"the {report['n_similar']} most similar training speakers (the analogue for classes of PLDC, arXiv 2309.02418), shrinkage "
         f"{report['shrinkage']:g} utterances, both chosen on dev speakers. It holds one row of numbers a training speaker, without "
         f"names. Made by `python -m ser_core build NAME --calibration`, commit {report['commit'][:12]}.\n\nTalk was imitated by "
-        f"utterances of the test speakers that are no targets: a random mix of emotions, or neutral ones only; means over "
+        f"utterances of the test speakers that are no targets, some {report['talk_s']:.0f} s or as many as could be spared: a random mix of "
+        f"emotions, or neutral ones only, after which neutral itself is heard less often; means over "
         f"{report['n_draws']} draws. The mix of emotions in these corpora is even by design, which suits the correction; in life it "
         f"is not.\n\n{table}\n\n`voices.safetensors` tells whether a low and a high voice take turns in free speech (a hint, kept "
-        f"nowhere): {two.get('one speaker', 0):.1%} of single test speakers' dozens of utterances were taken for two people's, "
+        f"nowhere): {two.get('one speaker', 0):.1%} of single test speakers' twelve utterances were taken for two people's, "
         f"{two.get('other gender', 0):.0%} of those shared by a woman and a man, and {two.get('same gender', 0):.0%} of those of two people "
         f"of one gender.\n\n"
         f"## Intended use{rest}"

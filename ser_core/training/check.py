@@ -114,7 +114,7 @@ def estimate_of(prepared: Prepared, device: str = "auto") -> Estimate:
         tuned = place == 0 and recipe.encoder.tune != "none"
         method = build_method(recipe, encoder, class_set(prepared.corpus, recipe.data), prepared.words).to(where)
         cost = _a_step(recipe, prepared, method, waveform, tuned, where)
-        seconds += one_s * len(prepared.corpus) * _hearings(recipe) if tuned else 0.0
+        seconds += one_s * len(prepared.corpus) * _hearings(recipe, method) if tuned else 0.0
         for stage in method.stages():
             how, learns = replace(recipe.training, **stage.training), tuned and stage.encoder != "rests"
             step_s = cost.heads_s + (cost.heard_s * how.batch_size if learns else 0.0)
@@ -125,9 +125,10 @@ def estimate_of(prepared: Prepared, device: str = "auto") -> Estimate:
     return Estimate(seconds, memory)
 
 
-def _hearings(recipe: Recipe) -> int:
-    """How often the whole corpus is heard anew: when the encoder has learned, and before it where there is one on it."""
-    return 2 if recipe.encoder.tune == "convolutions" else 1
+def _hearings(recipe: Recipe, method: Method) -> int:
+    """How often the whole corpus is heard anew: when the encoder has learned; before it, where there is one on it; and for
+    each stage that is prepared."""
+    return 1 + (recipe.encoder.tune == "convolutions") + sum(stage.prepare is not None for stage in method.stages())
 
 
 @dataclass(frozen=True)

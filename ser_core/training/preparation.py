@@ -230,6 +230,10 @@ def check_learns(recipe: Recipe, method: Method) -> None:
         raise BadRecipe(f"'{recipe.name}' learns nothing without labels; leave out data.transductive")
     if method.is_transductive and not recipe.data.transductive:
         raise BadRecipe(f"'{recipe.name}' hears the test speakers, without labels: say so with data.transductive=true")
+    if recipe.encoder.tune not in ("none", "convolutions") and all(
+        stage.encoder == "rests" for stage in method.stages()
+    ):
+        raise BadRecipe(f"'{recipe.name}' has no stage in which the encoder learns; set encoder.tune to none")
     if recipe.encoder.tune == "none" and any(stage.encoder == "inside" for stage in method.stages()):
         raise BadRecipe(f"'{recipe.name}' pre-trains the encoder: set encoder.tune to all, last or lora")
     if recipe.training.accumulate > 1 and any(stage.whole for stage in method.stages()):

@@ -274,6 +274,7 @@ class _Training:
         method.rng = np.random.default_rng([seed, 1])  # augmentation
         self.at = _Position()
         self.best: dict[str, Tensor] | None = None
+        self.start: dict[str, Tensor] = {}  # of the stage, where it has a preparation: a resume prepares from them
         self.optimiser: torch.optim.Optimizer | None = None
         self.saved_at = time.monotonic()
 
@@ -288,6 +289,8 @@ class _Training:
                 if place == self.at.stage and not self.at.finished:
                     self._run_stage(stage, state)
                     state = None
+            if state:  # nothing was left to do, but what the last stage heard is wanted
+                self._prepare(self.method.stages()[-1], state)
         except Stopped:
             self._save()
             raise
@@ -301,8 +304,7 @@ class _Training:
 
     def _run_stage(self, stage: Stage, state: State | None) -> None:
         self.settings = replace(self.asked, **stage.training)
-        if stage.prepare is not None:
-            self._prepare(stage)
+        self._prepare(stage, state)
         self.optimiser = self.accelerator.prepare(self._optimiser())
         if state:
             self._restore_optimiser(state)
@@ -311,10 +313,29 @@ class _Training:
         if self.best is not None:
             self._load_weights(self.best)
         self.best, self.optimiser = None, None
+        if self.at.stage + 1 < len(self.method.stages()):
+            self.start = {}
         self.at = _Position(self.at.stage + 1, records=self.at.records)
         self._save()
 
-    def _prepare(self, stage: Stage) -> None:
+    def _prepare(self, stage: Stage, state: State | None) -> None:
+        """With the weights that the stage began with, also after a resume within it."""
+        if stage.prepare is None:
+            return
+        now = self._weights()
+        if state and self.start:
+            self._load_weights(self.start)
+        start = self._weights()
+        try:
+            self.utterances = stage.prepare(self._preparation(stage))
+        except Stopped:
+            self._load_weights(now)
+            raise
+        if state and self.start:
+            self._load_weights(now)
+        self.start = start
+
+    def _preparation(self, stage: Stage) -> Preparation:
         encoder, rows = self.learning.encoder if self.learning else None, np.arange(len(self.utterances.corpus))
 
         def heard() -> Utterances:
@@ -324,10 +345,9 @@ class _Training:
             return hear(pooled, self.utterances, rows, self.accelerator, self._check_stop)
 
         drawn, plan = getattr(self.plan, stage.rows), self.plan
-        prepared = Preparation(
+        return Preparation(
             self.utterances, drawn, plan.train, plan.test, plan.unlabelled, encoder, heard, self._check_stop
         )
-        self.utterances = stage.prepare(prepared)
 
     def _out_of_patience(self) -> bool:
         return 0 < self.settings.patience <= self.at.waited
@@ -518,6 +538,7 @@ class _Training:
             return
         tensors = {f"last.{name}": tensor for name, tensor in self._weights().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in (self.best or {}).items()}
+        tensors |= {f"start.{name}": tensor for name, tensor in self.start.items()}
         if not self.at.finished and self.optimiser is not None:
             for place, values in self.optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{place}.{name}": tensor for name, tensor in values.items()}
@@ -529,6 +550,7 @@ class _Training:
         self.at = _Position(**state.content["at"])
         self._load_weights(_below(state.tensors, "last."))
         self.best = _below(state.tensors, "best.") or None
+        self.start = _below(state.tensors, "start.")
         for name, rng in self._generators().items():
             rng.bit_generator.state = state.content["generators"][name]
         _set_chance(_below(state.tensors, "chance."), self.accelerator.device)

@@ -65,5 +65,12 @@ def test_fifteen_seconds_without_a_pause_are_cut_where_it_is_quietest(monkeypatc
 
 def test_short_exclamations_are_left_out_and_few_utterances_refused(monkeypatch):
     _spans(monkeypatch, [(at, at + 0.3) for at in range(0, 40, 1)] + [(41.0, 46.0), (47.0, 52.0)])
-    with pytest.raises(AudioRejected, match="at least 15 are needed"):
+    with pytest.raises(AudioRejected, match="falls into 4 parts"):
         cut_talk(np.zeros(60 * SAMPLE_RATE, np.float32))
+
+
+def test_speech_without_a_pause_is_too_few_utterances(monkeypatch):
+    _spans(monkeypatch, [(1.0, 17.0)])
+    with pytest.raises(AudioRejected, match="falls into 4 parts, at least 5 are needed; make a short pause") as refused:
+        cut_talk(np.random.default_rng(0).normal(0, 0.1, 20 * SAMPLE_RATE).astype(np.float32))
+    assert refused.value.code == "few_utterances"

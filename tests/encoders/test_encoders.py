@@ -1,5 +1,7 @@
 """Contract of every encoder, and the truth of Whisper's from transformers."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -197,3 +199,19 @@ def test_the_real_whisper_tiny_encoder_loads_and_hears(weights, speech_file):
     with torch.inference_mode():
         pooled = encoder.pooled([torch.from_numpy(level_and_trim(read_recording(speech_file).waveform))])
     assert pooled.shape == (1, 5, 768) and pooled.isfinite().all()
+
+
+def test_two_threads_may_ask_one_encoder_at_once():
+    """Its hidden layers are overheard by hooks, which must not hear another thread's."""
+    encoder = _encoders()["wav2vec2 (layer norm)"].eval()
+    waveforms = [torch.randn(8000 + 800 * place) for place in range(4)]
+    with torch.inference_mode():
+        alone = [encoder((waveform,))[0] for waveform in waveforms]
+
+    def heard(place: int) -> torch.Tensor:
+        with torch.inference_mode():
+            return encoder((waveforms[place],))[0]
+
+    with ThreadPoolExecutor(4) as threads:
+        for place, layers in enumerate(threads.map(heard, [0, 1, 2, 3] * 5)):
+            assert torch.equal(layers, alone[place % 4])

@@ -164,3 +164,37 @@ def test_lengths_that_differ_are_counted_out():
 def test_impossible_settings_are_refused():
     with pytest.raises(BadRecipe, match="'n_similar' is 0"):
         CalibrationSettings(n_similar=0)
+
+
+def test_a_corpus_that_lacks_a_class_does_not_teach_its_absence():
+    """Its speakers count there as the mean prediction does, so nobody like them is told it less often."""
+    embeddings, speaker, emotion, predicted = _classes()
+    classes = np.ones((len(speaker), 3), dtype=bool)
+    classes[speaker < 2, 2] = False
+    emotion = np.where((speaker < 2) & (emotion == 2), 0, emotion)
+    correction = PriorCorrection(CalibrationSettings(n_similar=4, shrinkage=0.0)).fit(
+        embeddings, speaker, emotion, predicted, classes
+    )
+    np.testing.assert_allclose(correction.mean_[:2, 2], correction.predicted_mean_[2])
+    np.testing.assert_allclose(correction.mean_.sum(axis=1), 1.0)
+
+
+def test_the_order_of_what_is_saved_says_not_who_is_who(tmp_path):
+    rng = np.random.default_rng(1)
+    speaker = np.repeat(np.arange(12), 5)
+    vectors = speaker[:, None] + np.zeros((60, 3)) + 1.0
+    correction = PriorCorrection().fit(vectors, speaker, np.arange(60) % 3, rng.dirichlet([1, 1, 1], size=60))
+    orders = []
+    for place in range(3):
+        correction.save(tmp_path / f"{place}.safetensors")
+        again = PriorCorrection.load(tmp_path / f"{place}.safetensors")
+        orders.append(tuple(again.vectors_[:, 0]))
+        assert sorted(orders[-1]) == list(np.arange(1.0, 13.0))
+    assert len({*orders, tuple(np.arange(1.0, 13.0))}) == 4
+
+
+def test_a_rating_that_is_missing_is_refused():
+    embeddings, speaker, rated, predicted = _two_kinds()
+    rated[3] = np.nan
+    with pytest.raises(CalibrationError, match="leave out utterances that nobody rated"):
+        Calibration().fit(embeddings, speaker, rated, predicted)

@@ -88,8 +88,8 @@ def test_it_travels_with_the_profile_and_goes_with_it(store, tmp_path):
 
 def test_three_minutes_are_enough_and_all_of_a_talk_is_kept_or_nothing(store):
     store.add_talk("Ann", [tone(100)])
-    with pytest.raises(ProfileFull, match="would have 61 recordings, at most 60 are kept"):
-        store.add_talk("Ann", [tone(100, 0.6)] * 61)
+    with pytest.raises(ProfileFull, match="would have 161 recordings, at most 160 are kept"):
+        store.add_talk("Ann", [tone(100, 0.6)] * 161)
     assert len(store.get("Ann").talk) == 1
 
 

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from ser_core.data.audio import read_recording
 from ser_core.data.enrolment import first_of_each
 from ser_core.encoders import load_encoder
 from ser_core.evaluation.shift import nearest_speakers
+from ser_core.inference.recogniser import Recogniser
+from ser_core.methods.papt import Papt
 from ser_core.recipe import BadRecipe, Recipe, TrainingSettings, read_recipe
 from ser_core.training.crossvalidation import Design, crossvalidate
 from ser_core.training.preparation import build_method, check_learns, embedded, make_plan, train_method
@@ -94,45 +97,73 @@ def test_a_vector_before_the_transformer_is_heard_in_the_features(learned, posit
 
 
 def test_without_a_pretraining_the_encoder_is_left_as_it_is(learned, encoder_folder):
-    found, _ = learned("settings.pretrain_epochs=0", "encoder.tune=none", 'settings.heads=["emotion"]')
+    found, _ = learned("settings.pretrain_epochs=0", "encoder.tune=none")
     before = load_encoder("compact", encoder_folder).state_dict()
     assert all(torch.equal(value, before[name]) for name, value in found.encoder.state_dict().items())
 
 
-def test_pretraining_lowers_its_loss_and_changes_the_encoder_and_the_same_seed_gives_the_same(
-    synthetic_corpus, workspace, recipe, encoder_folder, tmp_path
-):
-    longer = recipe.changed(["settings.pretrain_epochs=5"])
-    for name in ("one", "two"):
-        assert train(longer, synthetic_corpus, tmp_path / name, workspace, CPU, lambda line: None)
-    one, two = (
-        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        for name in ("one", "two")
-    )
-    losses = [record["masked"] for record in one if record["stage"] == "pretrain"]
-    assert len(losses) == 5 and losses[-1] < losses[0] - 0.05
-    assert [record.get("masked") for record in two] == [record.get("masked") for record in one]
-    assert (tmp_path / "one" / "predictions.csv").read_bytes() == (tmp_path / "two" / "predictions.csv").read_bytes()
-    tuned = load_encoder("compact", tmp_path / "one" / "checkpoint" / "encoder").state_dict()
+@pytest.fixture(scope="module")
+def whole(synthetic_corpus, workspace, recipe, tmp_path_factory):
+    """The folder of a run that nobody has stopped."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert train(recipe, synthetic_corpus, folder, workspace, CPU, lambda line: None)
+    return folder
+
+
+def test_pretraining_lowers_its_loss_and_changes_the_encoder(whole, encoder_folder):
+    records = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    losses = [record["masked"] for record in records if record["stage"] == "pretrain"]
+    assert len(losses) == 2 and losses[1] < losses[0] - 0.05
+    assert [record["stage"] for record in records] == ["pretrain"] * 2 + ["finetune"] * 2
+    tuned = load_encoder("compact", whole / "checkpoint" / "encoder").state_dict()
     before = load_encoder("compact", encoder_folder).state_dict()
     assert any((tuned[name] - before[name]).abs().max() > 1e-5 for name in tuned)
 
 
-@pytest.mark.parametrize("n", [30, 75, 112])
-def test_a_stopped_run_goes_on_to_exactly_the_same_result(synthetic_corpus, workspace, recipe, tmp_path, n):
-    """Stopped while pseudo-labels are made, in the pre-training, and while all is heard anew before the fine-tuning."""
-    asked: list[None] = []
+@pytest.mark.parametrize(
+    ("stops_in", "after"),
+    [("_clustered", 20), ("pretraining_loss", 3), ("pretraining_loss", 8), ("pooled", 40), ("loss", 2)],
+)
+def test_a_stopped_run_goes_on_to_exactly_the_same_result(
+    synthetic_corpus, workspace, recipe, whole, tmp_path, monkeypatch, stops_in, after
+):
+    """Stopped while pseudo-labels are made, in each epoch of the pre-training, while all is heard anew, in the fine-tuning."""
+    done, original = [], getattr(Papt, stops_in)
 
-    def should_stop() -> bool:
-        asked.append(None)
-        return len(asked) == n
+    def counted(self, *arguments):
+        done.append(None)
+        return original(self, *arguments)
 
-    assert train(recipe, synthetic_corpus, tmp_path / "whole", workspace, CPU, lambda line: None)
-    assert not train(recipe, synthetic_corpus, tmp_path / "parts", workspace, CPU, lambda line: None, should_stop)
-    again = replace(CPU, resume=True)
-    assert train(recipe, synthetic_corpus, tmp_path / "parts", workspace, again, lambda line: None)
-    tables = [(tmp_path / name / "predictions.csv").read_bytes() for name in ("whole", "parts")]
+    monkeypatch.setattr(Papt, stops_in, counted)
+    stopped = not train(
+        recipe, synthetic_corpus, tmp_path / "run", workspace, CPU, lambda line: None, lambda: len(done) == after
+    )
+    monkeypatch.undo()
+    assert stopped and len(done) == after
+    assert train(recipe, synthetic_corpus, tmp_path / "run", workspace, replace(CPU, resume=True), lambda line: None)
+    tables = [(folder / "predictions.csv").read_bytes() for folder in (whole, tmp_path / "run")]
     assert tables[0] == tables[1]
+
+
+def test_a_run_that_died_before_its_report_answers_with_the_adapted_encoder(
+    synthetic_corpus, workspace, recipe, whole, tmp_path, monkeypatch
+):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ser_core.training.run.make_report", full)
+        with pytest.raises(OSError, match="No space"):
+            train(recipe, synthetic_corpus, tmp_path / "run", workspace, CPU, lambda line: None)
+    assert train(recipe, synthetic_corpus, tmp_path / "run", workspace, replace(CPU, resume=True), lambda line: None)
+    assert (tmp_path / "run" / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
+
+
+def test_the_model_of_a_run_without_a_personaliser_answers(whole, workspace, synthetic_corpus):
+    said = Recogniser(workspace, str(whole / "checkpoint")).recognise(
+        read_recording(synthetic_corpus.table["path"].iloc[0])
+    )
+    assert said.personaliser is None and sum(said.baseline.probabilities.values()) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_a_crossvalidation_says_that_test_speakers_were_heard_and_measures_zero_vectors(
@@ -153,6 +184,7 @@ def test_a_crossvalidation_says_that_test_speakers_were_heard_and_measures_zero_
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        (["settings.pretrain_epochs=0"], "has no stage in which the encoder learns; set encoder.tune to none"),
         (["encoder.tune=none"], "pre-trains the encoder: set encoder.tune to all, last or lora"),
         (["settings.weighting=1.0"], "hears the test speakers, without labels: say so with data.transductive=true"),
         (
