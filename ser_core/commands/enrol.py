@@ -41,7 +41,8 @@ def run(arguments: Namespace) -> int:
     """Files: all of them are stored, or none. Microphone: each take is stored as it comes."""
     if [bool(arguments.clip), arguments.record, bool(arguments.talk)].count(True) != 1:
         raise BadClip(
-            "give recordings with --clip EMOTION=FILE, free speech with --talk FILE, or --record to use the microphone"
+            "give recordings with --clip EMOTION=FILE, free speech with --talk FILE, or --record to use the microphone: one of "
+            "them at a time, a profile may hold all"
         )
     store = ProfileStore(open_workspace(arguments.workspace).profiles)
     how = _record if arguments.record else _talk if arguments.talk else _from_files

@@ -44,6 +44,11 @@ def run(arguments: Namespace) -> int:
     if arguments.text is not None or arguments.transcribe:
         recogniser.text_encoder()  # a model that reads nothing is refused before anything is heard
     writer = Transcriber(workspace, arguments.whisper, arguments.device) if arguments.transcribe else None
+    if enrolment is not None and enrolment.talk is not None and not recogniser.can_calibrate(enrolment):
+        print(
+            f"attune predict: the model '{recogniser.info.name}' cannot use the free speech of the profile",
+            file=sys.stderr,
+        )
     answers = [_answer(path, recogniser, enrolment, arguments, writer) for path in arguments.audio]
     for answer in answers:
         if "error" in answer:

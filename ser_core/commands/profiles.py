@@ -45,7 +45,7 @@ def _list(store: ProfileStore, arguments: Namespace) -> int:
         print(json.dumps([asdict(profile) for profile in profiles], ensure_ascii=False))
     else:
         lines = [
-            f"{profile.name}: {_recordings(len(profile.utterances))} ({', '.join(profile.emotions)}){_talk(profile)}"
+            f"{profile.name}: {_recordings(len(profile.utterances))}{_emotions(profile)}{_talk(profile)}"
             for profile in profiles
         ]
         print("\n".join(lines) or "no profile is stored here")
@@ -60,6 +60,8 @@ def _show(store: ProfileStore, arguments: Namespace) -> int:
     print(f"{profile.name}, made {profile.created}, {_agreed(profile)}")
     for utterance in profile.utterances:
         print(f"  {utterance.emotion:<10} {utterance.duration_s:4.1f} s  {utterance.quality.get('verdict', '')}")
+    if profile.talk:
+        print(f"  free speech {sum(part.duration_s for part in profile.talk):.1f} s, in {len(profile.talk)} parts")
     return 0
 
 
@@ -70,6 +72,10 @@ def _agreed(profile: Profile) -> str:
     if consent.is_nobodys:
         return "by a speech synthesiser: nobody's voice"
     return f"agreed {consent.agreed} to wording {consent.version}"
+
+
+def _emotions(profile: Profile) -> str:
+    return f" ({', '.join(profile.emotions)})" if profile.emotions else ""
 
 
 def _talk(profile: Profile) -> str:

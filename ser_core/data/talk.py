@@ -56,15 +56,15 @@ def cut_talk(waveform: np.ndarray) -> Talk:
     if speech_s < _LEAST_SHARE * duration_s:
         raise AudioRejected(
             "hardly_speech",
-            f"only {speech_s:.0f} of {duration_s:.0f} seconds sound like speech; music, or a noisy room, hides a voice: talk "
+            f"{speech_s:.0f} of {duration_s:.0f} seconds sound like speech; music, or a noisy room, hides a voice: talk "
             f"for {WANTED_S[0]} to {WANTED_S[1]} seconds where it is quiet",
         )
     pieces = [piece for piece in speech_pieces(spans, waveform, _PAUSE_S, LONGEST_S, _MARGIN_S) if _long_enough(piece)]
     if speech_s < LEAST_SPEECH_S:
         raise AudioRejected(
             "little_speech",
-            f"{speech_s:.0f} seconds of speech were found, at least {LEAST_SPEECH_S:.0f} are needed; talk on, for "
-            f"{WANTED_S[0]} to {WANTED_S[1]} seconds",
+            f"{speech_s:.1f} seconds of speech were found, at least {LEAST_SPEECH_S:.0f} are needed, and pauses do not count; talk "
+            f"again, for {WANTED_S[0]} to {WANTED_S[1]} seconds",
         )
     if len(pieces) < LEAST_UTTERANCES:
         raise AudioRejected(

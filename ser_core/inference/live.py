@@ -75,6 +75,11 @@ class LiveTake:
         self._lock = threading.Lock()
 
     @property
+    def calibrates(self) -> bool:
+        """Whether free speech of the speaker puts the answers right."""
+        return self.enrolment is not None and self.recogniser.can_calibrate(self.enrolment)
+
+    @property
     def duration_s(self) -> float:
         """So much was heard."""
         return len(self._samples) / 2 / SAMPLE_RATE
@@ -223,7 +228,12 @@ def _somebody_speaks(window: np.ndarray) -> bool:
 def _row(moment: Moment) -> dict:
     row = {"start_s": moment.start_s, "end_s": moment.end_s, "speech": moment.prediction is not None}
     said = moment.prediction
-    for name, answer in (("baseline", said and said.baseline), ("personalised", said and said.personalised)):
+    right = said and said.calibrated and said.calibrated.answer
+    for name, answer in (
+        ("baseline", said and said.baseline),
+        ("calibrated", right),
+        ("personalised", said and said.personalised),
+    ):
         row[name] = answer.emotion if answer else None
         row |= {f"p_{name}_{emotion}": p for emotion, p in answer.probabilities.items()} if answer else {}
     return row | {"milliseconds": moment.milliseconds}

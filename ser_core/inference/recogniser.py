@@ -270,8 +270,12 @@ class Recogniser:
             heard = self.baseline.front.standardised(torch.from_numpy(features).to(self.device)).flatten(1)
         return (HINT,) if line.are_two(heard.double().cpu().numpy()) else ()
 
+    def can_calibrate(self, enrolment: Enrolment | None) -> bool:
+        """Whether there is free speech, and the model can use it."""
+        return enrolment is not None and enrolment.talk is not None and self._correction is not None
+
     def _calibrated(self, heard: Output, enrolment: Enrolment | None) -> Calibrated | None:
-        if enrolment is None or enrolment.talk is None or self._correction is None:
+        if not self.can_calibrate(enrolment):
             return None
         predicted = heard.emotion_logits.float().softmax(dim=-1).cpu().numpy().astype(np.float64)
         right = self._correction.transform(predicted, enrolment.talk)[0]

@@ -19,7 +19,6 @@ from ser_core.ui.theme import EMOTIONS, emotion_name, safe
 
 if TYPE_CHECKING:
     from ser_core.inference.live import LiveTake, LiveWords, Moment
-    from ser_core.inference.recogniser import Prediction
 
 _SHOWN_S = 60.0
 _ASK_AGAIN_S = 0.5
@@ -51,27 +50,20 @@ def stretches(moments: "Sequence[Moment]", hop_s: float) -> list[Heard]:
     return heard
 
 
-def answers_now(moment: "Moment | None", whose: str) -> str:
-    """The answers of a moment, in big letters; the one that free speech gives, where there is one, between the others."""
+def answers_now(moment: "Moment | None", whose: str, calibrates: bool = False) -> str:
+    """The answers of a moment, in big letters; the one that free speech gives, where there can be one, between the others."""
     for_whom = f"For {safe(whose)} (personalised)" if whose else "For you (personalised)"
     said = moment.prediction if moment else None
     instead = _QUIET if moment is None else _SILENCE
     first = answer_in_words("baseline", "For everybody (baseline)", said and said.baseline.probabilities, instead)
-    third = _calibrated(said, whose)
-    nobody = (
-        "Nothing labelled is enrolled."
-        if third
-        else "Nobody is chosen, or nothing is enrolled: there is one answer only."
+    right = said.calibrated.answer.probabilities if said and said.calibrated else None
+    third = (
+        answer_in_words("calibrated", f"For {safe(whose)} (calibrated)", right, instead) if calibrates or right else ""
     )
+    nobody = "No labelled recording is enrolled." if whose else "Nobody is chosen: there is one answer only."
     probabilities = said.personalised.probabilities if said and said.personalised else None
     second = answer_in_words("personalised", for_whom, probabilities, nobody if said else instead)
     return first + third + second
-
-
-def _calibrated(said: "Prediction | None", whose: str) -> str:
-    if said is None or said.calibrated is None:
-        return ""
-    return answer_in_words("calibrated", f"For {safe(whose)} (calibrated)", said.calibrated.answer.probabilities)
 
 
 def picture(moments: "Sequence[Moment]", hop_s: float, to_s: float) -> str:
@@ -104,7 +96,7 @@ def shown_now(take: "LiveTake", whose: str, words: "LiveWords | None" = None) ->
     newest = take.moments[-1]
     latest = take.moments[-round(_SHOWN_S / HOP_S) - 1 :]
     return {
-        "answers": answers_now(newest, whose) + words_now(words),
+        "answers": answers_now(newest, whose, take.calibrates) + words_now(words),
         "timeline": picture(latest, HOP_S, newest.end_s),
         "said": said_aloud(newest, words),
         "end_s": newest.end_s,

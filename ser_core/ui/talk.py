@@ -12,7 +12,8 @@ from ser_core.ui.theme import safe
 
 WHAT = """
 <p>No emotion has to be acted here: talk for <b>30 to 60 seconds</b> about anything, best about something nice
-<em>and</em> something annoying. What you say is not written down.</p>
+<em>and</em> something annoying. At least 15 seconds of it must be speech, pauses do not count; it is cut into sentences, and what
+you say is not written down.</p>
 <p>It corrects what the model says too often of <em>you</em>. It cannot learn how you sound when you are angry, and talk in
 one mood only can mislead it: the sentences above usually do more. You can keep both.</p>
 """

@@ -29,7 +29,9 @@ def recipe(encoder_folder) -> Recipe:
         "settings.pretrain_epochs=2", "settings.n_clusters=8", "settings.kmeans_iterations=5", 'settings.heads=["emotion"]',
         "settings.embedding=16", "encoder.layers=[2]", "settings.pretrain_learning_rate=0.05", 'data.attributes="corpus"',
     ]  # fmt: skip
-    small = replace(read_recipe("papt"), training=TrainingSettings(epochs=2, batch_size=16, learning_rate=1e-3))
+    small = replace(
+        read_recipe("papt"), beside=(), training=TrainingSettings(epochs=2, batch_size=16, learning_rate=1e-3)
+    )
     return small.changed(changes).with_encoder("compact", str(encoder_folder))
 
 

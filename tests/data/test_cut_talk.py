@@ -48,7 +48,7 @@ def test_what_is_no_speech_is_refused_with_what_was_found(kind):
 
 def test_two_seconds_of_speech_are_too_little():
     with pytest.raises(
-        AudioRejected, match=r"\d seconds of speech were found, at least 15 are needed; talk on"
+        AudioRejected, match=r"\d.\d seconds of speech were found, at least 15 are needed, and pauses do not count"
     ) as refused:
         cut_talk(_takes("23", 0, 1))
     assert refused.value.code == "little_speech"
