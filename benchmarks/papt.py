@@ -141,9 +141,11 @@ def calibrated(trained: Trained) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     best = int(curve["k"][curve["a_ccc"].idxmax()])
     of_test = Said(trained, trained.targets(nobody_enrolled))
+    answered = {name: of_test.put_right(calibration, best, how) for name, how in PLDC.items()}
+    for name, method in trained.method.variants().items():
+        answered[name] = Said(replace(trained, method=method), of_test.rows).put_right(calibration, best, None)
     tables = []
-    for name, how in PLDC.items():
-        values = of_test.put_right(calibration, best, how)
+    for name, values in answered.items():
         said = {f"said_{one}": values[:, place] for place, one in enumerate(ATTRIBUTES)}
         rows = table.iloc[of_test.rows].reset_index()[["utterance_id", "speaker", "gender", *ATTRIBUTES]]
         tables.append(rows.assign(**said, pldc=name, k=best, seed=trained.seed, fold=trained.fold))
