@@ -226,15 +226,22 @@ class ProfileStore:
             self._database.forget()
         return profile
 
-    def remove_talk(self, name: str) -> tuple[RemovedUtterance, ...]:
-        """Take the free speech out; `restore` with each of what is given back undoes it."""
+    def kept_talk(self, name: str) -> tuple[RemovedUtterance, ...]:
+        """The free speech with its recordings, as `swap_talk` takes it; nothing changes."""
+        with self._database.reading() as connection:
+            return _talk(connection, _find(connection, name).id)
+
+    def swap_talk(self, name: str, others: Sequence[RemovedUtterance] = ()) -> tuple[RemovedUtterance, ...]:
+        """Put other free speech, or none, in the place of what there is; to swap back with what is given back undoes it."""
         with self._database.writing() as connection:
             profile = _find(connection, name)
-            rows = _utterance_rows(connection, profile.id, talk=True)
-            flacs = _recordings(connection, [row.id for row in rows])
-            connection.execute(sa.delete(UTTERANCES).where(UTTERANCES.c.id.in_([row.id for row in rows])))
+            removed = _talk(connection, profile.id)
+            ours = (UTTERANCES.c.profile == profile.id) & (UTTERANCES.c.emotion == UNLABELLED)
+            connection.execute(sa.delete(UTTERANCES).where(ours))
+            if others:
+                connection.execute(sa.insert(UTTERANCES), [{**vars(each), "profile": profile.id} for each in others])
         self._database.forget()
-        return tuple(RemovedUtterance(**vars(_enrolled(row._mapping)), flac=flacs[row.id]) for row in rows)
+        return removed
 
     def keep_transcript(self, name: str, utterance_id: str, transcript: str) -> None:
         """Write down what is said in an utterance, with it; it goes when the utterance goes."""
@@ -441,6 +448,12 @@ def _utterance_rows(connection: sa.Connection, profile: int, talk: bool = False)
     kind = UTTERANCES.c.emotion == UNLABELLED if talk else UTTERANCES.c.emotion != UNLABELLED
     query = sa.select(*columns).where((UTTERANCES.c.profile == profile) & kind)
     return connection.execute(query.order_by(place, UTTERANCES.c.added, UTTERANCES.c.id)).all()
+
+
+def _talk(connection: sa.Connection, profile: int) -> tuple[RemovedUtterance, ...]:
+    rows = _utterance_rows(connection, profile, talk=True)
+    flacs = _recordings(connection, [row.id for row in rows])
+    return tuple(RemovedUtterance(**vars(_enrolled(row._mapping)), flac=flacs[row.id]) for row in rows)
 
 
 def _load(connection: sa.Connection, profile: sa.Row) -> Profile:

@@ -235,14 +235,14 @@ class Services:
         self.files.forget_playback(utterance_id)
         return self.store.remove(self.chosen(name).name, utterance_id)
 
-    def remove_talk(self, name: str | None) -> tuple[RemovedUtterance, ...]:
-        """Delete the free speech; what comes back can be given to `restore`."""
+    def swap_talk(self, name: str | None, others: Sequence[RemovedUtterance] = ()) -> tuple[RemovedUtterance, ...]:
+        """Put other free speech, or none, in the place of what there is, which comes back."""
         profile = self.chosen(name)
         self._forget_playbacks(profile.talk)
-        return self.store.remove_talk(profile.name)
+        return self.store.swap_talk(profile.name, others)
 
     def restore(self, name: str | None, removed: Sequence[RemovedUtterance]) -> None:
-        """Undo `remove` or `remove_talk`."""
+        """Undo `remove`."""
         for utterance in removed:
             self.store.restore(self.chosen(name).name, utterance)
 

@@ -110,7 +110,7 @@ def parts_of(services: Services, profile: Profile | None, agreed: bool, shown: S
         again=gr.Button(visible=plays and may),
         keep=gr.Button(visible=kept and shown.anew),
         delete=gr.Button(visible=plays),
-        undo=gr.Button(visible=bool(shown.removed) and not kept),
+        undo=gr.Button(visible=bool(shown.removed)),
         anew=shown.anew,
         removed=shown.removed,
     ).parts()
@@ -123,23 +123,22 @@ def save(services: Services, upload: str | None, name: str, agreed: bool, anew: 
     """Somebody talked, or chose a file: store it in the place of the earlier one, or say why not."""
     if upload is None:
         return [gr.skip()] * len(fields(Parts))
+    earlier = services.store.kept_talk(name) if services.profile(name) else ()
     try:
         services.add_talk(name, upload, agreed)
     except AudioRejected as error:
         return _now(services, name, agreed, Shown(sentence(error), anew=anew, removed=removed))
-    return _now(services, name, agreed, Shown(hints=services.talk_hints(name)))
+    return _now(services, name, agreed, Shown(hints=services.talk_hints(name), removed=earlier))
 
 
 def delete(services: Services, name: str, agreed: bool) -> list:
     """Delete it; “Undo” appears."""
-    return _now(services, name, agreed, Shown(removed=services.remove_talk(name)))
+    return _now(services, name, agreed, Shown(removed=services.swap_talk(name)))
 
 
 def undo(services: Services, removed: tuple, name: str, agreed: bool) -> list:
-    """Bring it back, unless other talk was kept meanwhile in another window."""
-    if not services.chosen(name).talk:
-        services.restore(name, removed or ())
-    return _now(services, name, agreed, Shown())
+    """Bring it back; what stands there by now can be brought back in turn."""
+    return _now(services, name, agreed, Shown(removed=services.swap_talk(name, removed or ())))
 
 
 def change_mode(services: Services, anew: bool, name: str, agreed: bool) -> list:

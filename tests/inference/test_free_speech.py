@@ -65,13 +65,13 @@ def test_free_speech_stands_beside_labelled_recordings_and_is_no_emotion(store):
     assert len(again.talk) == 1 and len(again.utterances) == 1  # the later one replaces the earlier
 
 
-def test_removing_it_can_be_undone_part_by_part(store):
+def test_removing_it_can_be_undone(store):
     before = store.add_talk("Ann", [tone(100), tone(110)]).talk
-    removed = store.remove_talk("Ann")
+    removed = store.swap_talk("Ann")
     assert store.get("Ann").talk == () and len(removed) == 2
-    for part in removed:
-        store.restore("Ann", part)
+    store.swap_talk("Ann", removed)
     assert store.get("Ann").talk == before
+    assert store.kept_talk("Ann") == removed
 
 
 def test_it_travels_with_the_profile_and_goes_with_it(store, tmp_path):

@@ -146,8 +146,18 @@ def test_deleted_talk_can_be_brought_back_once(services: Services, bo: str, cut:
     talk.delete(services, bo, True)
     services.store.add_talk(bo, cut.utterances)  # in another window
     other = ids(services, bo)
-    talk.undo(services, now.removed, bo, True)
+    swapped = panel(talk.undo(services, now.removed, bo, True))
+    assert services.profile(bo) == before and swapped.undo.visible  # nothing is lost: the other comes back in turn
+    talk.undo(services, swapped.removed, bo, True)
     assert ids(services, bo) == other
+
+
+def test_talking_anew_can_be_undone(services: Services, bo: str, upload):
+    before = ids(services, bo)
+    now = panel(talk.save(services, upload(), bo, True, True, ()))
+    assert ids(services, bo) != before and now.undo.visible
+    talk.undo(services, now.removed, bo, True)
+    assert ids(services, bo) == before
 
 
 def test_a_refused_recording_does_not_take_undo_away(services: Services, bo: str, upload):
