@@ -97,7 +97,7 @@ def test_label_shift_is_scipys_entropy_of_what_is_recognised_against_what_was_le
 @pytest.fixture(scope="module")
 def rated(experiment, tmp_path_factory):
     """A network that rates attributes and tells no emotions apart."""
-    recipe = read_recipe("vanilla")
+    recipe = read_recipe("vanilla").changed(['settings.heads=["arousal", "valence", "dominance"]'])
     recipe = replace(
         recipe, encoder=replace(recipe.encoder, layers=()), training=replace(recipe.training, epochs=1, batch_size=16)
     )

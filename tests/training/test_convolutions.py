@@ -178,12 +178,12 @@ def test_hearing_with_an_encoder_of_another_width_takes_the_place_of_what_was_he
     utterances = embedded(corpus, corpus.emotions, encoder, workspace, "cpu", lambda line: None)
     rows, accelerator = np.array([3, 1]), accelerator_for("cpu")
 
-    def other(waveforms):
+    def other(waveforms, speaker):
         return torch.stack([torch.full((2, 5), float(len(waveform))) for waveform in waveforms])
 
     heard = hear(other, utterances, rows, accelerator).features
     assert heard.shape == (len(corpus), 2, 5) and heard[rows].all() and not heard[[0, 2]].any()
-    same = hear(encoder.pooled, utterances, rows, accelerator).features
+    same = hear(lambda waveforms, speaker: encoder.pooled(waveforms), utterances, rows, accelerator).features
     assert torch.equal(same, utterances.features)
 
 

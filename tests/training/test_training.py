@@ -81,15 +81,13 @@ def test_training_lowers_the_loss_and_reports_every_epoch(utterances):
 @pytest.mark.parametrize("name", ["baseline", "enrolment_attention", "speaker_reference"])
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(name, utterances):
     plan = _plan(utterances)
-    first, again, other = (
-        answers(
-            fit(_method(name, utterances, seed), utterances, plan, FEW, seed, "cpu"),
-            utterances,
-            plan.dev,
-            plan.enrolment,
-        ).probability
-        for seed in (0, 0, 1)
-    )
+
+    def trained(seed: int) -> np.ndarray:
+        method = _method(name, utterances, seed)
+        fit(method, utterances, plan, FEW, seed, "cpu")
+        return answers(method, utterances, plan.dev, plan.enrolment).probability
+
+    first, again, other = map(trained, (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
 
