@@ -29,8 +29,8 @@ from ser_core.inference.calibration import Calibration, CalibrationSettings, Spe
 from ser_core.inference.predict import Trained, answers
 from ser_core.labels import ATTRIBUTES
 from ser_core.recipe import Recipe, read_recipe
-from ser_core.training.crossvalidation import Design, Experiment, set_up, train_fold, trained_folds
-from ser_core.training.preparation import build_method, draw_dev_speakers, make_plan
+from ser_core.training.crossvalidation import Design, Experiment, fold_plan, set_up, train_fold, trained_folds
+from ser_core.training.preparation import build_method
 from ser_core.training.provenance import provenance
 from ser_core.training.trainer import Watch, fit, seeded
 from ser_core.workspace import open_workspace
@@ -102,23 +102,20 @@ def transductive_folds(experiment: Experiment, device: str, say: Callable[[str],
         first: Trained | None = None
         for fold, test in enumerate(experiment.folds):
             if first is None:
-                first = train_fold(experiment, experiment.recipes[0], seed, fold, test, device)
-            yield first if fold == 0 else fine_tuned(first, experiment, fold, test)
+                first = train_fold(experiment, experiment.recipes[0], seed, fold, device)
+            yield first if fold == 0 else fine_tuned(first, experiment, fold)
             say(f"seed {seed}, fold {fold + 1} of {len(experiment.folds)}: {', '.join(test)}")
 
 
-def fine_tuned(pretrained: Trained, experiment: Experiment, fold: int, test: list[str]) -> Trained:
+def fine_tuned(pretrained: Trained, experiment: Experiment, fold: int) -> Trained:
     """Another fold of a network that is pre-trained already: its second stage alone."""
-    recipe, utterances, seed = experiment.recipes[0], pretrained.utterances, pretrained.seed
-    speakers = set(utterances.corpus.table["speaker"])
-    rng = np.random.default_rng([seed, fold])
-    dev = draw_dev_speakers(utterances.corpus, sorted(speakers - set(test)), recipe.training.dev_share, rng)
-    plan = make_plan(utterances, experiment.choice, dev, test, transductive=True)
+    recipe, seed = experiment.recipes[0], pretrained.seed
+    utterances, plan, dev = fold_plan(replace(experiment, utterances=pretrained.utterances), recipe, seed, fold)
     seeded(1000 * seed + fold)
     method = build_method(recipe, experiment.encoder, utterances.emotions)
     method.continue_from(pretrained.method)
     fit(method, utterances, plan, recipe.training, seed, "cpu", Watch())
-    return Trained(recipe.name, method, utterances, tuple(test), seed, fold, tuple(dev))
+    return Trained(recipe.name, method, utterances, tuple(experiment.folds[fold]), seed, fold, dev)
 
 
 def calibrated(trained: Trained) -> tuple[pd.DataFrame, pd.DataFrame]:

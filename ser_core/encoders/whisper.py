@@ -69,7 +69,11 @@ class Whisper(SpeechEncoder):
         return gelu(self.encoder.conv2(x)).transpose(1, 2), mask  # (B, T, D)
 
     def contextual(self, local: Tensor, mask: Tensor) -> Tensor:
-        layers = [local + self.encoder.embed_positions.weight[: local.shape[1]]]
+        positions = self.encoder.embed_positions.weight
+        place = torch.arange(local.shape[1], device=local.device).clamp(
+            max=len(positions) - 1
+        )  # 30 s, and a frame before
+        layers = [local + positions[place]]
         attended = None if bool(mask.all()) else mask[:, None, None, :]
         for layer in self.encoder.layers:
             layers.append(layer(layers[-1], attended))

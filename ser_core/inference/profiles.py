@@ -198,15 +198,7 @@ class ProfileStore:
             create: make the profile, of somebody who agreed; a name that is taken is refused, for two people must not
                 share a profile.
         """
-        name = _checked_name(name) if create else name
-        rows = [_new_utterance(*clip) for clip in clips]
-        with self._database.writing() as connection:
-            row = _insert_profile(connection, name, _now(), create) if create else _find(connection, name)
-            replaced = _insert_utterances(connection, row, rows)
-            profile = _load(connection, row)
-        if replaced:
-            self._database.forget()
-        return profile
+        return self._replace(name, [_new_utterance(*clip) for clip in clips], create)
 
     def add_talk(self, name: str, utterances: Sequence[np.ndarray], create: Consent | None = None) -> Profile:
         """Keep free speech, in the place of what there was before; all of it or nothing.
@@ -216,15 +208,7 @@ class ProfileStore:
             utterances: waveforms as `data.talk.cut_talk` gives them, refused as by `add`.
             create: as for `add_many`.
         """
-        name = _checked_name(name) if create else name
-        rows = [_row_of(UNLABELLED, waveform, None) for waveform in utterances]
-        with self._database.writing() as connection:
-            row = _insert_profile(connection, name, _now(), create) if create else _find(connection, name)
-            replaced = _insert_utterances(connection, row, rows)
-            profile = _load(connection, row)
-        if replaced:
-            self._database.forget()
-        return profile
+        return self._replace(name, [_row_of(UNLABELLED, waveform, None) for waveform in utterances], create)
 
     def kept_talk(self, name: str) -> tuple[RemovedUtterance, ...]:
         """The free speech with its recordings, as `swap_talk` takes it; nothing changes."""
@@ -391,6 +375,17 @@ class ProfileStore:
             n = connection.execute(sa.delete(JUDGEMENTS).where(ours)).rowcount
         self._database.forget()
         return n
+
+    def _replace(self, name: str, rows: Sequence[dict], create: Consent | None) -> Profile:
+        """Utterances in the place of those of the same labels, of a profile that exists or is made."""
+        name = _checked_name(name) if create else name
+        with self._database.writing() as connection:
+            row = _insert_profile(connection, name, _now(), create) if create else _find(connection, name)
+            replaced = _insert_utterances(connection, row, rows)
+            profile = _load(connection, row)
+        if replaced:
+            self._database.forget()
+        return profile
 
     def close(self) -> None:
         """Let go of the file; a later call opens it again."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ser_core.data.batches import Batch, Utterances
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.labels import ATTRIBUTES
-from ser_core.recipe import BadRecipe, settings_from
+from ser_core.recipe import BadRecipe, check_choice, settings_from
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,6 @@ class Preparation:
 
     Attributes:
         utterances: as they were heard until now.
-        rows: which the stage draws.
         train, test: rows that are learned from with labels, and those of the speakers kept apart.
         unlabelled: rows that may be heard without labels.
         encoder: as it is now; None where none is at hand.
@@ -84,7 +83,6 @@ class Preparation:
     """
 
     utterances: Utterances
-    rows: np.ndarray
     train: np.ndarray
     test: np.ndarray
     unlabelled: np.ndarray
@@ -194,6 +192,18 @@ class Method(nn.Module, ABC):
 
     def export(self, folder: Path) -> None:
         """Write what others may use by itself, such as a trained encoder, beside the weights."""
+
+
+HEADS = ("emotion", *ATTRIBUTES)
+"""What a method with a head for each may predict."""
+
+
+def check_heads(heads: Sequence[str]) -> None:
+    """Raises BadRecipe unless they are some of HEADS, each once."""
+    for head in heads:
+        check_choice("heads", head, HEADS)
+    if not heads or len(set(heads)) < len(heads):
+        raise BadRecipe(f"'heads' are {list(heads)}, but some of {', '.join(HEADS)} were expected, each once")
 
 
 def rated(utterances: Utterances, rows: np.ndarray, names: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ser_core.data.batches import Batch, Utterances
 from ser_core.labels import ATTRIBUTES, GENDERS
-from ser_core.methods.base import FeatureShape, Method, Output, Stage, TextShape, frequencies, rated
+from ser_core.methods.base import FeatureShape, Method, Output, Stage, TextShape, check_heads, frequencies, rated
 from ser_core.methods.baseline import Baseline, BaselineSettings
 from ser_core.methods.enrolment_attention import EnrolmentAttention
 from ser_core.methods.speaker_reference import SpeakerReference
@@ -38,7 +38,6 @@ LISTENERS: dict[str, type[Baseline]] = {
 """What may stand on the speech side."""
 
 MODALITIES = ("both", "speech", "text")
-HEADS = ("emotion", *ATTRIBUTES)
 _KNOWN_GENDERS = tuple(gender for gender in GENDERS if gender != "unknown")
 _BALANCING = ("undersampled", "balanced", "balanced_episodes")
 
@@ -72,10 +71,7 @@ class MultimodalSettings(BaselineSettings):
         super().__post_init__()
         check_choice("modalities", self.modalities, MODALITIES)
         check_choice("listener", self.listener, LISTENERS)
-        for head in self.heads:
-            check_choice("heads", head, HEADS)
-        if not self.heads or len(set(self.heads)) < len(self.heads):
-            raise BadRecipe(f"'heads' are {list(self.heads)}, but some of {', '.join(HEADS)} were expected, each once")
+        check_heads(self.heads)
         if self.modalities == "text" and self.speaker_embedding:
             raise BadRecipe(
                 "'speaker_embedding' hears the voice, which modalities 'text' leaves out; choose one of them"

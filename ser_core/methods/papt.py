@@ -34,14 +34,13 @@ from ser_core.data.batches import Batch, Utterances
 from ser_core.encoders.base import SpeechEncoder, statistics
 from ser_core.evaluation.shift import nearest_speakers
 from ser_core.labels import ATTRIBUTES
-from ser_core.methods.base import FeatureShape, Method, Output, Preparation, Stage, frequencies, rated
+from ser_core.methods.base import FeatureShape, Method, Output, Preparation, Stage, check_heads, frequencies, rated
 from ser_core.nn.front import Front, Trunk
 from ser_core.nn.losses import ccc_loss, emotion_loss, inverse_frequency
 from ser_core.recipe import BadRecipe, check_choice, check_range
 
 POSITIONS = ("last", "first", "prefix", "none")
 CLUSTERED = ("layer", "mfcc")
-HEADS = ("emotion", *ATTRIBUTES)
 
 _CODE = 256
 _HOP = SAMPLE_RATE // 50
@@ -100,10 +99,7 @@ class PaptSettings:
         check_choice("position", self.position, POSITIONS)
         check_choice("clusters_of", self.clusters_of, CLUSTERED)
         check_choice("unseen", self.unseen, ("similar", "zero"))
-        for head in self.heads:
-            check_choice("heads", head, HEADS)
-        if not self.heads or len(set(self.heads)) < len(self.heads):
-            raise BadRecipe(f"'heads' are {list(self.heads)}, but some of {', '.join(HEADS)} were expected, each once")
+        check_heads(self.heads)
         check_range(
             self, pretrain_epochs=(0, None), pretrain_batch_size=(1, None), pretrain_learning_rate=(0, 1),
             cluster_layer=(-1, None), n_clusters=(2, None), kmeans_iterations=(1, None), mask_share=(0.001, 1),
@@ -232,7 +228,7 @@ class Papt(Method):
             given.between()
             return frames[row] if row in frames else self._clustered(given.encoder, utterances.waveform(row))
 
-        for row in rng.permutation(given.rows).tolist():
+        for row in rng.permutation(given.unlabelled).tolist():
             frames[row] = heard(row)
             if sum(map(len, frames.values())) >= _N_FRAMES:
                 break
@@ -249,7 +245,7 @@ class Papt(Method):
         ).fit(some)
         self._pseudo_labels = {
             row: torch.from_numpy(found.predict((heard(row) - mean) / scale).astype(np.int64))
-            for row in given.rows.tolist()
+            for row in given.unlabelled.tolist()
         }
         return utterances
 

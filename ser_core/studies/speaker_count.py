@@ -29,8 +29,8 @@ from ser_core.studies.base import (
 )
 from ser_core.studies.conditions import cells_of
 from ser_core.studies.stored import RESULTS
-from ser_core.training.crossvalidation import Experiment
-from ser_core.training.preparation import draw_dev_speakers, draw_speakers, make_plan, train_method
+from ser_core.training.crossvalidation import Experiment, dev_of_fold, fold_plan
+from ser_core.training.preparation import draw_speakers, train_method
 from ser_core.training.trainer import Plan
 
 SIZES = (2, 4, 8, 12)
@@ -138,23 +138,18 @@ def fold_of(experiment: Experiment, recipe: Recipe, seed: int, number: int) -> F
     Raises:
         LeakingSplit: a speaker or a copy of an utterance on two sides.
     """
-    corpus, test, words = experiment.utterances.corpus, experiment.folds[number], experiment.words
-    dev, others = dev_and_train(experiment, recipe, seed, number)
-    utterances = words.paired(experiment.utterances, dev, test, seed) if words else experiment.utterances
-    plan = make_plan(
-        utterances, experiment.choice, dev, test, others=recipe.data.others, transductive=recipe.data.transductive
-    )
+    corpus, test = experiment.utterances.corpus, experiment.folds[number]
+    utterances, plan, dev = fold_plan(experiment, recipe, seed, number)
+    others = train_speakers(experiment, recipe, seed, number)
     train = draw_speakers(corpus, others, len(others), np.random.default_rng([seed, number, _DRAW_OF_SPEAKERS]))
     own, targets = halves(corpus, experiment.choice, test, np.random.default_rng([seed, number, _DRAW_OF_HALVES]))
-    return Fold(utterances, plan, tuple(test), tuple(dev), tuple(train), own, targets)
+    return Fold(utterances, plan, tuple(test), dev, tuple(train), own, targets)
 
 
-def dev_and_train(experiment: Experiment, recipe: Recipe, seed: int, number: int) -> tuple[list[str], list[str]]:
-    """Dev speakers, those of cross-validation, and all that remain to train."""
-    corpus = experiment.utterances.corpus
-    others = sorted(set(corpus.table["speaker"]) - set(experiment.folds[number]))
-    dev = draw_dev_speakers(corpus, others, recipe.training.dev_share, np.random.default_rng([seed, number]))
-    return dev, [speaker for speaker in others if speaker not in dev]
+def train_speakers(experiment: Experiment, recipe: Recipe, seed: int, number: int) -> list[str]:
+    """All of a fold but those who are tested and those who choose the epoch."""
+    kept = {*experiment.folds[number], *dev_of_fold(experiment, recipe, seed, number)}
+    return sorted(set(experiment.utterances.corpus.table["speaker"]) - kept)
 
 
 def halves(
@@ -182,7 +177,7 @@ def sizes_of(experiment: Experiment) -> tuple[int, ...]:
         BadCorpus: fewer than two sizes.
     """
     largest = min(
-        len(dev_and_train(experiment, recipe, 0, number)[1])
+        len(train_speakers(experiment, recipe, 0, number))
         for recipe in experiment.recipes
         for number in range(len(experiment.folds))
     )

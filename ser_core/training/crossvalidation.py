@@ -40,6 +40,7 @@ from ser_core.training.preparation import (
     train_method,
 )
 from ser_core.training.provenance import provenance
+from ser_core.training.trainer import Plan
 from ser_core.training.words import Words, with_own_words, without_words, words_for
 from ser_core.workspace import Workspace
 
@@ -185,26 +186,46 @@ def trained_folds(
     for seed in range(experiment.design.n_seeds):
         for fold, test in enumerate(experiment.folds):
             for recipe in experiment.recipes:
-                yield train_fold(experiment, recipe, seed, fold, test, device)
+                yield train_fold(experiment, recipe, seed, fold, device)
             say(f"seed {seed}, fold {fold + 1} of {len(experiment.folds)}: {', '.join(test)}")
 
 
-def train_fold(
-    experiment: Experiment, recipe: Recipe, seed: int, fold: int, test: list[str], device: str = "auto"
-) -> Trained:
-    """One recipe on one fold with one seed; `test` are the fold's speakers."""
-    utterances, corpus = experiment.utterances, experiment.utterances.corpus
-    others = sorted(set(corpus.table["speaker"]) - set(test))
-    dev = draw_dev_speakers(corpus, others, recipe.training.dev_share, np.random.default_rng([seed, fold]))
-    words = experiment.words
+def dev_of_fold(experiment: Experiment, recipe: Recipe, seed: int, fold: int) -> list[str]:
+    """The dev speakers of one recipe on one fold: some of those who are not tested."""
+    corpus = experiment.utterances.corpus
+    others = sorted(set(corpus.table["speaker"]) - set(experiment.folds[fold]))
+    return draw_dev_speakers(corpus, others, recipe.training.dev_share, np.random.default_rng([seed, fold]))
+
+
+def fold_plan(experiment: Experiment, recipe: Recipe, seed: int, fold: int) -> tuple[Utterances, Plan, tuple[str, ...]]:
+    """The utterances with their words, which rows do what, and the dev speakers, of one recipe on one fold.
+
+    Raises:
+        LeakingSplit: a speaker or a copy of an utterance on two sides.
+    """
+    utterances, words, test = experiment.utterances, experiment.words, experiment.folds[fold]
+    dev = dev_of_fold(experiment, recipe, seed, fold)
     utterances = words.paired(utterances, dev, test, seed) if words else utterances
     plan = make_plan(
         utterances, experiment.choice, dev, test, others=recipe.data.others, transductive=recipe.data.transductive
     )
+    return utterances, plan, tuple(dev)
+
+
+def train_fold(experiment: Experiment, recipe: Recipe, seed: int, fold: int, device: str = "auto") -> Trained:
+    """One recipe on one fold with one seed."""
+    utterances, plan, dev = fold_plan(experiment, recipe, seed, fold)
     learned = train_method(
-        recipe, utterances, plan, experiment.encoder, seed, device, weights_seed=1000 * seed + fold, words=words
+        recipe,
+        utterances,
+        plan,
+        experiment.encoder,
+        seed,
+        device,
+        weights_seed=1000 * seed + fold,
+        words=experiment.words,
     )
-    return Trained(recipe.name, learned.method, learned.utterances, tuple(test), seed, fold, tuple(dev))
+    return Trained(recipe.name, learned.method, learned.utterances, tuple(experiment.folds[fold]), seed, fold, dev)
 
 
 def another_speakers(trained: Trained, choice: pd.DataFrame) -> pd.DataFrame:

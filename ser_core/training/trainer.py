@@ -327,7 +327,7 @@ class _Training:
             self._load_weights(self.start)
         start = self._weights()
         try:
-            self.utterances = stage.prepare(self._preparation(stage))
+            self.utterances = stage.prepare(self._preparation())
         except Stopped:
             self._load_weights(now)
             raise
@@ -335,7 +335,7 @@ class _Training:
             self._load_weights(now)
         self.start = start
 
-    def _preparation(self, stage: Stage) -> Preparation:
+    def _preparation(self) -> Preparation:
         encoder, rows = self.learning.encoder if self.learning else None, np.arange(len(self.utterances.corpus))
 
         def heard() -> Utterances:
@@ -344,10 +344,8 @@ class _Training:
             pooled = partial(self.method.pooled, encoder)
             return hear(pooled, self.utterances, rows, self.accelerator, self._check_stop)
 
-        drawn, plan = getattr(self.plan, stage.rows), self.plan
-        return Preparation(
-            self.utterances, drawn, plan.train, plan.test, plan.unlabelled, encoder, heard, self._check_stop
-        )
+        plan = self.plan
+        return Preparation(self.utterances, plan.train, plan.test, plan.unlabelled, encoder, heard, self._check_stop)
 
     def _out_of_patience(self) -> bool:
         return 0 < self.settings.patience <= self.at.waited

@@ -1,6 +1,5 @@
 """Free speech: what is cut, what is refused, and what is only hinted at."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,11 @@ from ser_core.data import talk
 from ser_core.data.audio import SAMPLE_RATE, AudioRejected, read_recording
 from ser_core.data.talk import LONGEST_S, cut_talk, speech_pieces
 
-RAVDESS = Path(os.environ.get("SER_CORPORA", Path(__file__).parents[3] / "shared" / "corpora")) / "ravdess"
 SECONDS = np.arange(40 * SAMPLE_RATE) / SAMPLE_RATE
 
 
-def _takes(actor: str, start: int, stop: int) -> np.ndarray:
-    if not RAVDESS.is_dir():
-        pytest.skip("RAVDESS is not here; let SER_CORPORA name the folder of the corpora")
-    files = sorted((RAVDESS / f"Actor_{actor}").glob("*.flac"))[start:stop]
+def _takes(corpora: Path, n: int) -> np.ndarray:
+    files = sorted((corpora / "ravdess" / "Actor_23").glob("*.flac"))[:n]
     return np.concatenate([read_recording(file).waveform for file in files])
 
 
@@ -25,8 +21,8 @@ def _spans(monkeypatch, spans: list[tuple[float, float]]) -> None:
     monkeypatch.setattr(talk, "speech_spans", lambda waveform: spans)
 
 
-def test_real_speech_is_cut_into_utterances_that_lie_within_it():
-    heard = _takes("23", 0, 12)
+def test_real_speech_is_cut_into_utterances_that_lie_within_it(corpora):
+    heard = _takes(corpora, 12)
     found = cut_talk(heard)
     assert 8 <= len(found.utterances) <= 24 and found.speech_s > 15
     assert all(0.8 <= len(one) / SAMPLE_RATE <= LONGEST_S + 0.01 for one in found.utterances)
@@ -46,11 +42,11 @@ def test_what_is_no_speech_is_refused_with_what_was_found(kind):
     assert refused.value.code == "hardly_speech"
 
 
-def test_two_seconds_of_speech_are_too_little():
+def test_two_seconds_of_speech_are_too_little(corpora):
     with pytest.raises(
         AudioRejected, match=r"\d.\d seconds of speech were found, at least 15 are needed, and pauses do not count"
     ) as refused:
-        cut_talk(_takes("23", 0, 1))
+        cut_talk(_takes(corpora, 1))
     assert refused.value.code == "little_speech"
 
 

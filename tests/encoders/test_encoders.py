@@ -215,3 +215,13 @@ def test_two_threads_may_ask_one_encoder_at_once():
     with ThreadPoolExecutor(4) as threads:
         for place, layers in enumerate(threads.map(heard, [0, 1, 2, 3] * 5)):
             assert torch.equal(layers, alone[place % 4])
+
+
+def test_a_frame_may_be_put_before_thirty_seconds_of_whisper():
+    """As the prefix of PAPT is; the last frame then has the last position twice."""
+    encoder = _encoders()["whisper"].eval()
+    with torch.inference_mode():
+        local, mask = encoder.local((torch.randn(30 * 16_000),))
+        longer = torch.cat([local[:, :1], local], dim=1)
+        layers = encoder.contextual(longer, torch.ones(longer.shape[:2], dtype=torch.bool))
+    assert layers.shape[2] == mask.shape[1] + 1 == 1501 and layers.isfinite().all()

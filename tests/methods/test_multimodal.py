@@ -11,9 +11,9 @@ import torch
 from ser_core.data.batches import Batch, Texts, Utterances
 from ser_core.data.manifest import make_corpus
 from ser_core.labels import ATTRIBUTES
-from ser_core.methods.base import FeatureShape, TextShape
+from ser_core.methods.base import HEADS, FeatureShape, TextShape
 from ser_core.methods.checkpoint import load_method, save_method
-from ser_core.methods.multimodal import HEADS, LISTENERS, MODALITIES, Multimodal
+from ser_core.methods.multimodal import LISTENERS, MODALITIES, Multimodal
 from ser_core.recipe import BadRecipe, Recipe
 
 EMOTIONS = ("neutral", "happiness", "anger")
