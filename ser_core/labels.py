@@ -5,12 +5,14 @@ from collections.abc import Iterable
 APP_EMOTIONS = ("neutral", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
 """The seven classes of the app and of the models that ship, in the order they are shown."""
 
-EMOTIONS = (*APP_EMOTIONS, "calm", "boredom")
-"""Every class a corpus at hand may use, in the order they are shown."""
+EMOTIONS = (*APP_EMOTIONS, "calm", "boredom", "emphatic", "negative", "idle")
+"""Every class a corpus may use, in the order they are shown; negative and idle are the two-class form of FAU Aibo."""
 
 ATTRIBUTES = ("arousal", "valence", "dominance")
 
 OTHER = "other"
+REST = "rest"
+"""All classes but one, where one is told from the others together."""
 NO_AGREEMENT = "no_agreement"
 GENDERS = ("female", "male", "unknown")
 
@@ -24,6 +26,7 @@ _SYNONYMS = {
     "surprise": "surprise", "surprised": "surprise", "sur": "surprise",
     "calm": "calm", "calmness": "calm",
     "boredom": "boredom", "bored": "boredom",
+    "emphatic": "emphatic", "negative": "negative", "idle": "idle",
     "other": OTHER, "no_agreement": NO_AGREEMENT, "no agreement": NO_AGREEMENT,
 }  # fmt: skip
 

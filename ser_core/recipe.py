@@ -118,7 +118,13 @@ class DataChoice:
     """Which classes, and which speakers are kept apart.
 
     Attributes:
-        emotions: 'corpus' for the corpus' own classes, 'app' for the seven of the app.
+        emotions: 'corpus' for the corpus' own classes, 'app' for the seven of the app, 'shared' for those that all of the
+            corpora have.
+        against_rest: a class that is told from all others together, as a binary task; all classes apart if empty.
+        target: name of the corpus that is adapted to, without its emotions, and tested on; 'last' is the one named last.
+            The others train. If empty, all corpora train and are tested on alike.
+        protected: column of the manifest that groups speakers, for methods that compare groups.
+        known_groups: share of the target speakers trained on whose group is told.
         split: a TOML file in recipes/ that lists dev and test speakers; if empty, the manifest's own column split, and
             where it has none, speakers are drawn by the seed.
         test_share: share of the speakers, at least one, that are drawn to be tested.
@@ -138,11 +144,15 @@ class DataChoice:
     sentences: str = ""
     neutral_words: float = 0.3
     transductive: bool = False
+    against_rest: str = ""
+    target: str = ""
+    protected: str = "gender"
+    known_groups: float = 1.0
 
     def __post_init__(self) -> None:
-        check_choice("emotions", self.emotions, ("corpus", "app"))
+        check_choice("emotions", self.emotions, ("corpus", "app", "shared"))
         check_choice("attributes", self.attributes, ("corpus", "circumplex"))
-        check_range(self, test_share=(0, 0.8), neutral_words=(0, 1))
+        check_range(self, test_share=(0, 0.8), neutral_words=(0, 1), known_groups=(0, 1))
 
 
 @dataclass(frozen=True)

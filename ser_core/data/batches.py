@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ser_core.data.audio import level_and_trim, read_recording
+from ser_core.data.groups import groups_of
 from ser_core.data.manifest import Corpus
 from ser_core.labels import ATTRIBUTES, GENDERS
 
@@ -37,6 +38,8 @@ class Batch:
         attributes: arousal, valence and dominance on the corpus' scale, (B, 3), nan where not rated.
         gender: a place in GENDERS, (B,) long, -1 where it is not known.
         speaker: who speaks, as a number within the corpus, (B,) long.
+        group: of the speaker, by the protected attribute, (B,) long, -1 where it is not known.
+        source: which corpus it is of, where several are joined, (B,) long.
         row: where each target stands in the corpus, (B,) long.
     """
 
@@ -54,6 +57,8 @@ class Batch:
     attributes: Tensor | None = None
     gender: Tensor | None = None
     speaker: Tensor | None = None
+    group: Tensor | None = None
+    source: Tensor | None = None
     row: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
@@ -115,12 +120,14 @@ class Utterances:
         emotions: C classes a method tells apart; the corpus may have fewer.
         features: pooled layers, (N, L, 2 D); None where only waveforms are heard.
         texts: the words; None where no method reads.
+        protected: the attribute that groups speakers, a column of the manifest.
     """
 
     corpus: Corpus
     emotions: tuple[str, ...]
     features: Tensor | None = None
     texts: Texts | None = None
+    protected: str = "gender"
 
     @cached_property
     def emotion(self) -> np.ndarray:
@@ -130,12 +137,13 @@ class Utterances:
 
     @cached_property
     def classes(self) -> np.ndarray:
-        """Which classes the row's corpus has, (N, C) bool. A corpus that lacks a class does not teach its absence."""
-        table = self.corpus.table
-        has = {
-            name: [(part["emotion"] == word).any() for word in self.emotions] for name, part in table.groupby("corpus")
-        }
-        return np.array([has[name] for name in table["corpus"]], dtype=bool)
+        """Which classes the row's corpus has, (N, C) bool. A corpus that lacks a class does not teach its absence.
+
+        A corpus without any labels may have all of them.
+        """
+        of_corpus = self.corpus.table.groupby("corpus").indices
+        has = {name: np.isin(np.arange(len(self.emotions)), self.emotion[rows]) for name, rows in of_corpus.items()}
+        return np.array([has[name] | ~has[name].any() for name in self.corpus.table["corpus"]], dtype=bool)
 
     @cached_property
     def attributes(self) -> np.ndarray:
@@ -153,6 +161,23 @@ class Utterances:
     def speaker(self) -> np.ndarray:
         """Number of each row's speaker, in order of name, (N,) int."""
         return np.unique(self.corpus.table["speaker"].to_numpy(dtype=str), return_inverse=True)[1]
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """What the groups of the protected attribute are called, in order of name."""
+        return tuple(sorted(groups_of(self.corpus.table, self.protected).dropna().unique()))
+
+    @cached_property
+    def group(self) -> np.ndarray:
+        """Place in `groups` of each row's speaker, (N,) int; -1 where it is not known."""
+        places = {name: place for place, name in enumerate(self.groups)}
+        group = groups_of(self.corpus.table, self.protected)
+        return group.map(lambda name: places.get(name, -1)).to_numpy(dtype=np.int64)
+
+    @cached_property
+    def source(self) -> np.ndarray:
+        """Number of each row's corpus, in order of name, (N,) int."""
+        return np.unique(self.corpus.table["corpus"].to_numpy(dtype=str), return_inverse=True)[1]
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -218,6 +243,8 @@ class Utterances:
             attributes=torch.from_numpy(self.attributes[rows]),
             gender=torch.from_numpy(self.gender[rows]),
             speaker=torch.from_numpy(self.speaker[rows]),
+            group=torch.from_numpy(self.group[rows]),
+            source=torch.from_numpy(self.source[rows]),
             row=torch.from_numpy(rows),
             **({} if self.texts is None else self._words(rows, said)),
         )

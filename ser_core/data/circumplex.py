@@ -29,7 +29,7 @@ PAD: dict[str, tuple[float, float, float]] = {
     "calm": (-0.46, 0.68, 0.06),
     "boredom": (-0.62, -0.65, -0.33),
 }
-"""Arousal, valence, dominance of each emotion, -1 to 1."""
+"""Arousal, valence, dominance of each emotion, -1 to 1; emphatic, negative and idle name no point."""
 
 INTENSITY: dict[str, float] = {
     "low": 0.6, "medium": 1.0, "normal": 1.0, "unspecified": 1.0, "high": 1.2, "strong": 1.2,
@@ -41,7 +41,7 @@ def with_pseudo_attributes(corpus: Corpus, attribute_range: tuple[float, float] 
     """The corpus with pseudo-attributes: a function of emotion and intensity that carries nothing beyond them.
 
     Args:
-        corpus: with emotions; rows that are other, no agreement or missing get nan.
+        corpus: with emotions; rows that are other, no agreement, missing or of a class without a point get nan.
         attribute_range: the scale they are put on, its middle for neutral.
 
     Raises:
@@ -56,7 +56,7 @@ def with_pseudo_attributes(corpus: Corpus, attribute_range: tuple[float, float] 
         raise BadCorpus(f"a scale of attributes goes from low to high; found {low:g} and {high:g}")
     points = _points(corpus.table["emotion"]) * _factors(corpus)[:, None]
     if np.isnan(points).all():
-        raise BadCorpus(f"{corpus.name}: no utterance has an emotion, so there is nothing to place in the circumplex")
+        raise BadCorpus(f"{corpus.name}: no utterance has an emotion with a place in the circumplex")
     values = dict(zip(ATTRIBUTES, (low + (points + 1) / 2 * (high - low)).T, strict=True))
     return replace(
         corpus,

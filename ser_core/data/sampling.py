@@ -89,6 +89,60 @@ def draw_undersampled(
     yield from in_order(utterances, order, enrolment, batch_size)
 
 
+def draw_mixed(
+    utterances: Utterances,
+    targets: np.ndarray,
+    enrolment: Mapping[str, np.ndarray],
+    batch_size: int,
+    rng: np.random.Generator,
+) -> Iterator[Draw]:
+    """One epoch, as many targets as there are, in batches that hold every corpus, and every group in it, equally often.
+
+    Each group is gone through in random order, again and again. Whose group is not known is left out (unless nobody's is).
+    """
+    known = targets[utterances.group[targets] >= 0]
+    pool = known if len(known) else targets
+    corpora = [pool[utterances.source[pool] == one] for one in np.unique(utterances.source[pool])]
+    turns = [[rows[utterances.group[rows] == one] for one in np.unique(utterances.group[rows])] for rows in corpora]
+    n_each = -(-len(targets) // len(turns))
+    ways = [_in_turn([_again_and_again(rows, rng) for rows in groups], n_each) for groups in turns]
+    order = np.stack(ways, axis=1).ravel()[: len(targets)]
+    yield from in_order(utterances, order, enrolment, batch_size)
+
+
+def _in_turn(streams: list[Iterator[int]], n: int) -> np.ndarray:
+    """n rows, one of each stream after the other."""
+    return np.array([next(streams[place % len(streams)]) for place in range(n)], dtype=np.int64)
+
+
+def _again_and_again(rows: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
+    while True:
+        yield from rng.permutation(rows).tolist()
+
+
+def draw_same_speaker(
+    utterances: Utterances,
+    targets: np.ndarray,
+    enrolment: Mapping[str, np.ndarray],
+    batch_size: int,
+    rng: np.random.Generator,
+    *,
+    n_each: int,
+) -> Iterator[Draw]:
+    """One epoch in batches of a few speakers with `n_each` utterances each; a last handful is filled up with others of hers.
+
+    Every target is drawn at least once.
+    """
+    n_each = min(n_each, batch_size)
+    handfuls = []
+    for speaker in np.unique(utterances.speaker[targets]):
+        own = rng.permutation(targets[utterances.speaker[targets] == speaker])
+        n_more = -len(own) % n_each
+        handfuls.extend(np.concatenate([own, rng.choice(own, n_more)]).reshape(-1, n_each))
+    order = np.concatenate([handfuls[place] for place in rng.permutation(len(handfuls))])
+    yield from in_order(utterances, order, enrolment, batch_size // n_each * n_each)
+
+
 def _balance(utterances: Utterances, targets: np.ndarray) -> np.ndarray:
     cells = utterances.corpus.table.iloc[targets].groupby(["corpus", "emotion"], sort=False, dropna=False)
     per_cell = cells["speaker"].transform("size").to_numpy()
@@ -145,4 +199,6 @@ SAMPLERS: dict[str, Sampler] = {
     "balanced_episodes": partial(draw, balanced=True, episodes=True),
     "grouped": draw_grouped,
     "undersampled": draw_undersampled,
+    "mixed": draw_mixed,
+    "same_speaker": partial(draw_same_speaker, n_each=32),
 }

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame, selection_rate
 
+from ser_core.data.groups import age_band, known_group
 from ser_core.evaluation.counts import Counts
+from ser_core.evaluation.gaps import KINDS, band, by_dealt_group, gaps_of_counts
 from ser_core.evaluation.performance import uar_of_counts
 from ser_core.evaluation.statistics import Interval, interval, resampled, shuffled_within
 
@@ -29,7 +31,6 @@ NOT_AN_ATTRIBUTE = frozenset({
     "utterance_id", "path", "duration_s", "speaker", "split", "emotion", "arousal", "valence", "dominance", "text",
     "text_id", "intensity", "duplicate_of", "take", "sentence", "method", "seed", "fold", "predicted_emotion", "age",
 })  # fmt: skip
-_AGE_BANDS = {"under 25": (0, 25), "25 to 39": (25, 40), "40 to 59": (40, 60), "60 and over": (60, 200)}
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,12 @@ def attributes(table: pd.DataFrame) -> dict[str, pd.Series]:
     per_speaker = table.groupby("speaker")
     found: dict[str, pd.Series] = {}
     if "age" in table and table["age"].notna().any():
-        found["age band"] = per_speaker["age"].first().map(_age_band)
+        found["age band"] = per_speaker["age"].first().map(age_band)
     for name in table.columns:
         if name in NOT_AN_ATTRIBUTE or name.startswith(("p_", "predicted_")):
             continue
         if per_speaker[name].nunique().max() == 1:
-            found[name] = per_speaker[name].first().map(lambda value: None if _unknown(value) else str(value))
+            found[name] = per_speaker[name].first().map(known_group)
     found = {name: groups for name, groups in found.items() if 2 <= groups.nunique() <= MAX_GROUPS}
     found = dict(sorted(found.items(), key=lambda item: (item[0] != "gender", item[0]))[:MAX_ATTRIBUTES])
     crossed = {f"{one} × {other}": _crossed(found[one], found[other]) for one, other in combinations(found, 2)}
@@ -189,24 +190,8 @@ def _null_bands(counts: Counts, group_of: pd.Series, large: list[str], table: pd
     if all(len(set(number[corpus == name])) == 1 for name in set(corpus)):  # nothing to deal out
         return {"uar": float("nan"), "sp": unknown.tolist(), "eo": unknown.tolist()}
     dealt = shuffled_within(number, corpus, n=n)
-    member = (dealt[:, None, :] == np.arange(len(large))[None, :, None]).astype(float)  # (n, G, S)
-    pooled = (member @ table_of.reshape(len(table_of), -1)).reshape(n, len(large), *table_of.shape[1:])
-    spoken, selected, all_of = pooled.sum(-1), pooled.sum(-2), pooled.sum((-1, -2))[..., None]
-    right = np.diagonal(pooled, axis1=-2, axis2=-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rate = {"recall": right / spoken, "false": (selected - right) / (all_of - spoken), "sp": selected / all_of}
-    gap = {name: values.max(axis=1) - values.min(axis=1) for name, values in rate.items()}
-    uars = uar_of_counts(pooled)
-    return {
-        "uar": _band(uars.max(axis=1) - uars.min(axis=1)),
-        "sp": [_band(gap["sp"][:, c]) for c in range(len(counts.emotions))],
-        "eo": [_band(np.maximum(gap["recall"], gap["false"])[:, c]) for c in range(len(counts.emotions))],
-    }
-
-
-def _band(gaps: np.ndarray) -> float:
-    known = gaps[~np.isnan(gaps)]
-    return float(np.quantile(known, 0.95)) if len(known) else float("nan")
+    gaps = gaps_of_counts(by_dealt_group(table_of, dealt))
+    return {"uar": band(gaps["uar"]), **{kind: [band(values) for values in gaps[kind].T] for kind in KINDS}}
 
 
 def _interval_of_uar(counts: Counts, n: int) -> Interval:
@@ -241,12 +226,3 @@ def _too_small(n_utterances: int, n_speakers: int) -> str:
 def _crossed(one: pd.Series, other: pd.Series) -> pd.Series:
     known = one.notna() & other.notna()
     return (one.astype(str) + " × " + other.astype(str)).where(known, None)
-
-
-def _age_band(age: object) -> str | None:
-    years = pd.to_numeric(age, errors="coerce")
-    return next((band for band, (low, high) in _AGE_BANDS.items() if low <= years < high), None)
-
-
-def _unknown(value: object) -> bool:
-    return pd.isna(value) or str(value).strip().lower() in ("", "unknown")

@@ -28,14 +28,15 @@ READING_PROBES = (
 MAX_LEGEND = 24
 """With more classes (speakers) names are found by pointing at a mark."""
 
-_MORE_EMOTIONS = {"calm": "#3D7A8C", "boredom": "#8A5A44"}
-_EMOTION_SYMBOLS = dict(
-    zip(
-        EMOTIONS,
-        ("circle", "triangle-up", "square", "x", "diamond", "triangle-down", "star", "circle-open", "square-open"),
-        strict=True,
-    )
-)
+_MORE_EMOTIONS = {
+    "calm": "#3D7A8C", "boredom": "#8A5A44", "emphatic": "#A500E1", "negative": "#C30F0F", "idle": "#8787FF",
+}  # fmt: skip
+_EMOTION_SYMBOLS = dict(zip(
+    EMOTIONS,
+    ("circle", "triangle-up", "square", "x", "diamond", "triangle-down", "star", "circle-open", "square-open", "cross",
+     "triangle-up-open", "diamond-open"),
+    strict=True,
+))  # fmt: skip
 _GENDER_MARKS = {"female": ("#A3487B", "circle"), "male": ("#0072B2", "square"), "unknown": ("#4B5563", "star")}
 _COLOURS = (*EMOTION_COLOURS.values(), *_MORE_EMOTIONS.values())
 _SYMBOLS = (

@@ -2,10 +2,12 @@
 
 from ser_core.methods.base import Method
 from ser_core.methods.baseline import Baseline
+from ser_core.methods.cfa import Cfa
 from ser_core.methods.distillation import Distillation
 from ser_core.methods.enrolment_attention import EnrolmentAttention
 from ser_core.methods.multimodal import Multimodal
 from ser_core.methods.papt import Papt
+from ser_core.methods.source_fairness import SourceFairness
 from ser_core.methods.speaker_reference import SpeakerReference
 
 METHODS: dict[str, type[Method]] = {
@@ -14,5 +16,7 @@ METHODS: dict[str, type[Method]] = {
     "speaker_reference": SpeakerReference,
     "multimodal": Multimodal,
     "papt": Papt,
+    "cfa": Cfa,
+    "source_fairness": SourceFairness,
     "distillation": Distillation,
 }

@@ -45,7 +45,8 @@ class Stage:
         name: as in the paper; stands in the log.
         loss: the named terms of a batch; the trainer adds them up and logs each.
         batches: a key of SAMPLERS.
-        rows: which rows of the plan are drawn: 'train', or 'unlabelled' for all speech that may be heard.
+        rows: which rows of the plan are drawn: 'train'; 'mixed', those of the target corpus as well; or 'unlabelled' for all
+            speech that may be heard.
         encoder: what an encoder that learns does in it: 'pools' gives the features of each batch; 'inside', the loss is
             given it as well (`loss(batch, encoder)`, of waveforms); 'rests'.
         training: settings of the training that differ from the recipe's.
@@ -55,6 +56,7 @@ class Stage:
         counts: how much each row counts in the mean that a term is, from the utterances and rows (B,) to (B,); one where a
             term is not named. So a batch can be divided without changing its loss.
         whole: a term is no mean over rows, so that a batch must not be worked through in parts.
+        watched: what is logged of every epoch as well: 'gaps_on_dev', 'gaps_on_target' (mean differences between groups).
     """
 
     name: str
@@ -67,6 +69,7 @@ class Stage:
     prepare: "Callable[[Preparation], Utterances] | None" = None
     counts: Mapping[str, Callable[[Utterances, np.ndarray], np.ndarray]] = field(default_factory=dict)
     whole: bool = False
+    watched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,9 @@ class Method(nn.Module, ABC):
         note: what a model that was saved lacks, in words, for its card; empty where it lacks nothing.
         rng: for augmentation; the trainer hands in a seeded one.
         text_shape: what it reads; None for a method that reads nothing.
+        hears_target: True where it adapts to a corpus without its emotions (recipe: data.target).
+        compares_groups: True where training needs to know the group of speakers (recipe: data.protected).
+        progress: share of the stage that is done; the trainer says it.
         is_transductive: True where it cannot be trained without hearing the test speakers, though not their labels.
     """
 
@@ -146,6 +152,9 @@ class Method(nn.Module, ABC):
     note: str = ""
     text_shape: TextShape | None = None
     is_transductive: bool = False
+    hears_target: bool = False
+    compares_groups: bool = False
+    progress: float = 0.0
 
     def __init__(self, settings: Any, shape: FeatureShape, emotions: tuple[str, ...]):
         super().__init__()

@@ -148,8 +148,9 @@ def fold_of(experiment: Experiment, recipe: Recipe, seed: int, number: int) -> F
 
 def train_speakers(experiment: Experiment, recipe: Recipe, seed: int, number: int) -> list[str]:
     """All of a fold but those who are tested and those who choose the epoch."""
-    kept = {*experiment.folds[number], *dev_of_fold(experiment, recipe, seed, number)}
-    return sorted(set(experiment.utterances.corpus.table["speaker"]) - kept)
+    corpus, folds = experiment.utterances.corpus, experiment.folds
+    kept = {*folds[number], *dev_of_fold(corpus, folds, recipe, seed, number)}
+    return sorted(set(corpus.table["speaker"]) - kept)
 
 
 def halves(

@@ -12,6 +12,7 @@ Writes into the output folder:
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from ser_core.evaluation.summary import NO_WORDS, OWN_WORDS, draw_results, sente
 from ser_core.inference.predict import Trained
 from ser_core.methods import METHODS
 from ser_core.recipe import BadRecipe, Recipe
+from ser_core.training.adaptation import check_adapts, target_folds, target_of, trains_or_measures
 from ser_core.training.preparation import (
     build_method,
     check_encoder_has_not_heard,
@@ -126,7 +128,7 @@ class Experiment:
             "speakers_on_both_sides": [],
             "heard_by_the_encoder": [],
             "sentences_on_both_sides": list(self.shared_texts),
-            **heard_without_labels(self.recipes, [one for fold in self.folds for one in fold]),
+            **heard_without_labels(self.recipes, self.utterances.corpus, [one for fold in self.folds for one in fold]),
         }
 
 
@@ -147,16 +149,20 @@ def set_up(
     _check(recipes, design)
     check_encoder_has_not_heard(encoder, set(corpus.table["speaker"]))
     corpus = in_label_set(corpus, recipes[0].data)
-    folds = speaker_folds(corpus, design.n_folds)
+    data = recipes[0].data
+    folds = target_folds(corpus, data, design.n_folds) if data.target else speaker_folds(corpus, design.n_folds)
     texts = {
         text
         for fold in folds
         for held_out in [corpus.table["speaker"].isin(fold)]
         for text in check_leaks(corpus.table[~held_out], corpus.table[held_out]).shared_texts
     }
-    words, emotions = words_for(recipes, workspace), class_set(corpus, recipes[0].data)
+    words, emotions = words_for(recipes, workspace), class_set(corpus, data)
     for recipe in recipes:
-        check_learns(recipe, build_method(recipe, encoder, emotions, words))
+        method = build_method(recipe, encoder, emotions, words)
+        check_learns(recipe, method)
+        for seed, fold in product(range(design.n_seeds), range(len(folds))):
+            check_adapts(recipe, method, corpus, dev_of_fold(corpus, folds, recipe, seed, fold), folds[fold])
     utterances = embedded(corpus, emotions, encoder, workspace, device, say)
     utterances = words.read(utterances, workspace, device, say) if words else utterances
     choice = first_of_each(corpus)
@@ -190,11 +196,10 @@ def trained_folds(
             say(f"seed {seed}, fold {fold + 1} of {len(experiment.folds)}: {', '.join(test)}")
 
 
-def dev_of_fold(experiment: Experiment, recipe: Recipe, seed: int, fold: int) -> list[str]:
-    """The dev speakers of one recipe on one fold: some of those who are not tested."""
-    corpus = experiment.utterances.corpus
-    others = sorted(set(corpus.table["speaker"]) - set(experiment.folds[fold]))
-    return draw_dev_speakers(corpus, others, recipe.training.dev_share, np.random.default_rng([seed, fold]))
+def dev_of_fold(corpus: Corpus, folds: list[list[str]], recipe: Recipe, seed: int, fold: int) -> list[str]:
+    """The dev speakers of one recipe on one fold: some of those who train and are not tested."""
+    trains, _ = trains_or_measures(corpus, recipe.data, sorted(set(corpus.table["speaker"]) - set(folds[fold])))
+    return draw_dev_speakers(corpus, trains, recipe.training.dev_share, np.random.default_rng([seed, fold]))
 
 
 def fold_plan(experiment: Experiment, recipe: Recipe, seed: int, fold: int) -> tuple[Utterances, Plan, tuple[str, ...]]:
@@ -204,11 +209,12 @@ def fold_plan(experiment: Experiment, recipe: Recipe, seed: int, fold: int) -> t
         LeakingSplit: a speaker or a copy of an utterance on two sides.
     """
     utterances, words, test = experiment.utterances, experiment.words, experiment.folds[fold]
-    dev = dev_of_fold(experiment, recipe, seed, fold)
+    dev = dev_of_fold(utterances.corpus, experiment.folds, recipe, seed, fold)
     utterances = words.paired(utterances, dev, test, seed) if words else utterances
     plan = make_plan(
-        utterances, experiment.choice, dev, test, others=recipe.data.others, transductive=recipe.data.transductive
-    )
+        utterances, experiment.choice, dev, test, others=recipe.data.others, transductive=recipe.data.transductive,
+        target=target_of(utterances.corpus, recipe.data),
+    )  # fmt: skip
     return utterances, plan, tuple(dev)
 
 
@@ -276,8 +282,12 @@ def _check(recipes: Sequence[Recipe], design: Design) -> None:
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
         raise BadRecipe(f"two recipes have the same name among {', '.join(names)}; rename one")
-    if len({(recipe.data.emotions, recipe.data.attributes) for recipe in recipes}) > 1:
-        raise BadRecipe("the recipes have different label sets ([data] emotions, attributes); compare like with like")
+    if len({(recipe.data.emotions, recipe.data.attributes, recipe.data.against_rest) for recipe in recipes}) > 1:
+        raise BadRecipe(
+            "the recipes have different label sets ([data] emotions, attributes, against_rest); compare like with like"
+        )
+    if len({(recipe.data.target, recipe.data.protected) for recipe in recipes}) > 1:
+        raise BadRecipe("the recipes have different [data] target or protected; name one for all of them")
     if len({(recipe.encoder.name, recipe.encoder.source) for recipe in recipes}) > 1:
         raise BadRecipe("the recipes have different encoders; name one for all of them with --encoder")
     silent = [recipe.name for recipe in recipes if METHODS[recipe.method].hears_waveforms]

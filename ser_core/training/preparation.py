@@ -24,6 +24,14 @@ from ser_core.methods import METHODS
 from ser_core.methods.base import FeatureShape, Method
 from ser_core.nn.front import POOLINGS
 from ser_core.recipe import BadRecipe, DataChoice, EncoderChoice, Recipe, read_split
+from ser_core.training.adaptation import (
+    against_rest,
+    as_told,
+    check_adapts,
+    target_of,
+    trains_or_measures,
+    with_shared_classes,
+)
 from ser_core.training.trainer import Plan, Stopped, Watch, accelerator_for, agreed, fit, hear, read_anew, seeded
 from ser_core.training.words import Words, text_shape, words_for
 from ser_core.workspace import Workspace
@@ -78,14 +86,19 @@ class Prepared:
             "speakers_on_both_sides": [],
             "heard_by_the_encoder": [],
             "sentences_on_both_sides": list(self.leaks.shared_texts) if self.leaks else [],
-            **heard_without_labels(self.recipes, self.test),
+            **heard_without_labels(self.recipes, self.corpus, self.test),
         }
 
 
-def heard_without_labels(recipes: Collection[Recipe], test: Collection[str]) -> dict[str, list[str]]:
-    """A line of a verdict where a recipe is transductive: which test speakers it hears; nothing where none is."""
+def heard_without_labels(recipes: Collection[Recipe], corpus: Corpus, test: Collection[str]) -> dict[str, list[str]]:
+    """Lines of a verdict: which test speakers a recipe hears, where it is transductive; which corpus is adapted to, without
+    those of its speakers who are tested."""
     heard = any(recipe.data.transductive for recipe in recipes)
-    return {"test_speakers_heard_without_labels": sorted(test)} if heard else {}
+    adapted = {target_of(corpus, recipe.data) for recipe in recipes} - {""}
+    return {
+        **({"test_speakers_heard_without_labels": sorted(test)} if heard else {}),
+        **({"adapted_to_other_speakers_of": sorted(adapted)} if adapted else {}),
+    }
 
 
 def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0) -> Prepared:
@@ -108,7 +121,7 @@ def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0)
     corpus, dev, test = assign_speakers(corpus, recipe, seed, not hears, encoder.heard_speakers if encoder else ())
     if encoder is not None:
         check_encoder_has_not_heard(encoder, test)
-        _check_builds(recipes, encoder, corpus, words)
+        _check_builds(recipes, encoder, corpus, words, dev, test)
     table = corpus.table
     of_dev, of_test = table["speaker"].isin(dev), table["speaker"].isin(test)
     if METHODS[recipe.method].needs_labels:
@@ -137,6 +150,7 @@ def assign_speakers(
         LeakingSplit: a speaker with two roles.
     """
     speakers = sorted(corpus.table["speaker"].unique())
+    sources, targets = trains_or_measures(corpus, recipe.data, speakers) if recipe.data.target else (speakers, speakers)
     if recipe.data.split:
         split = read_split(recipe.data.split)
         dev, test = (sorted(set(names) & set(speakers)) for names in (split.dev, split.test))
@@ -144,10 +158,13 @@ def assign_speakers(
         corpus, dev, test = _of_manifest(corpus)
     else:
         rng = np.random.default_rng(seed)
-        unheard = [one for one in speakers if one not in set(heard)] or speakers
-        n_test = max(1, round(recipe.data.test_share * len(speakers))) if tested else 0
+        unheard = [one for one in targets if one not in set(heard)] or targets
+        n_test = max(1, round(recipe.data.test_share * len(targets))) if tested else 0
         test = draw_speakers(corpus, unheard, n_test, rng)
-        dev = draw_dev_speakers(corpus, sorted(set(speakers) - set(test)), recipe.training.dev_share, rng)
+        dev = draw_dev_speakers(corpus, sorted(set(sources) - set(test)), recipe.training.dev_share, rng)
+    if recipe.data.target:  # those whom a split keeps from the other side are kept from all
+        corpus = corpus.only(~corpus.table["speaker"].isin({*test} - {*targets} | {*dev} - {*sources}))
+        dev, test = sorted({*dev} & {*sources}), sorted({*test} & {*targets})
     for role, names in (("dev", dev), ("test", test if tested else ["nobody"])):
         if not names:
             raise BadCorpus(
@@ -200,7 +217,14 @@ def _encoder(choice: EncoderChoice, workspace: Workspace) -> SpeechEncoder:
     return load_encoder(choice.name, choice.source or None, (workspace.models,))
 
 
-def _check_builds(recipes: Collection[Recipe], encoder: SpeechEncoder, corpus: Corpus, words: Words | None) -> None:
+def _check_builds(
+    recipes: Collection[Recipe],
+    encoder: SpeechEncoder,
+    corpus: Corpus,
+    words: Words | None,
+    dev: Collection[str],
+    test: Collection[str],
+) -> None:
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
         raise BadRecipe(f"two recipes of one run have the same name among {', '.join(names)}; rename one")
@@ -210,6 +234,7 @@ def _check_builds(recipes: Collection[Recipe], encoder: SpeechEncoder, corpus: C
         method = build_method(recipe, encoder, class_set(corpus, recipe.data), words)
         learning_encoder(recipe, encoder, method)
         check_learns(recipe, method)
+        check_adapts(recipe, method, corpus, dev, test)
         if not method.tells_emotions:
             raise BadRecipe(
                 f"'{recipe.name}' predicts attributes only, and a run's report and model need emotions: add 'emotion' to "
@@ -237,7 +262,10 @@ def check_learns(recipe: Recipe, method: Method) -> None:
     if recipe.encoder.tune == "none" and any(stage.encoder == "inside" for stage in method.stages()):
         raise BadRecipe(f"'{recipe.name}' pre-trains the encoder: set encoder.tune to all, last or lora")
     if recipe.training.accumulate > 1 and any(stage.whole for stage in method.stages()):
-        raise BadRecipe(f"'{recipe.name}': CCC is taken over a whole batch; leave out training.accumulate")
+        raise BadRecipe(
+            f"'{recipe.name}': a loss of it (CCC, or a difference between groups) is taken over a whole batch; leave out "
+            f"training.accumulate"
+        )
 
 
 def _check_classes(corpus: Corpus, trains: pd.Series) -> None:
@@ -264,6 +292,7 @@ def make_plan(
     needs_labels: bool = True,
     others: bool = False,
     transductive: bool = False,
+    target: str = "",
 ) -> Plan:
     """The protocol in one place: who trains, who chooses the epoch, and that no enrolment utterance is a target.
 
@@ -275,6 +304,7 @@ def make_plan(
         needs_labels: False where utterances without a usable emotion, and the enrolled ones, are learned from as well.
         others: utterances labelled other or no agreement are learned from as well.
         transductive: dev and test speakers may be heard without their labels.
+        target: name of the corpus that is adapted to, which trains nothing else.
 
     Raises:
         LeakingSplit: a speaker or a copy of an utterance on two sides, or nobody left to train.
@@ -286,12 +316,14 @@ def make_plan(
     if of_test.any():
         check_leaks(table[~of_test], table[of_test])
     of_no_class = table["emotion"].isin([OTHER, NO_AGREEMENT]).to_numpy() if others else False
+    adapted = (table["corpus"] == target).to_numpy()
     return Plan(
-        train=np.flatnonzero((usable | of_no_class) & ~of_dev & ~of_test),
+        train=np.flatnonzero((usable | of_no_class) & ~of_dev & ~of_test & ~adapted),
         dev=np.flatnonzero(usable & of_dev),
         test=np.flatnonzero(usable & of_test),
         enrolment=utterances.enrolment_rows(choice),
         unlabelled=np.flatnonzero(~of_dev & ~of_test | transductive),
+        target=np.flatnonzero(adapted & ~of_dev & ~of_test),
     )
 
 
@@ -390,7 +422,9 @@ def train_method(
         learning.encoder.fit(utterances.features[plan.train])  # those of the encoder below
         # the method's own statistics need what is heard before it learns
         utterances = heard_by(learning.encoder)
-    utterances = fit(method, utterances, plan, recipe.training, seed, device, watch, learning, reading)
+    told = as_told(utterances, plan.target, recipe.data)
+    told = fit(method, told, plan, recipe.training, seed, device, watch, learning, reading)
+    utterances = replace(told, corpus=utterances.corpus)
     if reading is not None:
         words = replace(words, encoder=reading.merged(f"{words.encoder.fingerprint}-tuned", ()))
         utterances = read_anew(words.encoder, utterances)
@@ -456,12 +490,14 @@ def feature_shape(choice: EncoderChoice, encoder: SpeechEncoder | None) -> Featu
 def in_label_set(corpus: Corpus, data: DataChoice) -> Corpus:
     """The corpus with the classes and attributes a recipe wants."""
     corpus = with_pseudo_attributes(corpus) if data.attributes == "circumplex" else corpus
-    return corpus.relabelled(APP_EMOTIONS) if data.emotions == "app" else corpus
+    corpus = corpus.relabelled(APP_EMOTIONS) if data.emotions == "app" else corpus
+    corpus = with_shared_classes(corpus) if data.emotions == "shared" else corpus
+    return against_rest(corpus, data.against_rest) if data.against_rest else corpus
 
 
 def class_set(corpus: Corpus, data: DataChoice) -> tuple[str, ...]:
     """The classes a method tells apart."""
-    return APP_EMOTIONS if data.emotions == "app" else corpus.emotions
+    return APP_EMOTIONS if data.emotions == "app" and not data.against_rest else corpus.emotions
 
 
 def without_test_speakers(corpus: Corpus, recipe: Recipe) -> Corpus:

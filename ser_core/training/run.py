@@ -41,6 +41,7 @@ from ser_core.methods import METHODS
 from ser_core.methods.base import Method, Stage
 from ser_core.methods.checkpoint import save_method
 from ser_core.recipe import BadRecipe, Recipe
+from ser_core.training.adaptation import target_of
 from ser_core.training.card import run_card
 from ser_core.training.preparation import (
     Prepared,
@@ -119,7 +120,10 @@ def train(
     if is_first and asked.resume and not (folder / "recipe.json").exists():
         say(f"there is no run to go on with in '{folder.name}': it starts afresh")
     if accelerator.num_processes > 1 and any(stage.whole for stage in _stages(prepared)):
-        raise BadRecipe(f"'{recipe.name}': CCC is taken over a whole batch; start it as one process")
+        raise BadRecipe(
+            f"'{recipe.name}': a loss of it (CCC, or a difference between groups) is taken over a whole batch; start it as one "
+            f"process"
+        )
     if agreed(accelerator, is_first and _has_finished(folder, prepared, asked)):
         say(f"the run in '{folder.name}' has finished already")
         return True
@@ -279,8 +283,9 @@ class _Run:
             for place, recipe in enumerate(prepared.recipes):
                 needs = METHODS[recipe.method].needs_labels
                 plan = make_plan(
-                    utterances, choice, prepared.dev, prepared.test, needs, recipe.data.others, recipe.data.transductive
-                )
+                    utterances, choice, prepared.dev, prepared.test, needs, recipe.data.others, recipe.data.transductive,
+                    target_of(corpus, recipe.data),
+                )  # fmt: skip
                 watch = self._watch(recipe, place, scalars, should_stop)
                 recipe = recipe if place == 0 else on_tuned_encoder(recipe)
                 learned = train_method(

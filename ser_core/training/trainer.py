@@ -27,6 +27,7 @@ from ser_core.data.sampling import SAMPLERS, in_order
 from ser_core.encoders.base import autocast, choose_device
 from ser_core.encoders.text import TextEncoder
 from ser_core.encoders.tuning import LearningEncoder
+from ser_core.evaluation.gaps import mean_gaps
 from ser_core.evaluation.performance import ccc_of_rated, uar
 from ser_core.inference.predict import Answers, answers
 from ser_core.methods.base import Method, Preparation, Stage
@@ -49,6 +50,7 @@ class Plan:
         enrolment: rows of each speaker's fixed enrolment; never among the targets.
         unlabelled: rows that may be heard in training without their labels; those of test speakers are among them only
             where a recipe says so (data.transductive).
+        target: rows of the corpus that is adapted to (data.target), of speakers who are not tested; heard without emotions.
     """
 
     train: np.ndarray
@@ -56,6 +58,12 @@ class Plan:
     test: np.ndarray
     enrolment: Mapping[str, np.ndarray]
     unlabelled: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    target: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    @property
+    def mixed(self) -> np.ndarray:
+        """Rows that are learned from, and those of the corpus that is adapted to."""
+        return np.concatenate([self.train, self.target])
 
 
 @dataclass(frozen=True)
@@ -355,7 +363,7 @@ class _Training:
         self.method.train()
         start, waited_s = time.perf_counter() - self.at.seconds, 0.0
         for step, seconds in self._steps(stage, draws[self.at.n_done :]):
-            self._take(stage, step, self._rate(len(draws)))
+            self._take(stage, step, self._rate(len(draws)), self._progress(len(draws)))
             waited_s += seconds
             self.at.n_done += 1
             self.at.n_seen += len(step.rows)
@@ -369,6 +377,8 @@ class _Training:
             value = _MONITORS[stage.monitor](self, stage)
             record[f"dev_{stage.monitor}"] = value
             self._keep_best(-value if stage.monitor == "loss" else value)
+        for name in stage.watched:
+            record |= _WATCHED[name](self, stage)
         record |= {"seconds": round(time.perf_counter() - start, 3), "waited_for_data_s": round(waited_s, 3)}
         self.at = _Position(
             self.at.stage, self.at.epoch + 1, best_score=self.at.best_score, waited=self.at.waited,
@@ -418,12 +428,13 @@ class _Training:
             parts.append(_Part(batch, rows[mine], share))
         return _Step(rows, tuple(parts))
 
-    def _take(self, stage: Stage, step: _Step, rate: float) -> None:
-        """One step of the optimiser."""
+    def _take(self, stage: Stage, step: _Step, rate: float, progress: float) -> None:
+        """One step of the optimiser, at a share of the full learning rate; `progress` is the share of the stage done."""
         for group, full in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * full
         device, n_processes = self.accelerator.device, self.accelerator.num_processes
         chance, sums = _chance(device), dict(self.at.sums)
+        self.method.progress = progress
         for place, part in enumerate(step.parts):
             _set_chance(chance, device)
             self._check_stop()
@@ -447,6 +458,10 @@ class _Training:
         count = stage.counts[term]
         of_part, of_step = (float(count(self.utterances, rows).sum()) for rows in (part.rows, step.rows))
         return of_part / of_step if of_step else 0.0
+
+    def _progress(self, n_steps: int) -> float:
+        """Share of the stage that is done, 0 to 1."""
+        return (self.at.epoch * n_steps + self.at.n_done) / (self.settings.epochs * n_steps)
 
     def _rate(self, n_steps: int) -> float:
         """Share of the full learning rate for the next step."""
@@ -478,25 +493,29 @@ class _Training:
             raise Stopped("stopped; it can be resumed")
 
     def dev_answers(self, stage: Stage) -> Answers:
-        """About the dev targets; processes share the work."""
+        """About the dev targets."""
+        return self.answers_about(self.plan.dev, stage)
+
+    def answers_about(self, asked: np.ndarray, stage: Stage) -> Answers:
+        """About some rows, as the method and the encoders are now; processes share the work."""
         plan, utterances = self.plan, self.utterances
         if self.reading is not None:
-            needed = np.unique(utterances.texts.row[plan.dev])
+            needed = np.unique(utterances.texts.row[asked])
             utterances = read_anew(self.reading.encoder, utterances, needed[needed >= 0])
         if self.learning is not None and stage.encoder != "rests":
             enrolled = [
-                plan.enrolment[one] for one in {*utterances.corpus.table["speaker"].iloc[plan.dev]} & {*plan.enrolment}
+                plan.enrolment[one] for one in {*utterances.corpus.table["speaker"].iloc[asked]} & {*plan.enrolment}
             ]
-            rows = np.unique(np.concatenate([plan.dev, *enrolled]))
+            rows = np.unique(np.concatenate([asked, *enrolled]))
             encoder = self.learning.encoder
             utterances = hear(
                 partial(self.method.pooled, encoder), utterances, rows, self.accelerator, self._check_stop
             )
         rank, n_processes = self.accelerator.process_index, self.accelerator.num_processes
-        mine = answers(self.method, utterances, plan.dev[rank::n_processes], plan.enrolment)
+        mine = answers(self.method, utterances, asked[rank::n_processes], plan.enrolment)
         if n_processes == 1:
             return mine
-        whole = {name: np.empty((len(plan.dev), part.shape[1]), part.dtype) for name, part in vars(mine).items()}
+        whole = {name: np.empty((len(asked), part.shape[1]), part.dtype) for name, part in vars(mine).items()}
         for place, theirs in gather_object([(rank, mine)]):
             for name, part in vars(theirs).items():
                 whole[name][place::n_processes] = part
@@ -618,6 +637,29 @@ def _dev_loss(training: _Training, stage: Stage) -> float:
     return total / len(plan.dev)
 
 
+def _gaps_on_dev(training: _Training, stage: Stage) -> Epoch:
+    """Statistical parity and equalised odds difference on the dev targets; a corpus' dev may lack a group: then nothing."""
+    return {} if len(training.plan.dev) == 0 else _gaps(training, stage, training.plan.dev, "dev", ("sp", "eo"))
+
+
+def _gaps_on_target(training: _Training, stage: Stage) -> Epoch:
+    """Statistical parity difference where it is adapted to; it needs no emotions, and there are none."""
+    return {} if len(training.plan.target) == 0 else _gaps(training, stage, training.plan.target, "target", ("sp",))
+
+
+def _gaps(training: _Training, stage: Stage, rows: np.ndarray, where: str, kinds: tuple[str, ...]) -> Epoch:
+    utterances = training.utterances
+    said, group = training.answers_about(rows, stage).probability.argmax(axis=1), utterances.group[rows]
+    known = group >= 0
+    gaps = mean_gaps(utterances.emotion[rows][known], said[known], group[known], len(utterances.emotions))
+    return {f"{where}_delta_{kind}": gaps[kind] for kind in kinds if math.isfinite(gaps[kind])}
+
+
 _NOBODY = np.empty(0, dtype=np.int64)
+
+_WATCHED: dict[str, Callable[[_Training, Stage], Epoch]] = {
+    "gaps_on_dev": _gaps_on_dev,
+    "gaps_on_target": _gaps_on_target,
+}
 
 _MONITORS: dict[str, Callable[[_Training, Stage], float]] = {"uar": _dev_uar, "ccc": _dev_ccc, "loss": _dev_loss}

@@ -38,6 +38,32 @@ def test_every_class_has_a_look_of_its_own_that_stands_out_and_is_the_same_in_bo
         assert len({symbol for *_, symbol in looks[0]}) == len(looks[0])
 
 
+_SEEN_BY = {  # Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB
+    "everybody": np.eye(3),
+    "no red cones": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
+    "no green cones": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
+    "no blue cones": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]),
+}  # fmt: skip
+
+
+def _lab(colour: str, eyes: np.ndarray) -> np.ndarray:
+    """CIE 1976 L*a*b*, D65, of an sRGB colour as those eyes see it."""
+    parts = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])  # fmt: skip
+    xyz = to_xyz @ np.clip(eyes @ linear, 0, 1) / to_xyz.sum(axis=1)
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("eyes", _SEEN_BY.values(), ids=list(_SEEN_BY))
+@pytest.mark.parametrize("new", ["emphatic", "negative", "idle"])
+def test_the_classes_of_the_children_corpus_are_told_from_all_others_by_any_eyes(points, new, eyes):
+    colours = {one.name.lower(): one.marker.color for one in map_of_stage(points, "after", "emotion").data}
+    seen = {name: _lab(colour, eyes) for name, colour in colours.items()}
+    assert min(np.linalg.norm(seen[new] - other) for name, other in seen.items() if name != new) > 12
+
+
 def test_a_mark_lies_where_its_utterance_does_and_says_which_it_is(points):
     figure = map_of_stage(points, "after", "emotion")
     sadness = next(trace for trace in figure.data if trace.name == "Sadness")

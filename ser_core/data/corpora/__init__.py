@@ -2,7 +2,18 @@
 
 from pathlib import Path
 
-from ser_core.data.corpora import crema_d, emodb, iemocap, manifest_file, msp_podcast, nemo, ravdess, synthetic
+from ser_core.data.corpora import (
+    biic_podcast,
+    crema_d,
+    emodb,
+    fau_aibo,
+    iemocap,
+    manifest_file,
+    msp_podcast,
+    nemo,
+    ravdess,
+    synthetic,
+)
 from ser_core.data.manifest import BadCorpus, Corpus, Loader, join
 
 CORPORA: dict[str, Loader] = {
@@ -12,7 +23,10 @@ CORPORA: dict[str, Loader] = {
     "nemo": nemo.load,
     "crema_d": crema_d.load,
     "msp_podcast": msp_podcast.load,
+    "biic_podcast": biic_podcast.load,
     "iemocap": iemocap.load,
+    "fau_aibo": fau_aibo.load,
+    "fau_aibo_2": fau_aibo.load_2,
 }
 
 

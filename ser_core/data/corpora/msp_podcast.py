@@ -5,6 +5,7 @@ Transcripts/NAME.txt. Attributes are means of listeners' ratings from 1 to 7. Co
 without labels, and as a rule without speakers: its utterances are kept, without an emotion, where a speaker is named.
 """
 
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -27,60 +28,70 @@ def load(folder: Path) -> Corpus:
         BadCorpus: not this layout, an unknown letter, an attribute outside of 1 to 7, no speaker known, or more than
             one in twenty recordings missing.
     """
-    raw = _labels(folder)
+    return read_podcasts(folder, "msp_podcast", "en")
+
+
+def read_podcasts(folder: Path, name: str, language: str) -> Corpus:
+    """Read a corpus in this layout, by its name and the language it is in; raises as `load`."""
+    raw = _labels(folder, name)
     known = raw["SpkrID"].fillna("unknown").str.lower() != "unknown"
-    left_out = _left_out(known)
+    left_out = _left_out(known, name)
     raw = raw[known]
     table = pd.DataFrame(
         {
-            "path": raw["FileName"].map(lambda name: str(folder / "Audios" / name)),
-            "speaker": "msp_podcast_" + raw["SpkrID"],
+            "path": raw["FileName"].map(lambda file: str(folder / "Audios" / file)),
+            "speaker": f"{name}_" + raw["SpkrID"],
             "gender": raw["Gender"],
-            "language": "en",
+            "language": language,
             "split": raw["Split_Set"],
-            "emotion": _emotions(raw),
+            "emotion": _emotions(raw, name),
             "arousal": raw["EmoAct"],
             "valence": raw["EmoVal"],
             "dominance": raw["EmoDom"],
-            "text": raw["FileName"].map(lambda name: _text(folder / "Transcripts" / f"{Path(name).stem}.txt")),
+            "text": raw["FileName"].map(lambda file: _text(folder / "Transcripts" / f"{Path(file).stem}.txt")),
         }
-    ).set_index(raw["FileName"].map(lambda name: Path(name).stem))
-    table, missing = existing_files("msp_podcast", table, "Audios/*.wav")
-    problems = (*left_out, *missing, *few_texts(table, "Transcripts/NAME.txt"))
-    return make_corpus("msp_podcast", table, problems, _SCALE, "listeners")
+    ).set_index(raw["FileName"].map(lambda file: Path(file).stem))
+    table, missing = existing_files(name, table, "Audios/*.wav")
+    problems = (*left_out, *missing, *_no_gender(table), *few_texts(table, "Transcripts/NAME.txt"))
+    return make_corpus(name, table, problems, _SCALE, "listeners")
 
 
-def _labels(folder: Path) -> pd.DataFrame:
-    sheet = next((file for name in _SHEETS if (file := folder / "Labels" / name).is_file()), None)
+def _labels(folder: Path, name: str) -> pd.DataFrame:
+    sheet = next((file for spelt in _SHEETS if (file := folder / "Labels" / spelt).is_file()), None)
     if sheet is None:
-        raise BadCorpus("msp_podcast: Labels/labels_consensus.csv beside Audios/ was expected, and there is none")
+        raise BadCorpus(f"{name}: Labels/labels_consensus.csv beside Audios/ was expected, and there is none")
     try:
-        raw = pd.read_csv(sheet, dtype=str)
+        raw = pd.read_csv(io.StringIO(read_text(sheet)), dtype=str)
     except (ValueError, pd.errors.ParserError):
-        raise BadCorpus(f"msp_podcast: {sheet.name} cannot be read as a table; copy the corpus again") from None
+        raise BadCorpus(f"{name}: {sheet.name} cannot be read as a table; copy the corpus again") from None
     absent = [column for column in _COLUMNS if column not in raw]
     if absent:
-        raise BadCorpus(f"msp_podcast: {sheet.name} lacks the columns {', '.join(absent)}")
+        raise BadCorpus(f"{name}: {sheet.name} lacks the columns {', '.join(absent)}")
+    if len(raw) == 0:
+        raise BadCorpus(f"{name}: {sheet.name} has no rows below its columns; copy the corpus again")
     raw = raw[list(_COLUMNS)].apply(lambda column: column.str.strip())
     if raw["FileName"].isna().any():
-        raise BadCorpus(f"msp_podcast: {int(raw['FileName'].isna().sum())} rows of {sheet.name} have no FileName")
+        raise BadCorpus(f"{name}: {int(raw['FileName'].isna().sum())} rows of {sheet.name} have no FileName")
     return raw
 
 
-def _left_out(known: pd.Series) -> tuple[str, ...]:
+def _left_out(known: pd.Series, name: str) -> tuple[str, ...]:
     n_unknown = int((~known).sum())
     if n_unknown == len(known):
-        raise BadCorpus(
-            "msp_podcast: no row of the labels has a known speaker (SpkrID), so speakers cannot be kept apart"
-        )
+        raise BadCorpus(f"{name}: no row of the labels has a known speaker (SpkrID), so speakers cannot be kept apart")
     return (f"{n_unknown} of {len(known)} utterances were left out: speaker unknown",) if n_unknown else ()
 
 
-def _emotions(raw: pd.DataFrame) -> pd.Series:
+def _no_gender(table: pd.DataFrame) -> tuple[str, ...]:
+    known = table["gender"].fillna("unknown").str.lower() != "unknown"
+    return () if known.any() else ("no utterance has a gender (column Gender: Female or Male was expected)",)
+
+
+def _emotions(raw: pd.DataFrame, name: str) -> pd.Series:
     unknown = raw[raw["EmoClass"].notna() & ~raw["EmoClass"].isin(_EMOTIONS)]
     if len(unknown):
         raise BadCorpus(
-            f"msp_podcast: EmoClass '{unknown['EmoClass'].iloc[0]}' of '{unknown['FileName'].iloc[0]}' is not one of "
+            f"{name}: EmoClass '{unknown['EmoClass'].iloc[0]}' of '{unknown['FileName'].iloc[0]}' is not one of "
             f"{' '.join(_EMOTIONS)}"
         )
     return raw["EmoClass"].map(_EMOTIONS)
