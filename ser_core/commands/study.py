@@ -5,7 +5,7 @@ import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ser_core.data.tables import to_json, write_csv, write_json
 from ser_core.encoders import load_encoder
 from ser_core.encoders.base import SpeechEncoder, autocast
 from ser_core.inference.test_set import corpus_hash
-from ser_core.recipe import BadRecipe, read_recipe
+from ser_core.recipe import BadRecipe, Recipe, read_recipe
 from ser_core.studies import STUDIES
 from ser_core.studies.base import Networks, Numbers, Study, Tables
 from ser_core.training.crossvalidation import Design, Experiment, set_up, trained_folds
@@ -32,6 +32,8 @@ from ser_core.training.provenance import provenance
 from ser_core.workspace import Workspace, open_workspace
 
 ALL = "all"
+MEASURED = "measured"
+"""What single networks showed: a file beside the tables, and not in study.json."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -48,6 +50,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--output", required=True, metavar="DIR", help="for STUDY/CORPUS/results.csv, study.json and further tables"
     )
     parser.add_argument("--figures", metavar="DIR", help="also STUDY_CORPUS.html there, which open offline")
+    parser.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="KEY=V1,V2",
+        help="further forms of the last recipe, as in settings.alpha=0.1,1",
+    )
     parser.add_argument("--json", action="store_true", help="the numbers, alone on standard output")
 
 
@@ -76,9 +85,11 @@ def run(arguments: Namespace) -> int:
     source = (_of_model if arguments.model else _of_recipes)(asked, arguments, workspace)
     contents, printed = {}, []
     for name, measured in _measured(asked, source).items():
-        tables = asked[name].tables(pd.concat(measured, ignore_index=True))
-        contents[name] = _written(name, asked[name], tables, source.about, arguments)
-        printed.append(in_words(f"{asked[name].title} ({source.about['corpus']})", asked[name].numbers(tables, str)))
+        whole = pd.concat(measured, ignore_index=True)
+        tables = asked[name].tables(whole)
+        contents[name] = _written(name, asked[name], {MEASURED: whole, **tables}, source.about, arguments)
+        heading = f"{asked[name].title} ({source.about['corpus']})"
+        printed.append("\n".join([in_words(heading, asked[name].numbers(tables, str)), *asked[name].told(tables, str)]))
     print(to_json(contents) if arguments.json else "\n\n".join(printed))
     return 0
 
@@ -91,7 +102,7 @@ def asked_for(study: str, of_model: bool) -> dict[str, Study]:
     """
     possible = {name: one for name, one in STUDIES.items() if one.of_models or not of_model}
     if study == ALL:
-        return possible
+        return {name: one for name, one in possible.items() if not one.settings}
     if study not in possible:
         raise BadRecipe(
             f"'{study}' looks at training speakers as well, so it needs recipes; a model can be asked {', '.join(possible)}"
@@ -135,7 +146,9 @@ def with_noise(waveform: np.ndarray, snr_db: float, name: str) -> np.ndarray:
 
 
 def _of_recipes(asked: dict[str, Study], arguments: Namespace, workspace: Workspace) -> _Source:
-    recipes = [with_encoder(read_recipe(name), arguments.encoder) for name in arguments.recipes]
+    needed = sorted({setting for study in asked.values() for setting in study.settings})
+    recipes = [with_encoder(read_recipe(name), arguments.encoder).changed(needed) for name in arguments.recipes]
+    recipes += [form for varied in arguments.vary for form in forms_of(recipes[len(arguments.recipes) - 1], varied)]
     corpus = load_corpora(arguments.corpus)
     chosen = recipes[0].encoder
     encoder = load_encoder(chosen.name, chosen.source or None, (workspace.models,))
@@ -151,6 +164,22 @@ def _of_recipes(asked: dict[str, Study], arguments: Namespace, workspace: Worksp
     }  # fmt: skip
     kinds = dict.fromkeys(study.networks for study in asked.values())
     return _Source({networks: networks(experiment, arguments.device, _say) for networks in kinds}, encoder, about)
+
+
+def forms_of(recipe: Recipe, varied: str) -> list[Recipe]:
+    """One recipe for each value of KEY=V1,V2, named after it.
+
+    Raises:
+        BadRecipe: no values, or a key that is not known.
+    """
+    key, _, values = varied.partition("=")
+    if not values:
+        raise BadRecipe(f"--vary {varied}: write KEY=V1,V2, as in settings.alpha=0.1,1")
+    name = key.rpartition(".")[2].replace("_", " ")
+    return [
+        replace(recipe.changed([f"{key}={value}"]), name=f"{recipe.name}, {name} {value}")
+        for value in values.split(",")
+    ]
 
 
 def _check_tells_emotions(asked: dict[str, Study], experiment: Experiment) -> None:
@@ -187,7 +216,7 @@ def _written(name: str, study: Study, tables: Tables, about: dict, arguments: Na
     verdict = {**about["leak_check"], "by_design": list(study.by_design)}
     content = {
         "study": name, "title": study.title, "corpus": corpus,
-        **{table: rows.round(5).to_dict("records") for table, rows in tables.items()},
+        **{table: rows.round(5).to_dict("records") for table, rows in tables.items() if table != MEASURED},
         "about": {**about, "leak_check": verdict, **provenance()},
     }  # fmt: skip
     for table, rows in tables.items():

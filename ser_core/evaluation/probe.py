@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from ser_core.evaluation.performance import mean_where_known, uar
@@ -90,6 +91,24 @@ def ask(
     return pd.concat([part for part in parts if len(part)] or [empty], ignore_index=True).assign(
         chance=1 / max(1, len(classes))
     )
+
+
+PROBES = ("linear", "kernel")
+"""Attackers: as above, or a support vector machine with a radial kernel, which finds what is not along a line as well."""
+
+
+def attack(learned: ArrayLike, labels: ArrayLike, asked: ArrayLike, kind: str = "linear") -> np.ndarray:
+    """What a fresh probe that learned from some utterances says of others, (M,); their speakers must be others.
+
+    Args:
+        learned: embeddings it learns from, (N, D).
+        labels: theirs, (N,); at least two different ones.
+        asked: embeddings of the others, (M, D).
+        kind: one of PROBES.
+    """
+    makes = {"linear": _linear, "kernel": lambda: make_pipeline(StandardScaler(), SVC(class_weight="balanced"))}
+    with threadpool_limits(limits=1):
+        return makes[kind]().fit(np.asarray(learned, dtype=float), labels).predict(np.asarray(asked, dtype=float))
 
 
 def score(answers: pd.DataFrame) -> Probed:

@@ -83,6 +83,46 @@ def shifts(
     return figure
 
 
+def frontier(results: pd.DataFrame, panels: Mapping[str, str], named: Named = escape) -> go.Figure:
+    """Accuracy against the difference between groups: a panel a kind of difference, a mark a method, with intervals.
+
+    Args:
+        results: one row a method: uar, uar_from, uar_to, and for each kind KIND, KIND_from, KIND_to, KIND_band; the band
+            that is drawn is the first method's (studies/cross_corpus.py).
+        panels: the kinds, and what they are called.
+        named: what a method is called.
+    """
+    figure = make_subplots(cols=len(panels), shared_yaxes=True, horizontal_spacing=0.06)
+    for number, row in enumerate(results.itertuples()):
+        colour, _, symbol = METHOD_LINES[number % len(METHOD_LINES)]
+        is_open = "-open" if number >= len(METHOD_LINES) else ""
+        for column, kind in enumerate(panels, start=1):
+            x, low, high = (getattr(row, f"{kind}{ending}") for ending in ("", "_from", "_to"))
+            figure.add_trace(
+                go.Scatter(
+                    x=[x], y=[row.uar], mode="markers", name=named(row.method), legendgroup=str(number),
+                    showlegend=column == 1,
+                    marker={"symbol": symbol + is_open, "size": 12, "color": colour},
+                    error_x=error_bar([x], [low], [high], colour, thin=True),
+                    error_y=error_bar([row.uar], [row.uar_from], [row.uar_to], colour, thin=True),
+                    hovertemplate=f"{panels[kind]} %{{x:.3f}}, UAR %{{y:.3f}}<extra>{named(row.method)}</extra>",
+                ),
+                row=1, col=column,
+            )  # fmt: skip
+    dress(figure, 460)
+    for column, (kind, words) in enumerate(panels.items(), start=1):
+        band = float(results[f"{kind}_band"].iloc[0])
+        if band == band:
+            figure.add_vline(x=band, line={"color": QUIET, "dash": "dash", "width": 1.5}, row=1, col=column)
+        figure.update_xaxes(
+            title=f"mean {words} between groups", title_font_color=QUIET, gridcolor=GRID, rangemode="tozero", col=column
+        )
+        figure.update_yaxes(gridcolor=GRID, zeroline=False, col=column)
+    figure.update_yaxes(title="UAR on the target", title_font_color=QUIET, col=1)
+    legend_above(figure)
+    return figure
+
+
 def _speakers(rows: pd.DataFrame, x: str, y: str, words: Mapping[str, str], name: str, number: int) -> go.Scatter:
     colour, _, symbol = METHOD_LINES[number % len(METHOD_LINES)]
     hover = f"%{{customdata}}<br>{words[x]}: %{{x:.3f}}<br>{words[y]}: %{{y:.3f}}<extra>{name}</extra>"

@@ -80,6 +80,7 @@ class Preparation:
         utterances: as they were heard until now.
         train, test: rows that are learned from with labels, and those of the speakers kept apart.
         unlabelled: rows that may be heard without labels.
+        target: rows of the corpus that is adapted to.
         encoder: as it is now; None where none is at hand.
         hear: all utterances as the method's `pooled` hears them with that encoder now.
         between: to be called now and then; raises where somebody asked to stop.
@@ -89,6 +90,7 @@ class Preparation:
     train: np.ndarray
     test: np.ndarray
     unlabelled: np.ndarray
+    target: np.ndarray
     encoder: SpeechEncoder | None
     hear: Callable[[], Utterances]
     between: Callable[[], None] = lambda: None

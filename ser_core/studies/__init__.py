@@ -1,6 +1,13 @@
 """STUDIES: open questions, answered by experiment. One file a question; a new one is a line in the table."""
 
-from ser_core.studies import enrolment_choice, enrolment_errors, enrolment_size, label_shift, speaker_count
+from ser_core.studies import (
+    cross_corpus,
+    enrolment_choice,
+    enrolment_errors,
+    enrolment_size,
+    label_shift,
+    speaker_count,
+)
 from ser_core.studies.base import Study
 from ser_core.studies.conditions import study_of
 
@@ -10,5 +17,6 @@ STUDIES: dict[str, Study] = {
     "enrolment-choice": study_of(enrolment_choice),
     "label-shift": label_shift.STUDY,
     "speaker-count": speaker_count.STUDY,
+    "cross-corpus": cross_corpus.STUDY,
 }
 """The first three compare ways to enrol (conditions.py)."""

@@ -353,7 +353,9 @@ class _Training:
             return hear(pooled, self.utterances, rows, self.accelerator, self._check_stop)
 
         plan = self.plan
-        return Preparation(self.utterances, plan.train, plan.test, plan.unlabelled, encoder, heard, self._check_stop)
+        return Preparation(
+            self.utterances, plan.train, plan.test, plan.unlabelled, plan.target, encoder, heard, self._check_stop
+        )
 
     def _out_of_patience(self) -> bool:
         return 0 < self.settings.patience <= self.at.waited

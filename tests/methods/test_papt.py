@@ -212,7 +212,7 @@ def test_vectors_at_the_end_need_the_last_layer():
 
 def test_pretraining_without_an_encoder_says_what_to_set():
     with pytest.raises(BadRecipe, match=r"set encoder.tune to all, last or lora"):
-        _method().prepare_pretraining(Preparation(None, *[np.arange(3)] * 3, None, lambda: None))
+        _method().prepare_pretraining(Preparation(None, *[np.arange(3)] * 4, None, lambda: None))
 
 
 def test_the_vanilla_form_has_one_stage_and_the_others_two():

@@ -1,0 +1,242 @@
+"""Does fairness travel? Trained on some corpora, adapted to and measured on another: who is served, and is gender still heard?
+
+Source: arXiv 2501.00995, section 4: ΔSP and ΔEO of each emotion where a model is used that was made elsewhere. Every method is
+measured on the same utterances of the target's speakers; those of them that a method adapts to (without their emotions)
+are never those that are measured. The first method is the one that the others are compared with.
+"""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ser_core.data.enrolment import first_of_each
+from ser_core.data.groups import groups_of
+from ser_core.data.manifest import BadCorpus, Corpus
+from ser_core.evaluation.counts import Counts, classes_of, count
+from ser_core.evaluation.gaps import KINDS, Gap, change_of, gap_of
+from ser_core.evaluation.group import compare_groups
+from ser_core.evaluation.performance import uar_of_counts
+from ser_core.evaluation.probe import PROBES, attack, score
+from ser_core.evaluation.statistics import holm, interval, resampled
+from ser_core.figures.fairness import Named
+from ser_core.figures.studies import frontier
+from ser_core.inference.predict import Trained, answers, predictions_table
+from ser_core.studies.base import (
+    Hear,
+    Numbers,
+    Study,
+    Tables,
+    in_points,
+    mean_difference,
+    uar_of_speakers,
+    with_interval,
+)
+from ser_core.studies.stored import RESULTS
+
+EMOTIONS, GROUPS = "emotions", "groups"
+"""Names of the tables of one row a method and emotion, and a method and group."""
+
+WORDS = {"sp": "ΔSP", "eo": "ΔEO"}
+
+
+def check(corpus: Corpus) -> None:
+    """Raises BadCorpus unless there are a corpus that trains and another that is adapted to."""
+    if corpus.table["corpus"].nunique() < 2:
+        raise BadCorpus(
+            f"{corpus.name} is one corpus, and this study trains on one and is tested on another: name a second --corpus; "
+            f"the last one is the target"
+        )
+
+
+def measure(trained: Trained, hear: Hear) -> pd.DataFrame:
+    """Predictions of the fold's target speakers, with their group and what fresh probes take their group for.
+
+    The probes learn from all utterances that may be heard in training, the source's and the target's, whose group is known.
+    """
+    utterances, choice = trained.utterances, first_of_each(trained.utterances.corpus)
+    targets, table = trained.targets(choice), trained.utterances.corpus.table
+    enrolled = utterances.enrolment_rows(choice)
+    said = answers(trained.method, utterances, targets, enrolled)
+    heard = np.flatnonzero(
+        (utterances.group >= 0) & ~table["speaker"].isin([*trained.speakers, *trained.dev]).to_numpy()
+    )
+    learned, names = answers(trained.method, utterances, heard, enrolled).embedding, np.array(utterances.groups)
+    predicted = predictions_table(utterances, targets, said, trained.name, trained.seed, trained.fold)
+    told = groups_of(table.iloc[targets], utterances.protected).to_numpy()
+    probes = {f"probe_{kind}": attack(learned, names[utterances.group[heard]], said.embedding, kind) for kind in PROBES}
+    return predicted.assign(group=told, **probes)
+
+
+def tables(measured: pd.DataFrame) -> Tables:
+    """results: one row a method: UAR, mean and largest ΔSP and ΔEO, with intervals, null bands and changes; both probes.
+
+    emotions: one row a method and emotion: ΔSP, ΔEO, their bands, lowest and highest base rate of a group.
+    groups: one row a method and group: UAR with its interval, speakers, utterances.
+    """
+    parts = dict(list(measured.groupby("method", sort=False)))
+    emotions, reference = classes_of(measured), next(iter(parts))
+    counts = {name: count(part, emotions) for name, part in parts.items()}
+    group, corpus = (measured.groupby("speaker")[column].first() for column in ("group", "corpus"))
+    gaps = {name: gap_of(one, group, corpus) for name, one in counts.items()}
+    rows = [
+        {"method": name, **_accuracy(part, counts[name], parts[reference]), **_fairness(counts[name], gaps[name]),
+         **_changes(counts[name], counts[reference], group), **_probed(part), **_sizes(part)}
+        for name, part in parts.items()
+    ]  # fmt: skip
+    results = pd.DataFrame(rows)
+    results["uar_change_p"] = list(holm(dict(zip(results["method"], results["uar_change_p"], strict=True))).values())
+    results.loc[results["method"] == reference, "uar_change_p"] = np.nan
+    of_groups = {name: compare_groups(part, counts[name], group) for name, part in parts.items()}
+    return {
+        RESULTS: results,
+        EMOTIONS: pd.DataFrame([row for name in parts for row in _of_emotions(name, gaps[name], of_groups[name].base_rate, emotions)]),
+        GROUPS: pd.DataFrame([
+            {"method": name, "group": one, "uar": report.uar[one], "uar_from": report.uar_interval[one][0],
+             "uar_to": report.uar_interval[one][1], "n_speakers": report.n_speakers[one],
+             "n_utterances": report.n_utterances[one]}
+            for name, report in of_groups.items() for one in report.uar
+        ]),
+    }  # fmt: skip
+
+
+def _accuracy(part: pd.DataFrame, counts: Counts, reference: pd.DataFrame) -> dict[str, float]:
+    """UAR of all utterances, its mean over seeds; its change is a mean over speakers."""
+    table = counts.over_seeds
+    pooled = (resampled(len(table)) @ table.reshape(len(table), -1)).reshape(-1, *table.shape[1:])
+    low, high = interval(uar_of_counts(pooled), len(table))
+    change = mean_difference(uar_of_speakers(part) - uar_of_speakers(reference))
+    return {
+        "uar": float(uar_of_counts(counts.pooled).mean()), "uar_from": low, "uar_to": high,
+        **change.under("uar_change", "uar_change_from", "uar_change_to", "uar_change_p"),
+    }  # fmt: skip
+
+
+def _fairness(counts: Counts, gaps: dict[str, Gap]) -> dict[str, float]:
+    return {
+        f"{kind}{ending}": value
+        for kind, gap in gaps.items()
+        for ending, value in (
+            ("", gap.mean), ("_from", gap.interval[0]), ("_to", gap.interval[1]), ("_band", gap.band), ("_max", gap.largest),
+        )
+    }  # fmt: skip
+
+
+def _changes(counts: Counts, reference: Counts, group: pd.Series) -> dict[str, float]:
+    changes = change_of(counts, reference, group)
+    return {
+        f"{kind}_change{ending}": value
+        for kind, one in changes.items()
+        for ending, value in (("", one.value), ("_from", one.interval[0]), ("_to", one.interval[1]), ("_p", one.p))
+    }
+
+
+def _probed(part: pd.DataFrame) -> dict[str, float]:
+    """Balanced accuracy of the probes; networks of several seeds and folds together."""
+    known, found = part[part["group"].notna()], {}
+    for kind in PROBES:
+        one = score(pd.DataFrame({
+            "label": known["group"], "predicted": known[f"probe_{kind}"], "group": known["speaker"],
+            "chance": 1 / max(1, known["group"].nunique()),
+        }))  # fmt: skip
+        found |= {
+            f"probe_{kind}": one.balanced_accuracy,
+            f"probe_{kind}_from": one.interval[0],
+            f"probe_{kind}_to": one.interval[1],
+        }
+    return found
+
+
+def _sizes(part: pd.DataFrame) -> dict[str, int]:
+    n_seeds = part["seed"].nunique()
+    return {"n_speakers": part["speaker"].nunique(), "n_utterances": len(part) // n_seeds, "n_seeds": n_seeds}
+
+
+def _of_emotions(name: str, gaps: dict[str, Gap], base: dict, emotions: tuple[str, ...]) -> list[dict]:
+    return [
+        {
+            "method": name, "emotion": emotion,
+            **{f"{kind}{ending}": float(values[place]) for kind in KINDS
+               for ending, values in (("", gaps[kind].of_class), ("_band", gaps[kind].band_of_class))},
+            "base_rate_lowest": min((rates[emotion] for rates in base.values()), default=float("nan")),
+            "base_rate_highest": max((rates[emotion] for rates in base.values()), default=float("nan")),
+        }
+        for place, emotion in enumerate(emotions)
+    ]  # fmt: skip
+
+
+def numbers(tables: Tables, named: Named) -> Numbers:
+    """One row a method: accuracy, gaps beside what chance reaches, what a probe still hears."""
+    results, groups = tables[RESULTS], tables[GROUPS]
+    names = list(dict.fromkeys(groups["group"]))
+    uars = groups.set_index(["method", "group"])["uar"]
+    heads = (
+        "Method", "UAR (95 % interval)", "against the first", *(f"UAR, {name}" for name in names),
+        "mean ΔSP (chance)", "mean ΔEO (chance)", "largest ΔSP, ΔEO", "probe: linear, kernel",
+    )  # fmt: skip
+    rows = [
+        [
+            named(row.method), with_interval(row.uar, row.uar_from, row.uar_to),
+            "–" if place == 0 else in_points(row.uar_change, row.uar_change_from, row.uar_change_to),
+            *(f"{uars[row.method, name]:.3f}" for name in names),
+            f"{row.sp:.3f} ({row.sp_band:.3f})", f"{row.eo:.3f} ({row.eo_band:.3f})", f"{row.sp_max:.3f}, {row.eo_max:.3f}",
+            f"{row.probe_linear:.2f}, {row.probe_kernel:.2f}",
+        ]
+        for place, row in enumerate(results.itertuples())
+    ]  # fmt: skip
+    return Numbers(heads, rows)
+
+
+def told(tables: Tables, named: Named) -> list[str]:
+    """What each method gained and what it cost, against the first; and whether there was anything to gain."""
+    first, *others = tables[RESULTS].itertuples()
+    lines = [_at_first(first, kind, named) for kind in KINDS]
+    return [*lines, *(_gained(row, named) for row in others)]
+
+
+def _at_first(row, kind: str, named: Named) -> str:
+    value, band = getattr(row, kind), getattr(row, f"{kind}_band")
+    beyond = "more than" if value > band else "no more than"
+    return (
+        f"{named(row.method)}: mean {WORDS[kind]} {value:.3f}, {beyond} what {row.n_speakers} speakers reach by chance "
+        f"({band:.3f})" + ("." if value > band else ": there may be no gap to close.")
+    )
+
+
+def _gained(row, named: Named) -> str:
+    changes = []
+    for kind in KINDS:
+        value, low, high, p = (getattr(row, f"{kind}_change{ending}") for ending in ("", "_from", "_to", "_p"))
+        sure = "" if p < 0.05 else ", which may be chance"
+        changes.append(f"mean {WORDS[kind]} {value:+.3f} ({low:+.3f} to {high:+.3f}, p = {p:.2f}{sure})")
+    cost = in_points(row.uar_change, row.uar_change_from, row.uar_change_to)
+    gone = (
+        "the group cannot be told from its embedding by a line"
+        if row.probe_linear <= 0.6
+        else "the group can be told from its embedding"
+    )
+    return f"{named(row.method)}: {'; '.join(changes)}; UAR {cost}; {gone} (probe {row.probe_linear:.2f}, kernel {row.probe_kernel:.2f})."
+
+
+def _figure(tables: Tables, named: Named) -> go.Figure:
+    return frontier(tables[RESULTS], WORDS, named)
+
+
+STUDY = Study(
+    title="Does fairness travel to another corpus?",
+    reading=(
+        "Learned from the corpora named first, measured on the last. To the left the groups are answered more alike, and higher up "
+        "more is recognised: the best methods stand at the top left. The dashed line is what the first method's gap would reach "
+        "by chance if the group did not matter; left of it a gap says nothing. Whiskers: 95 % over speakers."
+    ),
+    check=check,
+    measure=measure,
+    tables=tables,
+    figure=_figure,
+    numbers=numbers,
+    told=told,
+    settings=('data.emotions="shared"', 'data.target="last"'),
+    by_design=(
+        "Methods that adapt hear other speakers of the target corpus, with their group and without their emotions; nobody who "
+        "is measured was heard.",
+    ),
+)
