@@ -12,7 +12,14 @@ _LICENCES = {
     "emodb": "EmoDB, Burkhardt et al. 2005, freely usable with citation",
     "nemo": "nEMO, Christop 2024, CC BY-NC-SA 4.0",
     "korean": "Korean emotional speech, Selvas AI / KAIST emotiontts_open_db, CC BY-NC-SA 4.0",
-    "synthetic": "synthetic buzzing voices made by this project",
+    "msp_podcast": "MSP-Podcast, Lotfian & Busso 2019, by signed agreement",
+    "biic_podcast": "BIIC-Podcast, Upadhyay et al. 2023, by signed agreement",
+    "fau_aibo": "FAU Aibo, Steidl 2009, by signed agreement",
+    "fau_aibo_2": "FAU Aibo, Steidl 2009, by signed agreement",
+    "iemocap": "IEMOCAP, Busso et al. 2008, by signed agreement",
+    **dict.fromkeys(
+        ("synthetic", "synthetic_confounded", "synthetic_even"), "synthetic buzzing voices made by this project"
+    ),
 }
 
 _SHIPPED = "- Few speakers, four languages, adults. Other languages, ages, spontaneous speech, telephones and noise are untested."
@@ -69,6 +76,8 @@ def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict, notes: S
     heard = report["leaks"].get("test_speakers_heard_without_labels", [])
     if heard:
         notes = [*notes, f"Heard without labels in training, so not unheard: {', '.join(heard)}."]
+    if data["target_speakers"]:
+        notes = [*notes, f"Of {', '.join(data['target_speakers'])} no emotion was told: the corpus was adapted to."]
     return (
         f"# {info.name}\n\nTrained here by the recipe '{recipe.name}' ({recipe.paper or 'no paper'}), seed "
         f"{report['configuration']['seed']}. {recipe.about}\n\nEncoder: {recipe.encoder.name}, {tuned}.\n\n"

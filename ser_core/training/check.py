@@ -88,8 +88,10 @@ def sizes_of(prepared: Prepared) -> pd.DataFrame:
     """Speakers, genders, utterances and emotions of each role."""
     table, role = prepared.corpus.table, prepared.role()
     rows = []
-    for name in ("train", "dev", "test"):
+    for name in ("train", "target", "dev", "test"):
         part = table[role == name]
+        if name == "target" and part.empty:
+            continue
         of_gender = part.drop_duplicates("speaker")["gender"].value_counts()
         emotions = {word: int((part["emotion"] == word).sum()) for word in prepared.corpus.emotions}
         genders = {gender: int(n) for gender, n in sorted(of_gender.items())}

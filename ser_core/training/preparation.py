@@ -28,6 +28,7 @@ from ser_core.training.adaptation import (
     against_rest,
     as_told,
     check_adapts,
+    of_target,
     target_of,
     trains_or_measures,
     with_shared_classes,
@@ -64,7 +65,14 @@ class Prepared:
 
     @property
     def train(self) -> tuple[str, ...]:
+        """All who are heard and neither choose nor are tested; those of `target` without their emotions."""
         return tuple(sorted(set(self.corpus.table["speaker"]) - {*self.dev, *self.test}))
+
+    @property
+    def target(self) -> tuple[str, ...]:
+        """Speakers of the corpus that is adapted to who are not tested."""
+        of = self.corpus.table["speaker"][of_target(self.corpus, self.recipes[0].data)]
+        return tuple(sorted(set(of) - set(self.test)))
 
     @property
     def recognises(self) -> bool:
@@ -72,9 +80,9 @@ class Prepared:
         return self.encoder is not None
 
     def role(self) -> pd.Series:
-        """train, dev or test for each row of the corpus."""
+        """train, target, dev or test for each row of the corpus."""
         speaker = self.corpus.table["speaker"]
-        return speaker.map({one: role for role in ("train", "dev", "test") for one in getattr(self, role)})
+        return speaker.map({one: role for role in ("train", "target", "dev", "test") for one in getattr(self, role)})
 
     def n_targets(self, role: str) -> int:
         """How many utterances of a role are targets: of a class, and not enrolled."""
@@ -125,7 +133,7 @@ def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0)
     table = corpus.table
     of_dev, of_test = table["speaker"].isin(dev), table["speaker"].isin(test)
     if METHODS[recipe.method].needs_labels:
-        _check_classes(corpus, ~of_dev & ~of_test)
+        _check_classes(corpus, ~of_dev & ~of_test & ~of_target(corpus, recipe.data))
     check_leaks(table[~of_dev & ~of_test], table[of_dev])
     leaks = check_leaks(table[~of_test], table[of_test]) if test else None
     return Prepared(recipes, corpus, encoder, dev, test, leaks, words)

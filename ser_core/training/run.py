@@ -255,8 +255,8 @@ class _Run:
         prepared, first = self.prepared, self.prepared.recipes[0]
         content = {
             **first.to_json(), "seed": self.asked.seed, "corpus": prepared.corpus.name, "order": self.asked.order,
-            "train_speakers": prepared.train, "dev_speakers": prepared.dev, "test_speakers": prepared.test,
-            "n_train_targets": prepared.n_targets("train"), "identity": _identity(prepared, self.asked), **provenance(),
+            "train_speakers": prepared.train, "target_speakers": prepared.target, "dev_speakers": prepared.dev,
+            "test_speakers": prepared.test, "n_train_targets": prepared.n_targets("train"), "identity": _identity(prepared, self.asked), **provenance(),
         }  # fmt: skip
         write_json(path, content)
         push_to_disk(self.folder)
@@ -378,7 +378,8 @@ def _reported_predictions(
         "recipes": [recipe.without_paths() for recipe in prepared.recipes],
         "corpus": {"name": prepared.corpus.name, "sha256 of its table": corpus_hash(prepared.corpus)},
         "enrolment": "the alphabetically first utterance of each emotion of a speaker (arXiv 2406.06665), never a target",
-        "train_speakers": prepared.train, "dev_speakers": prepared.dev, "test_speakers": prepared.test,
+        "train_speakers": prepared.train, "target_speakers": prepared.target, "dev_speakers": prepared.dev,
+            "test_speakers": prepared.test,
         "seed": asked.seed, **provenance(),
     }  # fmt: skip
     return make_report(checked, None, None, prepared.verdict(), configuration), checked
@@ -417,7 +418,8 @@ def _write_model(
         write_model(info)
         data = {
             "corpora": sorted(prepared.corpus.table["corpus"].unique()),
-            "train_speakers": prepared.train, "dev_speakers": prepared.dev, "test_speakers": prepared.test,
+            "train_speakers": prepared.train, "target_speakers": prepared.target, "dev_speakers": prepared.dev,
+            "test_speakers": prepared.test,
         }  # fmt: skip
         content, notes = report.to_json(), [one.method.note for one in trained if one.method.note]
         write_json(temporary / "report.json", {**content, **data})

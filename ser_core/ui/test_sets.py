@@ -197,4 +197,4 @@ def _maps(evaluated: "Evaluated", corpus: str) -> "Maps | None":
         return None
 
 
-LAYOUTS = [*(name for name in CORPORA if name != "synthetic"), MANIFEST]
+LAYOUTS = [*(name for name in CORPORA if not name.startswith("synthetic")), MANIFEST]

@@ -22,8 +22,16 @@ PERSONALISERS = {
     "enrolment_attention": "Attention, all recordings",
     "enrolment_attention_neutral": "Attention, neutral only",
     "enrolment_attention_emotional": "Attention, emotional only",
+    "cfa": "Combined Fairness Adaptation (CFA)",
+    "cfa_adversary": "CFA, adversary alone",
+    "cfa_similarity": "CFA, similarity alone",
+    "cfa_erased": "CFA, gender erased as well",
+    "target_statistics": "Target statistics alone",
+    "source_reweighted": "Source, re-weighted",
+    "source_parity": "Source, gender parity",
+    "source_speaker_parity": "Source, speaker parity",
 }
-"""What the ways to use an enrolment are called; one that is not listed goes by its own name."""
+"""What methods are called; one that is not listed goes by its own name."""
 
 HEADER = """
 <header class="masthead">

@@ -44,7 +44,11 @@ TUNES = {
     "convolutions": "Convolutions on the encoder's layers",
 }
 
-CLASSES = {"app": "The seven of this app (its model can be used in Compare)", "corpus": "All that the corpus has"}
+CLASSES = {
+    "app": "The seven of this app (its model can be used in Compare)",
+    "corpus": "All that the corpus has",
+    "shared": "Those that all corpora share",
+}
 
 SETTINGS = {
     "emotions": "data.emotions", "tune": "encoder.tune", "encoder_rate": "encoder.learning_rate", "epochs": "training.epochs",
@@ -53,7 +57,12 @@ SETTINGS = {
 }  # fmt: skip
 """What the form asks, and what it is called in a recipe."""
 
-_ROLES = {"train": "Learning (train)", "dev": "Choosing the epoch (dev)", "test": "Measuring at the end (test)"}
+_ROLES = {
+    "train": "Learning (train)",
+    "target": "Adapted to, emotions untold",
+    "dev": "Choosing the epoch (dev)",
+    "test": "Measuring at the end (test)",
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,8 @@ class Form:
     recipe: str
     layout: str
     folder: str
+    target_layout: str
+    target_folder: str
     encoder: str
     source: str
     emotions: str
@@ -96,7 +107,7 @@ def order_of(form: Form) -> Order:
     source = form.source.strip()
     return Order(
         recipe=form.recipe,
-        corpora=(corpus_of(form.layout, form.folder), *_lines(form.further)),
+        corpora=(corpus_of(form.layout, form.folder), *_lines(form.further), *_target(form, recipe)),
         encoder=f"{encoder}={source}" if source else form.encoder,
         settings=(*_changed(form, recipe), *_lines(form.more)),
         seed=form.seed or 0,
@@ -104,6 +115,15 @@ def order_of(form: Form) -> Order:
         threads=form.threads or 0,
         tensorboard=form.tensorboard,
     )
+
+
+def _target(form: Form, recipe: Recipe) -> list[str]:
+    """The corpus that is adapted to, named last, where the recipe adapts to one."""
+    if not recipe.data.target:
+        return []
+    if not form.target_folder.strip():
+        raise NoFolder("say where the corpus is that is adapted to: its folder on this computer")
+    return [corpus_of(form.target_layout, form.target_folder)]
 
 
 def corpus_of(layout: str, folder: str) -> str:
@@ -164,6 +184,7 @@ def checked_in_words(checked: "Checked") -> str:
 
 _LEAKS = {
     "speakers_on_both_sides": "speakers on two sides: {}",
+    "adapted_to_other_speakers_of": "adapted to other speakers of {}, without their emotions",
     "heard_by_the_encoder": "test speakers whom the encoder has heard: {}",
     "sentences_on_both_sides": "sentences on two sides: {}",
 }
@@ -199,6 +220,8 @@ def choose_recipe(services: Services, name: str) -> list:
         recipe.training.learning_rate,
         recipe.training.patience,
         recipe.data.test_share,
+        "shared" if recipe.data.emotions == "shared" else "app",
+        gr.Row(visible=bool(recipe.data.target)),
         "",
     ]
 
@@ -286,10 +309,7 @@ def _what(parts: dict, recipe: Recipe) -> None:
             )
             parts["about"] = gr.HTML(recipe_in_words(recipe), elem_id="train-about", elem_classes="explained")
         with gr.Column(min_width=280):
-            parts["layout"] = gr.Dropdown(
-                [(name if name != MANIFEST else "any table (CSV with path and speaker)", name) for name in LAYOUTS],
-                value=LAYOUTS[0], label="Layout of the corpus", elem_id="train-layout",
-            )  # fmt: skip
+            parts["layout"] = _layout("Layout of the corpus", "train-layout")
             parts["folder"] = gr.Textbox(
                 label="Its folder, or the CSV", placeholder="/path/to/the/corpus", elem_id="train-folder"
             )
@@ -300,6 +320,19 @@ def _what(parts: dict, recipe: Recipe) -> None:
             parts["source"] = gr.Textbox(
                 label="Folder of its weights (optional)", placeholder="/path/to/the/weights", elem_id="train-source"
             )
+    with gr.Row(equal_height=False, visible=False) as parts["adapts"]:
+        parts["target_layout"] = _layout("Layout of the corpus that is adapted to", "train-target-layout")
+        parts["target_folder"] = gr.Textbox(
+            label="Its folder, or the CSV: speakers and their gender are heard, emotions are not told",
+            placeholder="/path/to/the/corpus", elem_id="train-target-folder", min_width=280,
+        )  # fmt: skip
+
+
+def _layout(label: str, elem_id: str) -> gr.Dropdown:
+    return gr.Dropdown(
+        [(name if name != MANIFEST else "any table (CSV with path and speaker)", name) for name in LAYOUTS],
+        value=LAYOUTS[0], label=label, elem_id=elem_id, min_width=280,
+    )  # fmt: skip
 
 
 def _how_much(parts: dict, recipe: Recipe) -> None:
@@ -353,7 +386,7 @@ def _events(services: Services, parts: dict, views: gr.Tabs, watching: runs.Runs
     private = {"api_visibility": "private"}
     filled = [parts[name] for name in _FIELDS]
     chosen = ("about", "encoder", "tune", "encoder_rate", "epochs", "batch_size", "learning_rate", "patience", "test_share",
-              "checked")  # fmt: skip
+              "emotions", "adapts", "checked")  # fmt: skip
     parts["recipe"].input(
         for_people(choose_recipe, services), parts["recipe"], [parts[name] for name in chosen], show_progress="hidden",
         trigger_mode="always_last", **private,

@@ -51,6 +51,8 @@ def _batch(n: int = 4, n_slots: int = 3, n_present: int | None = None) -> Batch:
         attributes=torch.full((n, 3), torch.nan),
         gender=torch.arange(n) % 3 - 1,
         speaker=torch.arange(n),
+        group=torch.arange(n) % 3 - 1,
+        source=torch.arange(n) % 2,
     )
 
 

@@ -18,6 +18,8 @@ from ser_core.data.manifest import BadCorpus, Corpus, Loader, join
 
 CORPORA: dict[str, Loader] = {
     "synthetic": synthetic.load,
+    "synthetic_confounded": synthetic.load_confounded,
+    "synthetic_even": synthetic.load_even,
     "ravdess": ravdess.load,
     "emodb": emodb.load,
     "nemo": nemo.load,
@@ -28,6 +30,9 @@ CORPORA: dict[str, Loader] = {
     "fau_aibo": fau_aibo.load,
     "fau_aibo_2": fau_aibo.load_2,
 }
+
+_MADE_HERE = (synthetic.load, synthetic.load_confounded, synthetic.load_even)
+"""Loaders that make what they load."""
 
 
 def load_corpus(name: str, folder: str | Path) -> Corpus:
@@ -41,7 +46,7 @@ def load_corpus(name: str, folder: str | Path) -> Corpus:
         BadCorpus: nothing is there, or it is not what its name says.
     """
     path = Path(folder).expanduser()
-    if not path.exists() and name != "synthetic":
+    if not path.exists() and CORPORA.get(name) not in _MADE_HERE:
         raise BadCorpus(f"{name}: there is no '{path.name}' at the place named; check the path")
     if name in CORPORA:
         return CORPORA[name](path)
