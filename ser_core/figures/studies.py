@@ -83,6 +83,24 @@ def shifts(
     return figure
 
 
+def gap_changes(results: pd.DataFrame, reference: str, named: Named = escape) -> go.Figure:
+    """What a condition changes of the mean ΔEO, a lane a condition.
+
+    Args:
+        results: one row a method and condition: eo_change, eo_change_from, eo_change_to (studies/bias_features.py).
+        reference: the condition that the others are compared with.
+        named: what a method is called.
+    """
+    names = {"eo_change": "change", "eo_change_from": "change_from", "eo_change_to": "change_to"}
+    points = results[results["condition"] != reference].rename(columns=names)
+    points[list(names.values())] *= 100
+    figure = _lanes(points, named)
+    dress(figure, figure.layout.height)
+    _points_axis(figure, "x", "points of mean ΔEO, against the recordings as they are")
+    legend_above(figure)
+    return figure
+
+
 def frontier(results: pd.DataFrame, panels: Mapping[str, str], named: Named = escape) -> go.Figure:
     """Accuracy against the difference between groups: a panel a kind of difference, a mark a method, with intervals.
 

@@ -1,6 +1,7 @@
 """STUDIES: open questions, answered by experiment. One file a question; a new one is a line in the table."""
 
 from ser_core.studies import (
+    bias_features,
     cross_corpus,
     enrolment_choice,
     enrolment_errors,
@@ -18,5 +19,6 @@ STUDIES: dict[str, Study] = {
     "label-shift": label_shift.STUDY,
     "speaker-count": speaker_count.STUDY,
     "cross-corpus": cross_corpus.STUDY,
+    "bias-features": bias_features.STUDY,
 }
 """The first three compare ways to enrol (conditions.py)."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from scipy.stats import chi2_contingency
 
 from ser_core.data.corpora import CORPORA, load_corpora, load_corpus
 from ser_core.data.manifest import BadCorpus, Corpus
@@ -144,7 +145,7 @@ def test_some_of_the_speakers_are_enough_if_they_are_complete(name, corpora, tmp
     assert corpus.problems == ()
 
 
-@pytest.mark.parametrize("name", [name for name in CORPORA if name != "synthetic"])
+@pytest.mark.parametrize("name", [name for name in CORPORA if not name.startswith("synthetic")])
 def test_an_empty_folder_and_no_folder_are_refused(name, tmp_path):
     (tmp_path / "empty").mkdir()
     assert says(name, tmp_path / "empty").startswith(f"{name}: ")
@@ -334,3 +335,67 @@ def test_the_toy_corpus_is_balanced_and_as_long_as_it_says(synthetic_corpus: Cor
     assert table.groupby("gender")["speaker"].nunique().to_dict() == {"female": 4, "male": 4}
     info = soundfile.info(table["path"].iloc[0])
     assert (info.duration, info.samplerate, info.channels) == (table["duration_s"].iloc[0], 16_000, 1)
+
+
+BIASED, EVEN = "synthetic_confounded", "synthetic_even"
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory) -> dict[str, Corpus]:
+    return {name: load_corpus(name, tmp_path_factory.mktemp(name)) for name in (BIASED, EVEN)}
+
+
+@pytest.mark.parametrize("name", [BIASED, EVEN])
+def test_the_other_toy_corpora_are_the_same_each_time_too(name, toys, tmp_path):
+    again, first = load_corpus(name, tmp_path / "again"), toys[name]
+    assert again.table.drop(columns="path").equals(first.table.drop(columns="path"))
+    for utterance_id in first.table.index[::16]:
+        paths = [Path(corpus.table.loc[utterance_id, "path"]) for corpus in (again, first)]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert load_corpus(name, Path(first.table["path"].iloc[0]).parent).table.equals(first.table)  # made once, then read
+
+
+@pytest.mark.parametrize("name", [BIASED, EVEN])
+def test_the_other_toy_corpora_have_four_women_and_four_men_who_say_everything(name, toys):
+    table = toys[name].table
+    assert len(table) == {BIASED: 4 * 2 * 2 * (4 + 1) * 2, EVEN: 128}[name]
+    assert table.groupby("gender")["speaker"].nunique().to_dict() == {"female": 4, "male": 4}
+    assert (table.groupby(["speaker", "emotion"]).size() >= 2).all() and table["emotion"].nunique() == 4
+    info = soundfile.info(table["path"].iloc[0])
+    assert (info.duration, info.samplerate, info.channels) == (table["duration_s"].iloc[0], 16_000, 1)
+
+
+def test_gender_tells_the_emotion_in_the_confounded_toy_corpus_and_not_in_the_even_one(toys):
+    counts = {name: pd.crosstab(toys[name].table["gender"], toys[name].table["emotion"]) for name in toys}
+    assert chi2_contingency(counts[EVEN]).statistic == 0
+    assert chi2_contingency(counts[BIASED]).pvalue < 1e-9
+    share = counts[BIASED].div(counts[BIASED].sum(axis=1), axis=0)
+    assert share.loc["female", ["happiness", "neutral"]].sum() == pytest.approx(0.8)
+    assert share.loc["male", ["sadness", "anger"]].sum() == pytest.approx(0.8)
+
+
+def test_the_toy_corpora_can_be_joined_and_share_no_speaker_and_no_recording(toys, synthetic_corpus):
+    tables = [synthetic_corpus.table, *(one.table for one in toys.values())]
+    whole = pd.concat(tables)
+    assert whole.index.is_unique and whole["speaker"].nunique() == 3 * 8
+    kept = [{Path(path).read_bytes() for path in table["path"]} for table in (toys[BIASED].table, toys[EVEN].table)]
+    assert not kept[0] & kept[1]
+
+
+def test_the_voices_of_the_even_toy_corpus_lie_between_those_of_the_others(toys, synthetic_corpus):
+    """Pitch of the neutral utterances, by autocorrelation: higher than that of the same number's voice in the others."""
+
+    def pitch_hz(path: str) -> float:
+        sound, rate = soundfile.read(path)
+        spectrum = np.abs(np.fft.rfft(sound, 4 * len(sound))) ** 2
+        lags = np.fft.irfft(spectrum)[: rate // 60]
+        first = rate // 400
+        return rate / (first + np.argmax(lags[first:]))
+
+    def voices(table: pd.DataFrame) -> np.ndarray:
+        neutral = table[table["emotion"] == "neutral"]
+        return neutral["path"].map(pitch_hz).groupby(neutral["speaker"]).median().to_numpy()
+
+    even, biased, plain = (voices(table) for table in (toys[EVEN].table, toys[BIASED].table, synthetic_corpus.table))
+    np.testing.assert_allclose(biased, plain, rtol=0.04)
+    np.testing.assert_allclose(even / plain, 2 ** (0.5 * 1.5 / 12), rtol=0.04)

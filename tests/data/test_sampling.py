@@ -16,10 +16,11 @@ BATCH_SIZE = 16
 
 
 def corpus(name: str, n_speakers: int, repetitions: dict[str, int]) -> Corpus:
-    """Speakers who say sentences 1, 2 and 3 in each emotion, as often as said."""
+    """Speakers, women and men in turn, who say sentences 1, 2 and 3 in each emotion, as often as said."""
     rows = {
         f"{name}{speaker:02}_{emotion}_{text}_{repetition}": {
             "path": "none.wav", "speaker": f"{name}{speaker:02}", "emotion": emotion, "text_id": f"{name}{text}",
+            "gender": ("female", "male")[speaker % 2],
         }
         for speaker in range(n_speakers)
         for emotion, often in repetitions.items()
@@ -59,10 +60,12 @@ every_sampler = pytest.mark.parametrize("name", SAMPLERS)
 
 
 @every_sampler
-def test_only_targets_are_drawn_and_as_many_as_there_are_unless_undersampled(name, utterances, training):
+def test_only_targets_are_drawn_and_as_many_as_there_are_unless_undersampled_or_filled_up(name, utterances, training):
     drawn = [target for target, _ in epoch(name, utterances, training)]
     assert set(drawn) <= set(training[0].tolist())
-    assert name == "undersampled" or len(drawn) == len(training[0])
+    n = len(training[0])
+    allowed = {"undersampled": range(1, n + 1), "same_speaker": range(n, n + BATCH_SIZE * len(training[1]))}
+    assert len(drawn) in allowed.get(name, [n])
 
 
 @every_sampler
@@ -115,7 +118,10 @@ def test_a_speaker_without_enrolment_is_drawn_all_the_same(name, utterances, tra
     assert any(utterances.corpus.table["speaker"].iloc[target] == "small01" for target, _ in pairs)
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if "balanced" not in name and name != "undersampled"])
+REPEATING = ("undersampled", "mixed", "same_speaker")
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if "balanced" not in name and name not in REPEATING])
 def test_unbalanced_samplers_draw_each_target_once(name, utterances, training):
     assert sorted(target for target, _ in epoch(name, utterances, training)) == sorted(training[0])
 
@@ -193,3 +199,94 @@ def test_undersampled_draws_others_like_classes_but_a_rare_one_is_no_yardstick(u
     rarest = min(there[name] for name in EMOTIONS)
     drawn = counted([target for target, _ in epoch("undersampled", mixed, training)], mixed)
     assert drawn == {**dict.fromkeys(EMOTIONS, rarest), "other": min(9, rarest), "no_agreement": 1}
+
+
+# mixed: corpora and their groups
+
+
+def told(genders: dict[str, str], sizes: dict[str, int]) -> tuple[Utterances, np.ndarray]:
+    """Corpora whose speakers' gender is as said by the speaker's first letters; a number of targets for each speaker."""
+    rows = {
+        f"{speaker}_{place}": {
+            "path": "none.wav", "speaker": speaker, "emotion": EMOTIONS[place % 4], "text_id": str(place),
+            "gender": genders[speaker],
+        }
+        for speaker, n in sizes.items() for place in range(n)
+    }  # fmt: skip
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    names = table["speaker"].str[0]
+    joined = Utterances(join([make_corpus(name, table[names == name]) for name in sorted(set(names))]), EMOTIONS)
+    return joined, np.arange(len(table))
+
+
+A_LARGE_AND_A_SMALL = (
+    {"a0": "female", "a1": "female", "a2": "male", "a3": "unknown", "b0": "male", "b1": "female"},
+    {"a0": 60, "a1": 30, "a2": 7, "a3": 20, "b0": 9, "b1": 4},
+)
+
+
+def mixed_batches(utterances: Utterances, targets: np.ndarray, size: int, seed: int = 0) -> list[pd.DataFrame]:
+    batches = SAMPLERS["mixed"](utterances, targets, {}, size, np.random.default_rng(seed))
+    return [utterances.corpus.table.iloc[rows] for rows, _ in batches]
+
+
+@pytest.mark.parametrize("size", [16, 10, 7, 64])
+def test_every_mixed_batch_holds_each_corpus_and_each_of_its_groups_equally_often_up_to_one(size):
+    utterances, targets = told(*A_LARGE_AND_A_SMALL)
+    for batch in mixed_batches(utterances, targets, size):
+        of_corpora = batch["corpus"].value_counts().reindex(["a", "b"], fill_value=0)
+        assert np.ptp(of_corpora) <= 1
+        for _, part in batch.groupby("corpus"):
+            assert np.ptp(part["gender"].value_counts().reindex(["female", "male"], fill_value=0)) <= 1
+
+
+def test_a_mixed_epoch_is_as_long_as_there_are_targets_and_goes_through_a_small_corpus_again():
+    utterances, targets = told(*A_LARGE_AND_A_SMALL)
+    drawn = pd.concat(mixed_batches(utterances, targets, 16))
+    assert len(drawn) == len(targets) == 130
+    of_cell = drawn.groupby(["corpus", "gender"]).size()
+    assert np.ptp(of_cell) <= 2 and len(of_cell) == 4
+    again = drawn.index.value_counts()
+    assert np.ptp(again[[one for one in again.index if one.startswith("b1")]]) <= 1  # 4 of them share some 32 turns
+    assert again[[one for one in again.index if one.startswith("a0") or one.startswith("a1")]].max() == 1  # 90, 33 turns
+
+
+def test_those_of_unknown_group_are_left_out_of_mixed_batches_unless_nobodys_is_known():
+    genders, sizes = A_LARGE_AND_A_SMALL
+    drawn = pd.concat(mixed_batches(*told(genders, sizes), 16))
+    assert "a3" not in set(drawn["speaker"])
+    nobody = pd.concat(mixed_batches(*told(dict.fromkeys(genders, "unknown"), sizes), 16))
+    assert nobody["corpus"].value_counts().to_dict() == {"a": 65, "b": 65} and "a3" in set(nobody["speaker"])
+
+
+def test_three_corpora_of_which_one_has_one_group_only_are_mixed_as_well():
+    genders = {"a0": "female", "a1": "male", "b0": "female", "c0": "female", "c1": "male"}
+    utterances, targets = told(genders, {"a0": 20, "a1": 20, "b0": 5, "c0": 3, "c1": 50})
+    for batch in mixed_batches(utterances, targets, 12)[:-1]:
+        assert batch["corpus"].value_counts().to_dict() == {"a": 4, "b": 4, "c": 4}
+        assert batch.groupby(["corpus", "gender"]).size().to_dict() == {
+            ("a", "female"): 2, ("a", "male"): 2, ("b", "female"): 4, ("c", "female"): 2, ("c", "male"): 2,
+        }  # fmt: skip
+
+
+def test_over_mixed_epochs_everybody_whose_group_is_known_is_drawn():
+    utterances, targets = told(*A_LARGE_AND_A_SMALL)
+    drawn = {one for seed in range(20) for batch in mixed_batches(utterances, targets, 16, seed) for one in batch.index}
+    table = utterances.corpus.table
+    assert drawn == set(table.index[table["gender"] != "unknown"])
+
+
+# same_speaker
+
+
+@pytest.mark.parametrize(("size", "n_speakers"), [(64, 2), (100, 3), (32, 1), (16, 1)])
+def test_a_batch_of_the_same_speakers_holds_thirty_two_of_each_or_all_that_fit(size, n_speakers):
+    utterances, targets = told(*A_LARGE_AND_A_SMALL)
+    seen: Counter = Counter()
+    batches = list(SAMPLERS["same_speaker"](utterances, targets, {}, size, np.random.default_rng(0)))
+    for rows, _ in batches:
+        seen.update(rows.tolist())
+        speakers = Counter(utterances.corpus.table["speaker"].iloc[rows])
+        assert all(n % min(32, size) == 0 for n in speakers.values())  # one speaker may stand in a batch twice
+    assert all(len(rows) == n_speakers * min(32, size) for rows, _ in batches[:-1])
+    assert set(seen) == set(targets.tolist())  # every target at least once
