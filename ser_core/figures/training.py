@@ -16,28 +16,43 @@ from ser_core.figures.style import GRID, INK, QUIET, dress, empty
 READING = {
     "dev": "How well the dev speakers, who are not learned from, are recognised after each epoch. The star is the best epoch: "
     "its weights are kept. A curve that falls while the loss still falls learns by heart.",
+    "gaps": "Mean differences between groups after each epoch, over the emotions: how often each is answered (ΔSP), on the dev "
+    "speakers and where it is adapted to, and how often it is recognised or mistaken for (ΔEO), on the dev speakers. A handful of "
+    "speakers has a difference by chance.",
     "losses": "What the training makes smaller, term by term; each point is the mean over one epoch of the training speakers.",
 }
 
 _ABOUT = ("method", "stage", "epoch", "seconds", "waited_for_data_s")
 _DEV = "dev_"
+_GAP = "_delta_"
+_TERMS = {
+    "dev_delta_sp": "ΔSP on dev", "dev_delta_eo": "ΔEO on dev", "target_delta_sp": "ΔSP where it is adapted to",
+}  # fmt: skip
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _HEIGHT = 340
 
 
 def terms(history: pd.DataFrame) -> list[str]:
     """The loss terms that a run's metrics name."""
-    return [name for name in history.columns if name not in _ABOUT and not name.startswith(_DEV)]
+    return [name for name in history.columns if name not in _ABOUT and not name.startswith(_DEV) and _GAP not in name]
+
+
+def gaps(history: pd.DataFrame) -> list[str]:
+    """The differences between groups that a run's metrics name."""
+    return [name for name in history.columns if _GAP in name]
 
 
 def monitor(histories: Mapping[str, pd.DataFrame]) -> str:
     """The dev score that is drawn, such as dev_uar; empty where there is none yet."""
-    found = [name for history in histories.values() for name in history.columns if name.startswith(_DEV)]
+    found = [
+        name for history in histories.values() for name in history.columns if name.startswith(_DEV) and _GAP not in name
+    ]
     return "dev_uar" if "dev_uar" in found else next(iter(found), "")
 
 
 def best_epochs(history: pd.DataFrame, score: str) -> pd.DataFrame:
-    """The row of the best epoch of each method's last stage, the first one where several are as good.
+    """The row of the best epoch of each method's last stage, the first one where several are as good; none where that stage
+    has no score and its last epoch is kept.
 
     Args:
         history: one row an epoch and method.
@@ -45,8 +60,8 @@ def best_epochs(history: pd.DataFrame, score: str) -> pd.DataFrame:
     """
     if history.empty or score not in history:
         return pd.DataFrame(columns=["method", "step", score])
-    counted = _counted(history).dropna(subset=[score])
-    last = counted[counted["stage"] == counted.groupby("method")["stage"].transform("last")]
+    counted = _counted(history)
+    last = counted[counted["stage"] == counted.groupby("method")["stage"].transform("last")].dropna(subset=[score])
     by_method = last.groupby("method", sort=False)[score]
     return last.loc[by_method.idxmin() if score.endswith("loss") else by_method.idxmax()]
 
@@ -93,6 +108,18 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], smoothing: float = 0.0, n
     return figure
 
 
+def gap_curves(histories: Mapping[str, pd.DataFrame], smoothing: float = 0.0, named: Named = escape) -> go.Figure:
+    """Differences between groups by epoch; the rest as `dev_curves`."""
+    having = {run: history for run, history in histories.items() if gaps(history)}
+    if not having:
+        return empty("These runs compare no groups", _HEIGHT)
+    figure = go.Figure()
+    for at, (run, history) in enumerate(having.items()):
+        _add_run(figure, _Run(run, at, having, named), _counted(history), gaps(history), smoothing)
+    _dress(figure, "mean difference between groups")
+    return figure
+
+
 def numbers(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """What is drawn, one row an epoch, method and run."""
     parts = [_counted(history).assign(run=run) for run, history in histories.items() if not history.empty]
@@ -119,7 +146,7 @@ class _Run:
         return _Look(colour, symbol, _DASHES[(self.place * n_terms + number) % len(_DASHES)])
 
     def called(self, method: str, term: str, n_terms: int) -> str:
-        words = self.named(method) if n_terms == 1 else f"{self.named(method)}, {escape(term)}"
+        words = self.named(method) if n_terms == 1 else f"{self.named(method)}, {escape(_TERMS.get(term, term))}"
         return words if self.is_alone else f"{escape(self.run)}: {words}"
 
 

@@ -26,13 +26,14 @@ from ser_core.ui.theme import safe
 _ROOT = Path(__file__).resolve().parents[2]
 
 LOOK_EVERY_S = 2.0
-N_OUTPUTS = 18
+N_OUTPUTS = 20
 """How many components show runs."""
 
 _RUN = 1
 """Place of the list of runs among them."""
 
 FIGURES = {"dev": "How well the dev speakers are recognised", "losses": "Losses"}
+GAPS = "How differently groups are answered"
 
 
 class NoRunChosen(ValueError):
@@ -268,7 +269,7 @@ class RunsPart:
             label="The same from a terminal", interactive=False, elem_id="train-command", buttons=["copy"], lines=2
         )
         self.chosen = [parts["run"], parts["beside"], parts["smoothing"]]
-        shown = ("list", "run", "beside", "state", "progress", "figure_dev", "figure_losses", "results", "log", "command",
+        shown = ("list", "run", "beside", "state", "progress", "figure_dev", "figure_losses", "figure_gaps", "gaps", "results", "log", "command",
                  "stop", "resume", "delete", "bring_back", "report", "use")  # fmt: skip
         self.outputs = [*(parts[name] for name in shown), timer, self.seen]
         self._timer = timer
@@ -276,21 +277,26 @@ class RunsPart:
     def _curves(self) -> None:
         parts = self._parts
         for name, title in FIGURES.items():
-            gr.HTML(f'<div class="step"><h2>{title}</h2><p>{training.READING[name]}</p></div>')
-            parts[f"figure_{name}"] = gr.Plot(
-                empty("No run yet"),
-                show_label=False,
-                elem_id=f"train-figure-{name}",
-                elem_classes="figure",
-                container=False,
-            )
-            with gr.Row(elem_classes="actions"):
-                picture_buttons(f"train-figure-{name}", f"attune-train-{name}")
+            self._figure(name, title)
+        with gr.Column(visible=False) as parts["gaps"]:
+            self._figure("gaps", GAPS)
         with gr.Row(elem_classes="actions", equal_height=False):
             parts["smoothing"] = gr.Slider(
                 0, 0.95, value=0, step=0.05, label="Smoothing of the curves", elem_id="train-smoothing", min_width=240
             )
             parts["save_curves"] = SaveButton("Save the numbers (CSV)", "train-curves-csv", 180)
+
+    def _figure(self, name: str, title: str) -> None:
+        gr.HTML(f'<div class="step"><h2>{title}</h2><p>{training.READING[name]}</p></div>')
+        self._parts[f"figure_{name}"] = gr.Plot(
+            empty("No run yet"),
+            show_label=False,
+            elem_id=f"train-figure-{name}",
+            elem_classes="figure",
+            container=False,
+        )
+        with gr.Row(elem_classes="actions"):
+            picture_buttons(f"train-figure-{name}", f"attune-train-{name}")
 
     def _afterwards(self) -> None:
         parts = self._parts

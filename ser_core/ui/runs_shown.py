@@ -112,6 +112,7 @@ def pieces(now: Watched) -> list[Piece]:
         name if names.count(name) == 1 else one.name: one.history()
         for name, one in zip(names, now.compared, strict=True)
     }
+    has_gaps = any(training.gaps(history) for history in histories.values())
     drawn = (tuple((key, len(history)) for key, history in histories.items()), now.smoothing)
     return [
         _words(runs_table(now.listed)),
@@ -126,6 +127,8 @@ def pieces(now: Watched) -> list[Piece]:
         _words(progress_in_words(job)),
         Piece(drawn, lambda: training.dev_curves(histories, now.smoothing, _named) if job else empty("No run yet")),
         Piece(drawn, lambda: training.loss_curves(histories, now.smoothing, _named) if job else empty("No run yet")),
+        Piece(drawn, lambda: training.gap_curves(histories, now.smoothing, _named)),
+        Piece(has_gaps, lambda: gr.Column(visible=has_gaps)),
         _words(results_table(now.compared)),
         _words(log_in_words(job)),
         _words(command_of(job)),

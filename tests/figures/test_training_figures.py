@@ -104,3 +104,21 @@ def test_the_numbers_are_what_is_drawn(two_methods):
     table = training.numbers({"run": two_methods, "new": pd.DataFrame()})
     assert list(table.columns) == ["run", "method", "stage", "epoch", "emotion", "gender", "dev_uar"]
     assert table["dev_uar"].tolist() == two_methods["dev_uar"].tolist()
+
+
+def test_differences_between_groups_are_drawn_apart_from_losses_and_are_no_dev_score():
+    history = pd.DataFrame({
+        "method": "cfa", "stage": ["source", "joint", "joint"], "epoch": [1, 1, 2], "emotion": [1.0, 0.8, 0.7],
+        "dev_uar": [0.5, None, None], "dev_delta_sp": [0.3, 0.2, 0.1], "target_delta_sp": [0.4, 0.3, 0.2],
+    })  # fmt: skip
+    assert training.terms(history) == ["emotion"] and training.monitor({"run": history}) == "dev_uar"
+    figure = training.gap_curves({"run": history}, named=str)
+    assert {trace.name: list(trace.y) for trace in figure.data} == {
+        "cfa, ΔSP on dev": [0.3, 0.2, 0.1],
+        "cfa, ΔSP where it is adapted to": [0.4, 0.3, 0.2],
+    }
+    assert training.best_epochs(history, "dev_uar").empty  # the last epoch of the joint stage is kept
+    assert (
+        "compare no groups"
+        in training.gap_curves({"run": history[["method", "stage", "epoch"]]}).layout.annotations[0].text
+    )

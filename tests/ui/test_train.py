@@ -36,7 +36,7 @@ def form(**changes) -> train.Form:
     """The form as it stands when the page comes, with a folder filled in."""
     recipe = read_recipe(train.FIRST)
     untouched = train.Form(
-        recipe=train.FIRST, layout="ravdess", folder="/data/ravdess", encoder="", source="", emotions="app", tune=recipe.encoder.tune,
+        recipe=train.FIRST, layout="ravdess", folder="/data/ravdess", target_layout="emodb", target_folder="", encoder="", source="", emotions="app", tune=recipe.encoder.tune,
         encoder_rate=recipe.encoder.learning_rate, epochs=recipe.training.epochs, batch_size=recipe.training.batch_size,
         learning_rate=recipe.training.learning_rate, patience=recipe.training.patience, test_share=recipe.data.test_share,
         seed=0, further="", more="", device="auto", threads=0, tensorboard=False,
@@ -90,12 +90,26 @@ def test_the_form_offers_every_encoder_and_every_way_to_tune():
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_that_is_chosen_says_what_it_does_and_fills_the_form_so_that_nothing_is_changed(services, name):
-    about, _, tune, _, epochs, batch_size, learning_rate, patience, test_share, _ = train.choose_recipe(services, name)
+    about, _, tune, _, epochs, batch_size, learning_rate, patience, test_share, emotions, adapts, _ = (
+        train.choose_recipe(services, name)
+    )
     recipe = read_recipe(name)
+    assert adapts.visible == bool(recipe.data.target) and emotions in train.CLASSES
     assert recipe.about in about and recipe.paper in about
     chosen = form(recipe=name, tune=tune, encoder_rate=recipe.encoder.learning_rate, epochs=epochs, batch_size=batch_size,
-                  learning_rate=learning_rate, patience=patience, test_share=test_share, emotions=recipe.data.emotions)  # fmt: skip
+                  learning_rate=learning_rate, patience=patience, test_share=test_share, emotions=recipe.data.emotions,
+                  target_folder="/data/emodb")  # fmt: skip
     assert train.order_of(chosen).settings == () and train.order_of(chosen).resolved() == recipe
+
+
+def test_a_recipe_that_adapts_asks_for_a_second_corpus_and_names_it_last():
+    with pytest.raises(NoFolder, match="adapted to"):
+        train.order_of(form(recipe="cfa"))
+    order = train.order_of(
+        form(recipe="cfa", emotions="shared", target_folder="/data/emodb", further="nemo=/data/nemo")
+    )
+    assert order.corpora == ("ravdess=/data/ravdess", "nemo=/data/nemo", "emodb=/data/emodb")
+    assert train.order_of(form(target_folder="/data/emodb")).corpora == ("ravdess=/data/ravdess",)
 
 
 def test_what_is_changed_becomes_the_very_command_that_one_would_type():
@@ -231,7 +245,7 @@ def test_runs_side_by_side_are_in_one_figure_and_one_table(services):
     first, second = (write_run(services, f"2026-01-0{n}_a_{n}", "stopped", n_epochs=n + 1) for n in (1, 2))
     page = runs.open_page(services, first.name, [second.name, "gone"])
     assert {trace.name for trace in page[5].data if trace.showlegend} == {"a_1: Baseline", "a_2: Baseline"}
-    results = table_in(page[7])
+    results = table_in(page[9])
     assert results["Run"].tolist() == ["a_1", "a_2"] and results["Epochs"].tolist() == ["2", "3"]
     assert results["Best dev UAR"].tolist() == ["0.200 (epoch 2)", "0.300 (epoch 3)"]
     saved = pd.read_csv(runs.save_curves(services, first.name, [second.name]))
