@@ -51,6 +51,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--figures", metavar="DIR", help="also STUDY_CORPUS.html there, which open offline")
     parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change all recipes, as in data.against_rest=anger",
+    )
+    parser.add_argument(
         "--vary",
         action="append",
         default=[],
@@ -147,7 +154,10 @@ def with_noise(waveform: np.ndarray, snr_db: float, name: str) -> np.ndarray:
 
 def _of_recipes(asked: dict[str, Study], arguments: Namespace, workspace: Workspace) -> _Source:
     needed = sorted({setting for study in asked.values() for setting in study.settings})
-    recipes = [with_encoder(read_recipe(name), arguments.encoder).changed(needed) for name in arguments.recipes]
+    recipes = [
+        with_encoder(read_recipe(name), arguments.encoder).changed([*needed, *arguments.set])
+        for name in arguments.recipes
+    ]
     recipes += [form for varied in arguments.vary for form in forms_of(recipes[len(arguments.recipes) - 1], varied)]
     corpus = load_corpora(arguments.corpus)
     chosen = recipes[0].encoder

@@ -155,8 +155,13 @@ def _lines(text: str) -> list[str]:
 
 
 def recipe_title(name: str) -> str:
-    """A recipe's name in words."""
-    return name.replace("_", " ").capitalize()
+    """A recipe's name in words.
+
+    >>> recipe_title("cfa_adversary"), recipe_title("source_only")
+    ('CFA adversary', 'Source only')
+    """
+    first, *others = name.split("_")
+    return " ".join([first.upper() if first in ("cfa", "papt", "tapt") else first.capitalize(), *others])
 
 
 def recipe_in_words(recipe: Recipe) -> str:
