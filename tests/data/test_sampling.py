@@ -248,7 +248,9 @@ def test_a_mixed_epoch_is_as_long_as_there_are_targets_and_goes_through_a_small_
     assert np.ptp(of_cell) <= 2 and len(of_cell) == 4
     again = drawn.index.value_counts()
     assert np.ptp(again[[one for one in again.index if one.startswith("b1")]]) <= 1  # 4 of them share some 32 turns
-    assert again[[one for one in again.index if one.startswith("a0") or one.startswith("a1")]].max() == 1  # 90, 33 turns
+    assert (
+        again[[one for one in again.index if one.startswith("a0") or one.startswith("a1")]].max() == 1
+    )  # 90, 33 turns
 
 
 def test_those_of_unknown_group_are_left_out_of_mixed_batches_unless_nobodys_is_known():

@@ -262,7 +262,9 @@ def test_the_change_is_the_least_squares_smallest_that_does_it(n_groups):
     covariance, told = centred.T @ centred / len(x), centred.T @ (hot - hot.mean(axis=0)) / len(x)
     values, axes = np.linalg.eigh(covariance)
     whiten = axes @ np.diag(values**-0.5) @ axes.T
-    smallest = told @ np.linalg.pinv(whiten @ told, rcond=1e-10) @ whiten  # A · told = told, of least |A · covariance^½|
+    smallest = (
+        told @ np.linalg.pinv(whiten @ told, rcond=1e-10) @ whiten
+    )  # A · told = told, of least |A · covariance^½|
     np.testing.assert_allclose(_erased(x, group), x - centred @ smallest.T, atol=1e-7)
     basis = np.linalg.svd(told, full_matrices=False)[0][:, : n_groups - 1]
     straight = centred - centred @ basis @ basis.T  # orthogonal projection erases as well, and changes more
