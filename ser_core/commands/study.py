@@ -47,7 +47,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--leave-one-speaker-out", action="store_true", help="as many folds as speakers")
     parser.add_argument("--seeds", type=count, default=3, help="how many, from 0, for recipes")
     parser.add_argument(
-        "--output", required=True, metavar="DIR", help="for STUDY/CORPUS/results.csv, study.json and further tables"
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="for STUDY/CORPUS/results.csv, table.md, study.json and further tables",
     )
     parser.add_argument("--figures", metavar="DIR", help="also STUDY_CORPUS.html there, which open offline")
     parser.add_argument(
@@ -232,11 +235,19 @@ def _written(name: str, study: Study, tables: Tables, about: dict, arguments: Na
     for table, rows in tables.items():
         write_csv(rows, folder / f"{table}.csv")
     write_json(folder / "study.json", content)
+    numbers = study.numbers(tables, str)
+    (folder / "table.md").write_text(as_markdown(numbers), encoding="utf-8")
     if arguments.figures:
         Path(arguments.figures).mkdir(parents=True, exist_ok=True)
         page = Path(arguments.figures) / f"{name}_{corpus}.html"
         study.figure(tables, escape).write_html(page, include_plotlyjs=True)
     return content
+
+
+def as_markdown(numbers: Numbers) -> str:
+    """A table for README."""
+    lines = [numbers.heads, ["---"] * len(numbers.heads), *numbers.rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def in_words(title: str, numbers: Numbers) -> str:

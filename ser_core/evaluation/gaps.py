@@ -107,7 +107,7 @@ def gap_of(counts: Counts, groups: pd.Series, corpora: pd.Series, n: int = N_RES
     return {
         kind: Gap(
             mean=float(_mean(at_hand[kind])[0]),
-            largest=float(np.nanmax(at_hand[kind])),
+            largest=max((float(one) for one in at_hand[kind][0] if one == one), default=float("nan")),
             interval=interval(_mean(drawn[kind]), len(number)),
             band=band(_mean(dealt[kind])),
             of_class=at_hand[kind][0],

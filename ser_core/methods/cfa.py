@@ -9,7 +9,7 @@ pairs are of embeddings of length one; any protected attribute with two or more 
 group count in neither term. Emotions are told apart all at once, or one from the rest as in the paper (data.against_rest). The
 paper's Transformer on wav2vec 2.0 features is any encoder here, whose last layers may learn (encoder.tune = "last").
 
-Ours as well, and off in the paper's form: each corpus is standardised by itself (a recording's room and codec are not its
+Ours as well, and off in the paper's form: the target is standardised by itself (a recording's room and codec are not its
 emotion), and what a linear probe can still tell of the group is erased at the end (nn/erasure.py). For L_GSim pushes genders
 apart (by the margin) that L_GC wants to be indistinguishable, and an adversary that is fooled does not mean that gender is gone.
 """
@@ -45,7 +45,7 @@ class CfaSettings(BaselineSettings):
         source_epochs: of the first stage; training.epochs are those of the joint one.
         ramp: the adversary's strength grows with the joint stage, instead of being whole from its start.
         adversary: hidden units of the adversary.
-        standardised: what is heard, by the mean and spread of the 'source', or of 'each' corpus by its own.
+        standardised: what is heard, by the mean and spread of the 'source', or of 'each': the sources, and the target by its own.
         erased: the group is erased from the embedding at the end, in closed form, and the head learns once more.
     """
 
@@ -79,10 +79,11 @@ class Cfa(Baseline):
         self.register_buffer("gone_", torch.zeros(width, width))
         self.register_buffer("mean_", torch.zeros(width))
         self.adversary: MlpHead | None = None
-        self._target: int | None = None  # number of the corpus; None where all are of the target, as after training
+        self._sources: Tensor | None = None  # numbers of the corpora that train; None where all is the target, as later
 
     def fit_statistics(self, utterances: Utterances, rows: np.ndarray) -> "Cfa":
         super().fit_statistics(utterances, rows)
+        self._sources = torch.from_numpy(np.unique(utterances.source[rows]))
         if self.settings.beta:
             width, n_groups = self.settings.embedding, max(1, len(utterances.groups))
             self.adversary = MlpHead(width, self.settings.adversary, n_groups, 0.0).to(self.class_weight_.device)
@@ -104,7 +105,6 @@ class Cfa(Baseline):
 
     def hear_target(self, given: Preparation) -> Utterances:
         """Mean and spread of what is heard of the target, as far as it may be heard."""
-        self._target = int(given.utterances.source[given.target[0]])
         if self.of_target is not None:
             self.of_target.fit(given.utterances, given.target)
         return given.utterances
@@ -156,13 +156,14 @@ class Cfa(Baseline):
         return embedding - (embedding - self.mean_) @ self.gone_
 
     def _heard(self, batch: Batch) -> Tensor:
-        """Standardised by the source, or each corpus by its own; where the corpus is not told it is the target."""
+        """Standardised by the source, or each side by its own; where the corpus is not told it is the target."""
         if self.of_target is None:
             return self.front(batch.features)
         of_target = self.of_target(batch.features)
-        if self._target is None or batch.source is None:
+        if self._sources is None or batch.source is None:
             return of_target
-        return torch.where((batch.source == self._target)[:, None], of_target, self.front(batch.features))
+        of_source = torch.isin(batch.source, self._sources.to(batch.source.device))
+        return torch.where(of_source[:, None], self.front(batch.features), of_target)
 
     def _misled(self, embedding: Tensor, group: Tensor) -> Tensor:
         """Cross-entropy of the adversary, whose gradient comes back reversed."""

@@ -21,6 +21,8 @@ def erasure(embedding: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
         gone (D, D) and mean (D,), in the embedding's precision; nothing is gone with fewer than two groups.
     """
     x, y = embedding[group >= 0].double(), group[group >= 0]
+    if len(y.unique()) < 2:
+        return embedding.new_zeros(embedding.shape[1], embedding.shape[1]), embedding.new_zeros(embedding.shape[1])
     mean, names = x.mean(dim=0), y.unique()
     x = x - mean
     variance, axes = torch.linalg.eigh(x.T @ x / len(x))

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ser_core.data.manifest import Corpus
+from ser_core.data.groups import groups_of
+from ser_core.data.manifest import BadCorpus, Corpus
 from ser_core.evaluation.counts import count
 from ser_core.evaluation.individual import uar_per_speaker
 from ser_core.evaluation.statistics import interval, sign_flip
@@ -67,6 +68,23 @@ class Study:
     by_design: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     told: Callable[[Tables, Named], Sequence[str]] = lambda tables, named: ()
+
+
+def check_groups(experiment: Experiment) -> None:
+    """Make sure that there are groups to compare among those who are measured.
+
+    Raises:
+        BadCorpus: fewer than two are known.
+    """
+    table, protected = experiment.utterances.corpus.table, experiment.recipes[0].data.protected
+    measured = table[table["speaker"].isin([speaker for fold in experiment.folds for speaker in fold])]
+    names = sorted(groups_of(measured, protected).dropna().unique())
+    if len(names) < 2:
+        raise BadCorpus(
+            f"{' and '.join(sorted(measured['corpus'].unique()))}: this study compares groups by {protected}, and of those who "
+            f"are measured it is known of {'nobody' if not names else names[0] + ' alone'}; fill the column '{protected}', or "
+            f"name another one with --set data.protected=COLUMN"
+        )
 
 
 # numbers that several studies need

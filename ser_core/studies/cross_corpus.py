@@ -5,6 +5,8 @@ measured on the same utterances of the target's speakers; those of them that a m
 are never those that are measured. The first method is the one that the others are compared with.
 """
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -26,12 +28,14 @@ from ser_core.studies.base import (
     Numbers,
     Study,
     Tables,
+    check_groups,
     in_points,
     mean_difference,
     uar_of_speakers,
     with_interval,
 )
 from ser_core.studies.stored import RESULTS
+from ser_core.training.crossvalidation import Experiment, trained_folds
 
 EMOTIONS, GROUPS = "emotions", "groups"
 """Names of the tables of one row a method and emotion, and a method and group."""
@@ -46,6 +50,12 @@ def check(corpus: Corpus) -> None:
             f"{corpus.name} is one corpus, and this study trains on one and is tested on another: name a second --corpus; "
             f"the last one is the target"
         )
+
+
+def networks(experiment: Experiment, device: str, say: Callable[[str], None]) -> Iterator[Trained]:
+    """Those of cross-validation, once there are groups to compare."""
+    check_groups(experiment)
+    return trained_folds(experiment, device, say)
 
 
 def measure(trained: Trained, hear: Hear) -> pd.DataFrame:
@@ -68,7 +78,8 @@ def measure(trained: Trained, hear: Hear) -> pd.DataFrame:
 
 
 def tables(measured: pd.DataFrame) -> Tables:
-    """results: one row a method: UAR, mean and largest ΔSP and ΔEO, with intervals, null bands and changes; both probes.
+    """results: one row a method: UAR, mean and largest ΔSP and ΔEO, with intervals, null bands and changes (p after Holm); both
+    probes.
 
     emotions: one row a method and emotion: ΔSP, ΔEO, their bands, lowest and highest base rate of a group.
     groups: one row a method and group: UAR with its interval, speakers, utterances.
@@ -84,8 +95,9 @@ def tables(measured: pd.DataFrame) -> Tables:
         for name, part in parts.items()
     ]  # fmt: skip
     results = pd.DataFrame(rows)
-    results["uar_change_p"] = list(holm(dict(zip(results["method"], results["uar_change_p"], strict=True))).values())
-    results.loc[results["method"] == reference, "uar_change_p"] = np.nan
+    for name in ("uar_change_p", "sp_change_p", "eo_change_p"):  # adjusted for how many are compared with the first
+        compared = results[name].mask(results["method"] == reference)
+        results[name] = list(holm(dict(zip(results["method"], compared, strict=True))).values())
     of_groups = {name: compare_groups(part, counts[name], group) for name, part in parts.items()}
     return {
         RESULTS: results,
@@ -224,7 +236,9 @@ def _figure(tables: Tables, named: Named) -> go.Figure:
 STUDY = Study(
     title="Does fairness travel to another corpus?",
     reading=(
-        "Learned from the corpora named first, measured on the last. To the left the groups are answered more alike, and higher up "
+        "Learned from the corpora named first, measured on the last. ΔSP: how differently often an emotion is named for one group and "
+        "the other; ΔEO: how differently often it is recognised, or wrongly named, whichever is worse; both are means over the "
+        "emotions. To the left the groups are answered more alike, and higher up "
         "more is recognised: the best methods stand at the top left. The dashed line is what the first method's gap would reach "
         "by chance if the group did not matter; left of it a gap says nothing. Whiskers: 95 % over speakers."
     ),
@@ -234,6 +248,7 @@ STUDY = Study(
     figure=_figure,
     numbers=numbers,
     told=told,
+    networks=networks,
     settings=('data.emotions="shared"', 'data.target="last"'),
     by_design=(
         "Methods that adapt hear other speakers of the target corpus, with their group and without their emotions; nobody who "

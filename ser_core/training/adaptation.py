@@ -94,6 +94,7 @@ def check_adapts(recipe: Recipe, method: Method, corpus: Corpus, dev: Collection
         raise BadRecipe(f"'{recipe.name}' adapts to a second corpus: say which with data.target=NAME, or 'last'")
     adapted = of_target(corpus, recipe.data)
     if adapted.any():
+        groups_of(corpus.table, recipe.data.protected)
         _check_classes(corpus, adapted)
     if method.compares_groups:
         kept = ~corpus.table["speaker"].isin([*dev, *test])
@@ -122,11 +123,16 @@ def _groups_on(side: str, corpus: Corpus, groups: pd.Series, recipe: Recipe) -> 
     names, attribute = set(groups.dropna()), recipe.data.protected
     n = corpus.table["speaker"].nunique()
     where = " and ".join(sorted(corpus.table["corpus"].unique())) or side
+    if n == 0:
+        raise BadCorpus(
+            f"{side}: nobody is left to train on, all speakers are kept to choose or to be measured; add speakers, or lower "
+            f"data.test_share"
+        )
     if len(names) < 2:
         found = f"of none of its {n} speakers" if not names else f"'{next(iter(names))}' alone"
         raise BadCorpus(
             f"{where} ({side}): '{recipe.name}' compares groups by {attribute}, and {attribute} is known {found} who are "
-            f"trained on; fill the column '{attribute}' of the manifest, take a corpus with two groups, or another data.protected"
+            f"trained on (those who choose the epoch or are measured are others); fill the column '{attribute}' of the manifest, take a corpus with two groups, or another data.protected"
         )
     return names
 

@@ -187,6 +187,13 @@ def assign_speakers(
 
 
 def _of_manifest(corpus: Corpus) -> tuple[Corpus, list[str], list[str]]:
+    having = corpus.table.groupby("corpus")["split"].agg(lambda split: split.notna().any())
+    if not having.all():
+        raise BadCorpus(
+            f"{', '.join(having.index[having])} says in its column split who trains and who is tested, and "
+            f"{', '.join(having.index[~having])} does not: nobody of it would have a role; name dev and test speakers of both in "
+            f"a file, data.split"
+        )
     role = corpus.table["split"].map(lambda word: _role(corpus.name, word), na_action="ignore")
     kept = corpus.only(role.notna())
     pairs = pd.DataFrame({"speaker": kept.table["speaker"], "role": role[role.notna()]}).drop_duplicates()

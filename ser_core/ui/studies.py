@@ -33,7 +33,7 @@ def shown(studies: "list[StoredStudy]", place: int) -> list:
     choices = [(f"{STUDIES[other.name].title} ({other.corpus})", number) for number, other in enumerate(studies)]
     figure = study.figure(one.tables, lambda name: safe(method_name(name)))
     told = numbers(study.numbers(one.tables, method_name))
-    return [gr.Dropdown(choices=choices, value=place), reading(one, study), figure, outcome(one, study) + told]
+    return [gr.Dropdown(choices=choices, value=place), reading(one, study), figure, told]
 
 
 def reading(one: "StoredStudy", study: "Study") -> str:
@@ -45,12 +45,14 @@ def reading(one: "StoredStudy", study: "Study") -> str:
     return (
         f"<p>{safe(study.reading)}</p><p>Measured on {safe(one.corpus)}: {int(first['n_speakers'])} speakers, "
         f"{int(first['n_utterances'])} utterances{seeds}; commit {safe(str(one.about.get('commit', ''))[:7])}. {safe(heard)}</p>"
+        f"{outcome(one, study)}"
     )
 
 
 def outcome(one: "StoredStudy", study: "Study") -> str:
     """What came out, in words."""
-    return "".join(f'<p class="explained">{safe(line)}</p>' for line in study.told(one.tables, method_name))
+    lines = "".join(f"<li>{safe(line)}</li>" for line in study.told(one.tables, method_name))
+    return f"<p>What came out:</p><ul>{lines}</ul>" if lines else ""
 
 
 def numbers(told: "Numbers") -> str:

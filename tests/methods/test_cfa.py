@@ -388,6 +388,7 @@ def test_a_saved_method_has_no_adversary_and_answers_about_the_target_as_before(
 
 
 STOPS = [({}, 2), ({}, 3), ({}, 4), ({"erased": True}, 3), ({"erased": True}, 6), ({"standardised": "each"}, 2)]
+STOPS += [({"standardised": "each", "erased": True}, epoch) for epoch in (3, 4, 6)]
 
 
 @pytest.mark.parametrize(("form", "epoch"), STOPS)

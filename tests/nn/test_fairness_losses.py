@@ -301,3 +301,9 @@ def test_single_precision_stays_single_precision():
     x, group = _grouped(2)
     gone, mean = erasure(torch.from_numpy(x).float(), torch.from_numpy(group))
     assert gone.dtype == mean.dtype == torch.float32
+
+
+@pytest.mark.parametrize("group", [-1, 0])
+def test_where_no_two_groups_are_known_nothing_is_erased(group):
+    gone, mean = erasure(torch.randn(5, 3), torch.full((5,), group))
+    assert not gone.any() and not mean.any()
