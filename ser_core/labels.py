@@ -5,14 +5,15 @@ from collections.abc import Iterable
 APP_EMOTIONS = ("neutral", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
 """The seven classes of the app and of the models that ship, in the order they are shown."""
 
-EMOTIONS = (*APP_EMOTIONS, "calm", "boredom", "emphatic", "negative", "idle")
+REST = "rest"
+"""All classes but one, where one is told from the others together (data.against_rest)."""
+
+EMOTIONS = (*APP_EMOTIONS, "calm", "boredom", "emphatic", "negative", "idle", REST)
 """Every class a corpus may use, in the order they are shown; negative and idle are the two-class form of FAU Aibo."""
 
 ATTRIBUTES = ("arousal", "valence", "dominance")
 
 OTHER = "other"
-REST = "rest"
-"""All classes but one, where one is told from the others together."""
 NO_AGREEMENT = "no_agreement"
 GENDERS = ("female", "male", "unknown")
 
@@ -26,7 +27,7 @@ _SYNONYMS = {
     "surprise": "surprise", "surprised": "surprise", "sur": "surprise",
     "calm": "calm", "calmness": "calm",
     "boredom": "boredom", "bored": "boredom",
-    "emphatic": "emphatic", "negative": "negative", "idle": "idle",
+    "emphatic": "emphatic", "negative": "negative", "idle": "idle", "rest": REST,
     "other": OTHER, "no_agreement": NO_AGREEMENT, "no agreement": NO_AGREEMENT,
 }  # fmt: skip
 

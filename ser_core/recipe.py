@@ -124,7 +124,7 @@ class DataChoice:
         target: name of the corpus that is adapted to, without its emotions, and tested on; 'last' is the one named last.
             The others train. If empty, all corpora train and are tested on alike.
         protected: column of the manifest that groups speakers, for methods that compare groups.
-        known_groups: share of the target speakers trained on whose group is told.
+        known_groups: share of the target speakers trained on whose group is told; of each group at least one.
         split: a TOML file in recipes/ that lists dev and test speakers; if empty, the manifest's own column split, and
             where it has none, speakers are drawn by the seed.
         test_share: share of the speakers, at least one, that are drawn to be tested.

@@ -98,10 +98,11 @@ def draw_mixed(
 ) -> Iterator[Draw]:
     """One epoch, as many targets as there are, in batches that hold every corpus, and every group in it, equally often.
 
-    Each group is gone through in random order, again and again. Whose group is not known is left out (unless nobody's is).
+    Each group is gone through in random order, again and again. Utterances of unknown group count as a group of their own where
+    they have an emotion to learn from, and are left out where they have none (unless nobody's group is known).
     """
-    known = targets[utterances.group[targets] >= 0]
-    pool = known if len(known) else targets
+    useful = targets[(utterances.group[targets] >= 0) | (utterances.emotion[targets] >= 0)]
+    pool = useful if len(useful) else targets
     corpora = [pool[utterances.source[pool] == one] for one in np.unique(utterances.source[pool])]
     turns = [[rows[utterances.group[rows] == one] for one in np.unique(utterances.group[rows])] for rows in corpora]
     n_each = -(-len(targets) // len(turns))

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ser_core.evaluation.counts import Counts
-from ser_core.evaluation.performance import uar_of_counts
-from ser_core.evaluation.statistics import N_RESAMPLES, UNKNOWN, Interval, interval, shuffled_within
+from ser_core.evaluation.performance import mean_where_known, uar_of_counts
+from ser_core.evaluation.statistics import N_RESAMPLES, UNKNOWN, Interval, interval, resampled, shuffled_within
 
 KINDS = ("sp", "eo")
 
@@ -22,7 +22,8 @@ class Gap:
 
     Attributes:
         mean, largest: over the classes.
-        interval: 95 % of the mean, resampling the speakers of each group.
+        interval: 95 % of the mean, resampling the speakers of each group. A gap of resamples is larger than that of the
+            speakers (it is never below 0), so whether there is one is asked of the band.
         band: what the mean reaches in 95 % of worlds in which the group does not matter.
         of_class, band_of_class: the same of each class, (C,).
     """
@@ -141,10 +142,45 @@ def change_of(counts: Counts, reference: Counts, groups: pd.Series, n: int = N_R
     }
 
 
+def uar_interval(counts: Counts, n: int = N_RESAMPLES) -> Interval:
+    """95 % of the UAR over all utterances, resampling the speakers."""
+    return interval(_uar_of(_times(len(counts.speakers), n), counts), len(counts.speakers))
+
+
+def uar_change_of(counts: Counts, reference: Counts, n: int = N_RESAMPLES) -> Change:
+    """What a method changes of the UAR over all utterances (its mean over seeds); both of the same speakers and classes."""
+    n_speakers = len(counts.speakers)
+    times, swap = _times(n_speakers, n), np.random.default_rng(1).random((n, n_speakers)) < 0.5
+    swap[0] = False
+    alone = np.ones((1, n_speakers))
+    exchanged = _uar_of(~swap, counts, reference) - _uar_of(swap, counts, reference)
+    return Change(
+        value=float((_uar_of(alone, counts) - _uar_of(alone, reference))[0]),
+        interval=interval(_uar_of(times, counts) - _uar_of(times, reference), n_speakers),
+        p=_share_as_far(exchanged),
+    )
+
+
 def _difference(mine: np.ndarray, theirs: np.ndarray, number: np.ndarray, kind: str) -> np.ndarray:
     """Of the mean gaps, (n,), from counts of each speaker (n, S, C, C)."""
     one, other = (_mean(gaps_of_counts(_by_group(tables, number))[kind]) for tables in (mine, theirs))
     return one - other
+
+
+def _times(n_speakers: int, n: int) -> np.ndarray:
+    """How often each speaker is in a resample of all, (n, S)."""
+    return resampled(n_speakers, n=n).astype(float)
+
+
+def _uar_of(times: np.ndarray, counts: Counts, others: Counts | None = None) -> np.ndarray:
+    """UAR, mean over seeds, of each world (n,), in which each speaker counts so often (n, S).
+
+    With `others` a speaker who does not count is answered by them: `times` says whose answers are taken.
+    """
+    pooled = np.einsum("ns,srij->nrij", times.astype(float), counts.table)
+    if others is not None:
+        pooled = pooled + np.einsum("ns,srij->nrij", 1.0 - times.astype(float), others.table)
+    return mean_where_known(uar_of_counts(pooled))
 
 
 def _share_as_far(differences: np.ndarray) -> float:

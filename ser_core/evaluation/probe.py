@@ -6,7 +6,7 @@ probe is trained afresh on frozen embeddings, and measured on utterances it has 
 whether the network uses it is another question, and what it does not find, a stronger probe might.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,18 +62,23 @@ def probe(
 
 
 def ask(
-    embeddings: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = None, scored: ArrayLike | None = None
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike | None = None,
+    scored: ArrayLike | None = None,
+    kind: str = "linear",
 ) -> pd.DataFrame:
-    """What a fresh linear probe (standardise, then logistic regression) answers to utterances it has not learned from.
+    """What a fresh probe answers to utterances it has not learned from.
 
     Args:
         embeddings: (N, D).
         labels: what is to be guessed, (N,); rows without one (None, nan) are left out.
         groups: who must not be on both sides, (N,): the speakers. None keeps only the utterances apart.
         scored: which rows are asked, (N,) bool; the others are only learned from. All if None.
+        kind: one of PROBES.
 
     Returns:
-        One row an utterance asked: label, predicted, group, chance. Empty where it is not estimable.
+        One row an utterance asked, indexed by its place: label, predicted, group, chance. Empty where it is not estimable.
 
     Raises:
         BadEmbeddings: rows out of step, or values that are not numbers.
@@ -83,32 +88,16 @@ def ask(
     asked = np.ones(len(y), dtype=bool) if scored is None else np.asarray(scored, dtype=bool)
     _check(x, y, g, asked)
     usable = _usable(y, g)
-    x, y, g, asked = x[usable], y[usable].astype(str), g[usable], asked[usable]
-    classes = np.unique(y)
+    place, x, y, g, asked = np.flatnonzero(usable), x[usable], y[usable].astype(str), g[usable], asked[usable]
+    classes, make = np.unique(y), PROBES[kind]
     with threadpool_limits(limits=1):  # small matrices: 40 times quicker than two threads on busy cores, and repeatable
-        parts = [_fold(x, y, g, held_out, asked) for held_out in _folds(y, g, asked)] if len(classes) > 1 else []
+        parts = (
+            [_fold(x, y, g, held_out, asked, place, make) for held_out in _folds(y, g, asked)]
+            if len(classes) > 1
+            else []
+        )
     empty = pd.DataFrame({"label": [], "predicted": [], "group": []}, dtype=object)
-    return pd.concat([part for part in parts if len(part)] or [empty], ignore_index=True).assign(
-        chance=1 / max(1, len(classes))
-    )
-
-
-PROBES = ("linear", "kernel")
-"""Attackers: as above, or a support vector machine with a radial kernel, which finds what is not along a line as well."""
-
-
-def attack(learned: ArrayLike, labels: ArrayLike, asked: ArrayLike, kind: str = "linear") -> np.ndarray:
-    """What a fresh probe that learned from some utterances says of others, (M,); their speakers must be others.
-
-    Args:
-        learned: embeddings it learns from, (N, D).
-        labels: theirs, (N,); at least two different ones.
-        asked: embeddings of the others, (M, D).
-        kind: one of PROBES.
-    """
-    makes = {"linear": _linear, "kernel": lambda: make_pipeline(StandardScaler(), SVC(class_weight="balanced"))}
-    with threadpool_limits(limits=1):
-        return makes[kind]().fit(np.asarray(learned, dtype=float), labels).predict(np.asarray(asked, dtype=float))
+    return pd.concat([part for part in parts if len(part)] or [empty]).assign(chance=1 / max(1, len(classes)))
 
 
 def score(answers: pd.DataFrame) -> Probed:
@@ -156,19 +145,27 @@ def _folds(y: np.ndarray, g: np.ndarray, asked: np.ndarray) -> Iterator[np.ndarr
         yield names[held_out]
 
 
-def _fold(x: np.ndarray, y: np.ndarray, g: np.ndarray, held_out: np.ndarray, asked: np.ndarray) -> pd.DataFrame:
+def _fold(x, y, g, held_out: np.ndarray, asked: np.ndarray, place: np.ndarray, make) -> pd.DataFrame:
     """Learn from all groups but those held out, ask about these; a class that is not learned is not asked."""
     learned = ~np.isin(g, held_out)
     rows = ~learned & asked & np.isin(y, y[learned])
     predicted = (
-        _linear().fit(x[learned], y[learned]).predict(x[rows]) if len(np.unique(y[learned])) > 1 and rows.any() else []
+        make().fit(x[learned], y[learned]).predict(x[rows]) if len(np.unique(y[learned])) > 1 and rows.any() else []
     )
     rows = rows if len(predicted) else np.zeros(len(y), dtype=bool)
-    return pd.DataFrame({"label": y[rows], "predicted": predicted, "group": g[rows]}, dtype=object)
+    return pd.DataFrame({"label": y[rows], "predicted": predicted, "group": g[rows]}, index=place[rows], dtype=object)
 
 
 def _linear() -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2_000))
+
+
+def _kernel() -> Pipeline:
+    return make_pipeline(StandardScaler(), SVC(class_weight="balanced"))
+
+
+PROBES: dict[str, Callable[[], Pipeline]] = {"linear": _linear, "kernel": _kernel}
+"""Standardise, then a logistic regression; or a support vector machine, whose radial kernel finds what lies along no line."""
 
 
 def _interval(answers: pd.DataFrame) -> Interval:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from ser_core.figures.recognition import ANSWER_COLOURS, EMOTION_COLOURS
 from ser_core.figures.style import GRID, INK, PAPER, QUIET, dress, percent
-from ser_core.labels import EMOTIONS, GENDERS
+from ser_core.labels import EMOTIONS, GENDERS, REST
 
 STAGE_NAMES = {"before": "Before: nobody enrolled", "after": "After: enrolment used"}
 _SHORT = {"before": "Before", "after": "After"}
@@ -30,11 +30,12 @@ MAX_LEGEND = 24
 
 _MORE_EMOTIONS = {
     "calm": "#3D7A8C", "boredom": "#8A5A44", "emphatic": "#A500E1", "negative": "#C30F0F", "idle": "#8787FF",
+    REST: "#B8B8B8",
 }  # fmt: skip
 _EMOTION_SYMBOLS = dict(zip(
     EMOTIONS,
     ("circle", "triangle-up", "square", "x", "diamond", "triangle-down", "star", "circle-open", "square-open", "cross",
-     "triangle-up-open", "diamond-open"),
+     "triangle-up-open", "diamond-open", "cross-open"),
     strict=True,
 ))  # fmt: skip
 _GENDER_MARKS = {"female": ("#A3487B", "circle"), "male": ("#0072B2", "square"), "unknown": ("#4B5563", "star")}

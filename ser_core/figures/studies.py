@@ -105,8 +105,8 @@ def frontier(results: pd.DataFrame, panels: Mapping[str, str], named: Named = es
     """Accuracy against the difference between groups: a panel a kind of difference, a mark a method, with intervals.
 
     Args:
-        results: one row a method: uar, uar_from, uar_to, and for each kind KIND, KIND_from, KIND_to, KIND_band; the band
-            that is drawn is the first method's (studies/cross_corpus.py).
+        results: one row a method: uar, uar_from, uar_to, and for each kind KIND, KIND_from, KIND_to, KIND_band
+            (studies/cross_corpus.py).
         panels: the kinds, and what they are called.
         named: what a method is called.
     """
@@ -127,11 +127,16 @@ def frontier(results: pd.DataFrame, panels: Mapping[str, str], named: Named = es
                 ),
                 row=1, col=column,
             )  # fmt: skip
+            figure.add_trace(
+                go.Scatter(
+                    x=[getattr(row, f"{kind}_band")], y=[row.uar], mode="markers", showlegend=False, legendgroup=str(number),
+                    marker={"symbol": "line-ns-open", "size": 16, "color": colour, "line": {"width": 2.5}},
+                    hovertemplate=f"chance reaches {panels[kind]} %{{x:.3f}}<extra>{named(row.method)}</extra>",
+                ),
+                row=1, col=column,
+            )  # fmt: skip
     dress(figure, 460)
-    for column, (kind, words) in enumerate(panels.items(), start=1):
-        band = float(results[f"{kind}_band"].iloc[0])
-        if band == band:
-            figure.add_vline(x=band, line={"color": QUIET, "dash": "dash", "width": 1.5}, row=1, col=column)
+    for column, words in enumerate(panels.values(), start=1):
         figure.update_xaxes(
             title=f"mean {words} between groups", title_font_color=QUIET, gridcolor=GRID, rangemode="tozero", col=column
         )

@@ -56,7 +56,6 @@ class Stage:
         counts: how much each row counts in the mean that a term is, from the utterances and rows (B,) to (B,); one where a
             term is not named. So a batch can be divided without changing its loss.
         whole: a term is no mean over rows, so that a batch must not be worked through in parts.
-        watched: what is logged of every epoch as well: 'gaps_on_dev', 'gaps_on_target' (mean differences between groups).
     """
 
     name: str
@@ -69,7 +68,6 @@ class Stage:
     prepare: "Callable[[Preparation], Utterances] | None" = None
     counts: Mapping[str, Callable[[Utterances, np.ndarray], np.ndarray]] = field(default_factory=dict)
     whole: bool = False
-    watched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

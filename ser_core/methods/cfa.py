@@ -6,7 +6,7 @@ whose speakers' gender is known and whose emotions are not. An answer needs neit
 
 Ours: the layer that reverses gradients changes the sign of L_GC, so it is added here (two minus signs would cancel);
 pairs are of embeddings of length one; any protected attribute with two or more groups (data.protected); speakers of unknown
-group count in neither term. Emotions are told apart all at once, or one from the rest as in the paper (data.against_rest). The
+group count in neither of the two terms. Emotions are told apart all at once, or one from the rest as in the paper (data.against_rest). The
 paper's Transformer on wav2vec 2.0 features is any encoder here, whose last layers may learn (encoder.tune = "last").
 
 Ours as well, and off in the paper's form: the target is standardised by itself (a recording's room and codec are not its
@@ -46,7 +46,8 @@ class CfaSettings(BaselineSettings):
         ramp: the adversary's strength grows with the joint stage, instead of being whole from its start.
         adversary: hidden units of the adversary.
         standardised: what is heard, by the mean and spread of the 'source', or of 'each': the sources, and the target by its own.
-        erased: the group is erased from the embedding at the end, in closed form, and the head learns once more.
+        erased: the group is erased from the embedding at the end, in closed form, and the head learns once more,
+            for `erased_epochs`.
     """
 
     alpha: float = 0.5
@@ -57,6 +58,7 @@ class CfaSettings(BaselineSettings):
     adversary: int = 128
     standardised: str = "source"
     erased: bool = False
+    erased_epochs: int = 5
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,7 +77,9 @@ class Cfa(Baseline):
     def __init__(self, settings: CfaSettings, shape: FeatureShape, emotions: tuple[str, ...]):
         super().__init__(settings, shape, emotions)
         width = settings.embedding
-        self.of_target = Front(shape.n_values, shape.layers, shape.pooling) if settings.standardised == "each" else None
+        heard = (len(shape.layers), shape.n_values)
+        self.register_buffer("target_mean_", torch.zeros(heard))
+        self.register_buffer("target_scale_", torch.ones(heard))
         self.register_buffer("gone_", torch.zeros(width, width))
         self.register_buffer("mean_", torch.zeros(width))
         self.adversary: MlpHead | None = None
@@ -89,36 +93,47 @@ class Cfa(Baseline):
             self.adversary = MlpHead(width, self.settings.adversary, n_groups, 0.0).to(self.class_weight_.device)
         return self
 
+    @property
+    def note(self) -> str:
+        """Whose statistics it answers by."""
+        if self.settings.standardised == "source":
+            return ""
+        return "What is saved takes everybody for a speaker of the corpus that was adapted to, also one of the sources."
+
     def stages(self) -> tuple[Stage, ...]:
-        (plain,), watched = super().stages(), ("gaps_on_dev", "gaps_on_target")
+        (plain,) = super().stages()
         source = Stage(
-            "source", plain.loss, plain.batches, counts=plain.counts, watched=watched, prepare=self.hear_target,
+            "source", plain.loss, plain.batches, counts=plain.counts, prepare=self.hear_target,
             training={"epochs": self.settings.source_epochs},
         )  # fmt: skip
         # dev, which is the source's, would choose an epoch before it adapts: the last one is kept
-        joint = Stage("joint", self.joint_loss, "mixed", "nothing", rows="mixed", whole=True, watched=watched)
+        joint = Stage("joint", self.joint_loss, "mixed", "nothing", rows="mixed", whole=True)
         erased = Stage(
-            "erased", self.head_loss, plain.batches, counts=plain.counts, watched=watched, prepare=self.erase,
-            training={"epochs": 5},
+            "erased", self.head_loss, plain.batches, encoder="rests", counts=plain.counts, prepare=self.erase,
+            training={"epochs": self.settings.erased_epochs},
         )  # fmt: skip
         return (source, joint, erased) if self.settings.erased else (source, joint)
 
     def hear_target(self, given: Preparation) -> Utterances:
         """Mean and spread of what is heard of the target, as far as it may be heard."""
-        if self.of_target is not None:
-            self.of_target.fit(given.utterances, given.target)
+        of_target = Front(self.shape.n_values, self.shape.layers, self.shape.pooling).fit(
+            given.utterances, given.target
+        )
+        self.target_mean_ = of_target.mean_.to(self.gone_.device)
+        self.target_scale_ = of_target.scale_.to(self.gone_.device)
         return given.utterances
 
     def erase(self, given: Preparation) -> Utterances:
         """Fit the erasure to what the trunk makes of both corpora now."""
         utterances, rows = given.hear(), np.concatenate([given.train, given.target])
-        device, parts = self.gone_.device, []
+        device, parts, sides = self.gone_.device, [], np.isin(rows, given.target)
         self.eval()
         with torch.inference_mode():
             for some in np.array_split(rows, max(1, len(rows) // 256)):
                 batch = utterances.batch(some, [np.empty(0, dtype=np.int64)] * len(some)).to(device)
                 parts.append(self.trunk(self._heard(batch)))
-            gone, mean = erasure(torch.cat(parts), torch.from_numpy(utterances.group[rows]).to(device))
+            group, sides = (torch.from_numpy(of).to(device) for of in (utterances.group[rows], sides.astype(np.int64)))
+            gone, mean = erasure(torch.cat(parts), group, sides)
         self.gone_, self.mean_ = gone.clone(), mean.clone()
         return utterances
 
@@ -140,7 +155,8 @@ class Cfa(Baseline):
                 settings.smoothing,
             )  # fmt: skip
         if settings.alpha:
-            similarity = pair_loss(output.embedding, batch.group, batch.source, settings.margin)
+            sides = self._is_source(batch).long()
+            similarity = pair_loss(output.embedding, batch.group, sides, settings.margin)
             terms["gender_similarity"] = settings.alpha * similarity
         if self.adversary is not None:
             terms["gender_adversary"] = settings.beta * self._misled(output.embedding, batch.group)
@@ -157,13 +173,17 @@ class Cfa(Baseline):
 
     def _heard(self, batch: Batch) -> Tensor:
         """Standardised by the source, or each side by its own; where the corpus is not told it is the target."""
-        if self.of_target is None:
-            return self.front(batch.features)
-        of_target = self.of_target(batch.features)
+        of_source = self.front.standardised(batch.features)
+        if self.settings.standardised == "source":
+            return self.front.joined(of_source)
+        of_target = (batch.features[:, self.front.layers] - self.target_mean_) / self.target_scale_
+        return self.front.joined(torch.where(self._is_source(batch)[:, None, None], of_source, of_target))
+
+    def _is_source(self, batch: Batch) -> Tensor:
+        """Which rows are of a corpus that trains, (B,) bool; none where the corpora are not told."""
         if self._sources is None or batch.source is None:
-            return of_target
-        of_source = torch.isin(batch.source, self._sources.to(batch.source.device))
-        return torch.where(of_source[:, None], self.front(batch.features), of_target)
+            return torch.zeros(len(batch), dtype=torch.bool, device=batch.features.device)
+        return torch.isin(batch.source, self._sources.to(batch.source.device))
 
     def _misled(self, embedding: Tensor, group: Tensor) -> Tensor:
         """Cross-entropy of the adversary, whose gradient comes back reversed."""

@@ -15,7 +15,7 @@ from ser_core.data.batches import Batch, Utterances
 from ser_core.methods.base import FeatureShape, Stage
 from ser_core.methods.baseline import Baseline, BaselineSettings
 from ser_core.nn.losses import emotion_loss, independence_weights, parity_loss
-from ser_core.recipe import check_choice, check_range
+from ser_core.recipe import BadRecipe, check_choice, check_range
 
 BETWEEN = ("groups", "speakers")
 
@@ -39,6 +39,11 @@ class SourceFairnessSettings(BaselineSettings):
         super().__post_init__()
         check_choice("between", self.between, BETWEEN)
         check_range(self, parity=(0, None))
+        if self.parity and self.between == "speakers" and self.batches != "same_speaker":
+            raise BadRecipe(
+                f"'batches' is {self.batches!r}, and parity between speakers needs enough utterances of each in a batch: set it "
+                f"to 'same_speaker'"
+            )
 
 
 class SourceFairness(Baseline):
@@ -61,7 +66,7 @@ class SourceFairness(Baseline):
 
     def stages(self) -> tuple[Stage, ...]:
         batches, whole = self.settings.batches, self.settings.reweighted or self.settings.parity > 0
-        return (Stage("finetune", self.loss, batches, whole=whole, watched=("gaps_on_dev", "gaps_on_target")),)
+        return (Stage("finetune", self.loss, batches, whole=whole),)
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         logits = self(batch).emotion_logits
@@ -71,8 +76,9 @@ class SourceFairness(Baseline):
             )
         }
         if self.settings.parity:
+            of_corpus = logits.masked_fill(~batch.classes, -torch.inf)
             group = batch.group if self.settings.between == "groups" else batch.speaker
-            terms["parity"] = self.settings.parity * parity_loss(logits.softmax(dim=-1), group)
+            terms["parity"] = self.settings.parity * parity_loss(of_corpus.softmax(dim=-1), group)
         return terms
 
     def _counts(self, batch: Batch) -> Tensor | None:

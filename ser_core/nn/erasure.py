@@ -10,29 +10,36 @@ _LEAST = 1e-6
 """Of the largest variance: directions with less are taken for empty."""
 
 
-def erasure(embedding: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
+def erasure(embedding: Tensor, group: Tensor, side: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """What is subtracted so that no group's mean differs from another's: `x − (x − mean) @ gone`.
 
     Args:
         embedding: (N, D).
         group: (N,) long; rows of -1 do not count.
+        side: (N,) long; groups are made alike on each side by itself, whatever the sides differ in (ours). One if None.
 
     Returns:
         gone (D, D) and mean (D,), in the embedding's precision; nothing is gone with fewer than two groups.
     """
-    x, y = embedding[group >= 0].double(), group[group >= 0]
-    if len(y.unique()) < 2:
-        return embedding.new_zeros(embedding.shape[1], embedding.shape[1]), embedding.new_zeros(embedding.shape[1])
-    mean, names = x.mean(dim=0), y.unique()
-    x = x - mean
+    known = group >= 0
+    x, y = embedding[known].double(), group[known]
+    sides = torch.zeros_like(y) if side is None else side[known]
+    nothing = embedding.new_zeros(embedding.shape[1], embedding.shape[1])
+    mean = x.mean(dim=0) if len(x) else embedding.new_zeros(embedding.shape[1]).double()
+    told = []  # covariance with each group on each side, (D,)
+    x = x.clone()
+    for one in sides.unique():
+        of_side = sides == one
+        x[of_side] -= x[of_side].mean(dim=0)
+        told += [x[of_side & (y == name)].sum(dim=0) / len(x) for name in y[of_side].unique()[1:]]
+    if not told:
+        return nothing, mean.to(embedding.dtype)
     variance, axes = torch.linalg.eigh(x.T @ x / len(x))
     kept = variance > _LEAST * variance.max()
     axes, deviation = axes[:, kept], variance[kept].sqrt()
-    told = torch.stack(
-        [x[y == name].sum(dim=0) / len(x) for name in names], dim=1
-    )  # covariance with each group, (D, G)
-    directions, strength, _ = torch.linalg.svd((axes.T @ told) / deviation[:, None], full_matrices=False)
-    directions = directions[:, : len(names) - 1][:, strength[: len(names) - 1] > 1e-9]
-    away, back = axes / deviation, axes * deviation
-    gone = away @ directions @ directions.T @ back.T
+    directions, strength, _ = torch.linalg.svd(
+        (axes.T @ torch.stack(told, dim=1)) / deviation[:, None], full_matrices=False
+    )
+    directions = directions[:, strength > 1e-9]
+    gone = (axes / deviation) @ directions @ directions.T @ (axes * deviation).T
     return gone.to(embedding.dtype), mean.to(embedding.dtype)

@@ -15,11 +15,11 @@ from ser_core.data.enrolment import first_of_each
 from ser_core.data.groups import groups_of
 from ser_core.data.manifest import BadCorpus, Corpus
 from ser_core.evaluation.counts import Counts, classes_of, count
-from ser_core.evaluation.gaps import KINDS, Gap, change_of, gap_of
+from ser_core.evaluation.gaps import KINDS, Gap, change_of, gap_of, uar_change_of, uar_interval
 from ser_core.evaluation.group import compare_groups
 from ser_core.evaluation.performance import uar_of_counts
-from ser_core.evaluation.probe import PROBES, attack, score
-from ser_core.evaluation.statistics import holm, interval, resampled
+from ser_core.evaluation.probe import PROBES, ask, score
+from ser_core.evaluation.statistics import holm
 from ser_core.figures.fairness import Named
 from ser_core.figures.studies import frontier
 from ser_core.inference.predict import Trained, answers, predictions_table
@@ -30,8 +30,6 @@ from ser_core.studies.base import (
     Tables,
     check_groups,
     in_points,
-    mean_difference,
-    uar_of_speakers,
     with_interval,
 )
 from ser_core.studies.stored import RESULTS
@@ -61,20 +59,30 @@ def networks(experiment: Experiment, device: str, say: Callable[[str], None]) ->
 def measure(trained: Trained, hear: Hear) -> pd.DataFrame:
     """Predictions of the fold's target speakers, with their group and what fresh probes take their group for.
 
-    The probes learn from all utterances that may be heard in training, the source's and the target's, whose group is known.
+    The probes learn from the target's other speakers (those who are measured with them, and those who are adapted to), whose
+    group is known: nobody is asked of whom it has heard anything.
     """
     utterances, choice = trained.utterances, first_of_each(trained.utterances.corpus)
-    targets, table = trained.targets(choice), trained.utterances.corpus.table
-    enrolled = utterances.enrolment_rows(choice)
+    targets, enrolled = trained.targets(choice), utterances.enrolment_rows(choice)
     said = answers(trained.method, utterances, targets, enrolled)
-    heard = np.flatnonzero(
-        (utterances.group >= 0) & ~table["speaker"].isin([*trained.speakers, *trained.dev]).to_numpy()
-    )
-    learned, names = answers(trained.method, utterances, heard, enrolled).embedding, np.array(utterances.groups)
     predicted = predictions_table(utterances, targets, said, trained.name, trained.seed, trained.fold)
-    told = groups_of(table.iloc[targets], utterances.protected).to_numpy()
-    probes = {f"probe_{kind}": attack(learned, names[utterances.group[heard]], said.embedding, kind) for kind in PROBES}
-    return predicted.assign(group=told, **probes)
+    group = groups_of(utterances.corpus.table, utterances.protected)
+    corpora = set(predicted["corpus"])
+    others = np.flatnonzero(
+        utterances.corpus.table["corpus"].isin(corpora).to_numpy()
+        & ~utterances.corpus.table["speaker"].isin([*trained.speakers, *trained.dev]).to_numpy()
+    )
+    embedding = np.concatenate([said.embedding, answers(trained.method, utterances, others, enrolled).embedding])
+    rows, scored = np.concatenate([targets, others]), np.arange(len(targets) + len(others)) < len(targets)
+    speakers = utterances.corpus.table["speaker"].to_numpy()[rows]
+    probes = {
+        f"probe_{kind}": ask(embedding, group.to_numpy()[rows], speakers, scored, kind)["predicted"].reindex(
+            range(len(targets))
+        )
+        for kind in PROBES
+    }
+    probed = {name: answered.to_numpy() for name, answered in probes.items()}
+    return predicted.assign(group=group.to_numpy()[targets], **probed)
 
 
 def tables(measured: pd.DataFrame) -> Tables:
@@ -90,7 +98,7 @@ def tables(measured: pd.DataFrame) -> Tables:
     group, corpus = (measured.groupby("speaker")[column].first() for column in ("group", "corpus"))
     gaps = {name: gap_of(one, group, corpus) for name, one in counts.items()}
     rows = [
-        {"method": name, **_accuracy(part, counts[name], parts[reference]), **_fairness(counts[name], gaps[name]),
+        {"method": name, **_accuracy(counts[name], counts[reference]), **_fairness(counts[name], gaps[name]),
          **_changes(counts[name], counts[reference], group), **_probed(part), **_sizes(part)}
         for name, part in parts.items()
     ]  # fmt: skip
@@ -111,15 +119,13 @@ def tables(measured: pd.DataFrame) -> Tables:
     }  # fmt: skip
 
 
-def _accuracy(part: pd.DataFrame, counts: Counts, reference: pd.DataFrame) -> dict[str, float]:
-    """UAR of all utterances, its mean over seeds; its change is a mean over speakers."""
-    table = counts.over_seeds
-    pooled = (resampled(len(table)) @ table.reshape(len(table), -1)).reshape(-1, *table.shape[1:])
-    low, high = interval(uar_of_counts(pooled), len(table))
-    change = mean_difference(uar_of_speakers(part) - uar_of_speakers(reference))
+def _accuracy(counts: Counts, reference: Counts) -> dict[str, float]:
+    """UAR over all utterances, its mean over seeds; its change is the difference of the two."""
+    low, high = uar_interval(counts)
+    change = uar_change_of(counts, reference)
     return {
-        "uar": float(uar_of_counts(counts.pooled).mean()), "uar_from": low, "uar_to": high,
-        **change.under("uar_change", "uar_change_from", "uar_change_to", "uar_change_p"),
+        "uar": float(uar_of_counts(counts.pooled).mean()), "uar_from": low, "uar_to": high, "uar_change": change.value,
+        "uar_change_from": change.interval[0], "uar_change_to": change.interval[1], "uar_change_p": change.p,
     }  # fmt: skip
 
 
@@ -144,8 +150,9 @@ def _changes(counts: Counts, reference: Counts, group: pd.Series) -> dict[str, f
 
 def _probed(part: pd.DataFrame) -> dict[str, float]:
     """Balanced accuracy of the probes; networks of several seeds and folds together."""
-    known, found = part[part["group"].notna()], {}
+    found = {}
     for kind in PROBES:
+        known = part[part["group"].notna() & part[f"probe_{kind}"].notna()]
         one = score(pd.DataFrame({
             "label": known["group"], "predicted": known[f"probe_{kind}"], "group": known["speaker"],
             "chance": 1 / max(1, known["group"].nunique()),
@@ -221,12 +228,16 @@ def _gained(row, named: Named) -> str:
         sure = "" if p < 0.05 else ", which may be chance"
         changes.append(f"mean {WORDS[kind]} {value:+.3f} ({low:+.3f} to {high:+.3f}, p = {p:.2f}{sure})")
     cost = in_points(row.uar_change, row.uar_change_from, row.uar_change_to)
-    gone = (
-        "the group cannot be told from its embedding by a line"
-        if row.probe_linear <= 0.6
-        else "the group can be told from its embedding"
-    )
-    return f"{named(row.method)}: {'; '.join(changes)}; UAR {cost}; {gone} (probe {row.probe_linear:.2f}, kernel {row.probe_kernel:.2f})."
+    return f"{named(row.method)}: {'; '.join(changes)}; UAR {cost}; {_heard(row)}."
+
+
+def _heard(row) -> str:
+    """What probes make of the embedding; one that is wrong more often than chance has heard the group as well."""
+    told = []
+    for kind in PROBES:
+        value, low, high = (getattr(row, f"probe_{kind}{ending}") for ending in ("", "_from", "_to"))
+        told.append(f"a {kind} probe tells the group in {with_interval(value, low, high)}")
+    return " and ".join(told)
 
 
 def _figure(tables: Tables, named: Named) -> go.Figure:
@@ -238,9 +249,9 @@ STUDY = Study(
     reading=(
         "Learned from the corpora named first, measured on the last. ΔSP: how differently often an emotion is named for one group and "
         "the other; ΔEO: how differently often it is recognised, or wrongly named, whichever is worse; both are means over the "
-        "emotions. To the left the groups are answered more alike, and higher up "
-        "more is recognised: the best methods stand at the top left. The dashed line is what the first method's gap would reach "
-        "by chance if the group did not matter; left of it a gap says nothing. Whiskers: 95 % over speakers."
+        "emotions. To the left the groups are answered more alike, and higher up more is recognised: the best methods stand at the "
+        "top left. The upright stroke of a method's colour is what its gap would reach by chance if the group did not matter: a mark "
+        "left of it shows no gap. Whiskers: 95 % over speakers."
     ),
     check=check,
     measure=measure,

@@ -29,6 +29,7 @@ from ser_core.studies.base import (
 )
 from ser_core.studies.conditions import cells_of
 from ser_core.studies.stored import RESULTS
+from ser_core.training.adaptation import trains_or_measures
 from ser_core.training.crossvalidation import Experiment, dev_of_fold, fold_plan
 from ser_core.training.preparation import draw_speakers, train_method
 from ser_core.training.trainer import Plan
@@ -150,7 +151,8 @@ def train_speakers(experiment: Experiment, recipe: Recipe, seed: int, number: in
     """All of a fold but those who are tested and those who choose the epoch."""
     corpus, folds = experiment.utterances.corpus, experiment.folds
     kept = {*folds[number], *dev_of_fold(corpus, folds, recipe, seed, number)}
-    return sorted(set(corpus.table["speaker"]) - kept)
+    trains, _ = trains_or_measures(corpus, recipe.data, sorted(set(corpus.table["speaker"]) - kept))
+    return trains
 
 
 def halves(

@@ -66,11 +66,14 @@ class Prepared:
     @property
     def train(self) -> tuple[str, ...]:
         """All who are heard and neither choose nor are tested; those of `target` without their emotions."""
-        return tuple(sorted(set(self.corpus.table["speaker"]) - {*self.dev, *self.test}))
+        adapted = set(self.corpus.table["speaker"][of_target(self.corpus, self.recipes[0].data)]) - set(self.target)
+        return tuple(sorted(set(self.corpus.table["speaker"]) - {*self.dev, *self.test} - adapted))
 
     @property
     def target(self) -> tuple[str, ...]:
-        """Speakers of the corpus that is adapted to who are not tested."""
+        """Speakers of the corpus that is adapted to who are not tested; nobody where no recipe hears them."""
+        if not hear_target(self.recipes):
+            return ()
         of = self.corpus.table["speaker"][of_target(self.corpus, self.recipes[0].data)]
         return tuple(sorted(set(of) - set(self.test)))
 
@@ -98,11 +101,16 @@ class Prepared:
         }
 
 
+def hear_target(recipes: Collection[Recipe]) -> bool:
+    """Whether one of the recipes adapts to a second corpus."""
+    return any(METHODS[recipe.method].hears_target for recipe in recipes)
+
+
 def heard_without_labels(recipes: Collection[Recipe], corpus: Corpus, test: Collection[str]) -> dict[str, list[str]]:
     """Lines of a verdict: which test speakers a recipe hears, where it is transductive; which corpus is adapted to, without
     those of its speakers who are tested."""
     heard = any(recipe.data.transductive for recipe in recipes)
-    adapted = {target_of(corpus, recipe.data) for recipe in recipes} - {""}
+    adapted = {target_of(corpus, recipe.data) for recipe in recipes} - {""} if hear_target(recipes) else ()
     return {
         **({"test_speakers_heard_without_labels": sorted(test)} if heard else {}),
         **({"adapted_to_other_speakers_of": sorted(adapted)} if adapted else {}),
@@ -276,6 +284,11 @@ def check_learns(recipe: Recipe, method: Method) -> None:
         raise BadRecipe(f"'{recipe.name}' has no stage in which the encoder learns; set encoder.tune to none")
     if recipe.encoder.tune == "none" and any(stage.encoder == "inside" for stage in method.stages()):
         raise BadRecipe(f"'{recipe.name}' pre-trains the encoder: set encoder.tune to all, last or lora")
+    if recipe.encoder.tune != "none" and recipe.beside and method.hears_target:
+        raise BadRecipe(
+            f"'{recipe.name}' would leave its encoder, adapted to the target, to {', '.join(recipe.beside)}, which then were no "
+            f"baseline: copy the recipe to a file without 'beside', and train the baseline by itself"
+        )
     if recipe.training.accumulate > 1 and any(stage.whole for stage in method.stages()):
         raise BadRecipe(
             f"'{recipe.name}': a loss of it (CCC, or a difference between groups) is taken over a whole batch; leave out "
@@ -445,8 +458,8 @@ def train_method(
         utterances = read_anew(words.encoder, utterances)
     if learning is None:
         return Learned(method, utterances, encoder, words)
-    without_labels = plan.unlabelled if any(stage.rows == "unlabelled" for stage in method.stages()) else plan.train
-    heard = utterances.corpus.table["speaker"].iloc[np.concatenate([plan.train, plan.dev, without_labels])]
+    of_stages = [getattr(plan, stage.rows) for stage in method.stages()]
+    heard = utterances.corpus.table["speaker"].iloc[np.concatenate([plan.train, plan.dev, *of_stages])]
     tuned = learning.merged(f"{encoder.fingerprint}-tuned", tuple(heard.unique()))
     rests = method.stages()[-1].encoder == "rests"  # then it was heard with these weights before
     return Learned(method, utterances if rests else heard_by(tuned), tuned.to("cpu"), words)

@@ -379,8 +379,8 @@ class _Training:
             value = _MONITORS[stage.monitor](self, stage)
             record[f"dev_{stage.monitor}"] = value
             self._keep_best(-value if stage.monitor == "loss" else value)
-        for name in stage.watched:
-            record |= _WATCHED[name](self, stage)
+        if len(self.plan.target):
+            record |= _gaps_on_dev(self, stage) | _gaps_on_target(self, stage)
         record |= {"seconds": round(time.perf_counter() - start, 3), "waited_for_data_s": round(waited_s, 3)}
         self.at = _Position(
             self.at.stage, self.at.epoch + 1, best_score=self.at.best_score, waited=self.at.waited,
@@ -658,10 +658,5 @@ def _gaps(training: _Training, stage: Stage, rows: np.ndarray, where: str, kinds
 
 
 _NOBODY = np.empty(0, dtype=np.int64)
-
-_WATCHED: dict[str, Callable[[_Training, Stage], Epoch]] = {
-    "gaps_on_dev": _gaps_on_dev,
-    "gaps_on_target": _gaps_on_target,
-}
 
 _MONITORS: dict[str, Callable[[_Training, Stage], float]] = {"uar": _dev_uar, "ccc": _dev_ccc, "loss": _dev_loss}

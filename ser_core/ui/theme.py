@@ -25,6 +25,7 @@ PERSONALISERS = {
     "cfa": "Combined Fairness Adaptation (CFA)",
     "cfa_adversary": "CFA, adversary alone",
     "cfa_similarity": "CFA, similarity alone",
+    "cfa_neither": "CFA without its two terms",
     "cfa_erased": "CFA, gender erased as well",
     "target_statistics": "Target statistics alone",
     "source_reweighted": "Source, re-weighted",

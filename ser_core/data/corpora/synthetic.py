@@ -4,7 +4,7 @@ Every speaker has a pitch of their own; every emotion raises or lowers pitch, tr
 emotion can be told within a speaker far better than across speakers, which is what personalisation lives on.
 
 Two more of them are a world with a known bias: in `synthetic_confounded` women are mostly happy or neutral and men mostly
-sad or angry; in `synthetic_even`, whose voices lie between the others', gender and emotion have nothing to do with each other.
+sad or angry; in `synthetic_even`, whose voices are others, gender and emotion have nothing to do with each other.
 """
 
 from collections.abc import Callable
@@ -37,12 +37,14 @@ def load(folder: Path) -> Corpus:
 def load_confounded(folder: Path) -> Corpus:
     """As `load`; women are mostly happy or neutral, men mostly sad or angry."""
     usual = {True: ("happiness", "neutral"), False: ("sadness", "anger")}
-    return _load("synthetic_confounded", folder, lambda woman, emotion: _OFTEN if emotion in usual[woman] else _SELDOM)
+    return _load(
+        "synthetic_confounded", folder, lambda woman, emotion: _OFTEN if emotion in usual[woman] else _SELDOM, 0.25
+    )
 
 
 def load_even(folder: Path) -> Corpus:
     """As `load`, other voices."""
-    return _load("synthetic_even", folder, lambda woman, emotion: _N_REPETITIONS, between=0.5)
+    return _load("synthetic_even", folder, lambda woman, emotion: _N_REPETITIONS, 0.75)
 
 
 def _load(name: str, folder: Path, often: Callable[[bool, str], int], between: float = 0.0) -> Corpus:
@@ -55,7 +57,13 @@ def _load(name: str, folder: Path, often: Callable[[bool, str], int], between: f
             path = folder / f"{utterance_id}.wav"
             if not path.exists():
                 folder.mkdir(parents=True, exist_ok=True)
-                seed = [speaker, list(_EMOTIONS).index(emotion), text, repetition, *([1] if between else [])]
+                seed = [
+                    speaker,
+                    list(_EMOTIONS).index(emotion),
+                    text,
+                    repetition,
+                    *([round(100 * between)] if between else []),
+                ]
                 soundfile.write(path, buzz(speaker, emotion, text, np.random.default_rng(seed), between), SAMPLE_RATE)
             rows[utterance_id] = {
                 "path": str(path),
