@@ -30,7 +30,7 @@ MAX_LEGEND = 24
 
 _MORE_EMOTIONS = {
     "calm": "#3D7A8C", "boredom": "#8A5A44", "emphatic": "#A500E1", "negative": "#C30F0F", "idle": "#8787FF",
-    REST: "#B8B8B8",
+    REST: "#767676",
 }  # fmt: skip
 _EMOTION_SYMBOLS = dict(zip(
     EMOTIONS,

@@ -124,7 +124,7 @@ class Cfa(Baseline):
         return given.utterances
 
     def erase(self, given: Preparation) -> Utterances:
-        """Fit the erasure to what the trunk makes of both corpora now."""
+        """Fit the erasure to what the trunk makes of both corpora now; the source's groups are compared emotion by emotion."""
         utterances, rows = given.hear(), np.concatenate([given.train, given.target])
         device, parts, sides = self.gone_.device, [], np.isin(rows, given.target)
         self.eval()
@@ -132,8 +132,11 @@ class Cfa(Baseline):
             for some in np.array_split(rows, max(1, len(rows) // 256)):
                 batch = utterances.batch(some, [np.empty(0, dtype=np.int64)] * len(some)).to(device)
                 parts.append(self.trunk(self._heard(batch)))
-            group, sides = (torch.from_numpy(of).to(device) for of in (utterances.group[rows], sides.astype(np.int64)))
-            gone, mean = erasure(torch.cat(parts), group, sides)
+            group, side, emotion = (
+                torch.from_numpy(of).to(device)
+                for of in (utterances.group[rows], sides.astype(np.int64), utterances.emotion[rows])
+            )
+            gone, mean = erasure(torch.cat(parts), group, side, emotion)  # the target's emotions are all -1
         self.gone_, self.mean_ = gone.clone(), mean.clone()
         return utterances
 

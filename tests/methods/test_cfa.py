@@ -15,7 +15,7 @@ from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import Corpus, join, make_corpus
 from ser_core.evaluation.gaps import mean_gaps
 from ser_core.evaluation.performance import uar
-from ser_core.evaluation.probe import attack
+from ser_core.evaluation.probe import ask
 from ser_core.inference.predict import answers
 from ser_core.methods import METHODS
 from ser_core.methods.base import FeatureShape
@@ -128,11 +128,13 @@ def measured(method: str, seed: int, **settings) -> dict[str, float]:
     plan = plan_of(utterances)
     said, group = asked(one, utterances), utterances.group
     predicted, truth = said.probability.argmax(axis=1), utterances.emotion[plan.test]
-    told = attack(asked(one, utterances, plan.mixed).embedding, group[plan.mixed], said.embedding)
+    rows = np.concatenate([plan.test, plan.target])
+    embedding = np.concatenate([said.embedding, asked(one, utterances, plan.target).embedding])
+    told = ask(embedding, group[rows], utterances.speaker[rows], np.arange(len(rows)) < len(plan.test))
     return {
         **mean_gaps(truth, predicted, group[plan.test], 2),
         "uar": uar(truth, predicted),
-        "probe": uar(group[plan.test], told),
+        "probe": uar(told["label"], told["predicted"]),
     }
 
 
@@ -343,8 +345,9 @@ def test_the_protected_attribute_may_be_age_or_any_column_with_three_groups(smal
     one, records = shortly(small, data=data, erased=True)
     told = as_told(small, plan_of(small).target, data)
     assert len(told.groups) == n_groups == one.adversary.layers[-1].out_features
-    embedding = asked(one, small, plan_of(small).mixed).embedding
-    means = [embedding[told.group[plan_of(small).mixed] == group].mean(axis=0) for group in range(n_groups)]
+    rows = plan_of(small).target
+    embedding = asked(one, small, rows).embedding
+    means = [embedding[told.group[rows] == group].mean(axis=0) for group in range(n_groups)]
     np.testing.assert_allclose(means, [means[0]] * n_groups, atol=1e-4)
     assert all(np.isfinite(record["target_delta_sp"]) for record in records)
 

@@ -76,7 +76,7 @@ def test_without_weights_and_constraint_it_is_the_baseline(built):
 @pytest.mark.parametrize(("between", "column"), [("groups", "gender"), ("speakers", "speaker")])
 def test_the_constraint_compares_groups_or_single_speakers(built, utterances, between, column):
     """2 · mean |E[p | who] − E[p]| of pandas' means; somebody of unknown gender is a speaker, and of no group."""
-    one, batch = built(parity=0.7, between=between)
+    one, batch = built(parity=0.7, between=between, batches="shuffled" if between == "groups" else "same_speaker")
     names = utterances.corpus.table[column].reset_index(drop=True)
     p = pd.DataFrame(one(batch).emotion_logits.softmax(dim=-1).detach().double().numpy())
     known = names != "unknown"
@@ -91,7 +91,7 @@ def test_an_answer_needs_no_group(built):
     torch.testing.assert_close(one(untold).emotion_logits, one(batch).emotion_logits)
 
 
-@pytest.mark.parametrize("wrong", [{"between": "corpora"}, {"parity": -1.0}])
+@pytest.mark.parametrize("wrong", [{"between": "corpora"}, {"parity": -1.0}, {"parity": 1.0, "between": "speakers"}])
 def test_settings_that_cannot_be_are_refused(built, wrong):
     with pytest.raises(BadRecipe, match=next(iter(wrong))):
         built(**wrong)
