@@ -29,7 +29,7 @@ PAD: dict[str, tuple[float, float, float]] = {
     "calm": (-0.46, 0.68, 0.06),
     "boredom": (-0.62, -0.65, -0.33),
 }
-"""Arousal, valence, dominance of each emotion, -1 to 1; emphatic, negative and idle name no point."""
+"""Arousal, valence, dominance of each emotion, -1 to 1; emphatic, negative, idle and rest name no point."""
 
 INTENSITY: dict[str, float] = {
     "low": 0.6, "medium": 1.0, "normal": 1.0, "unspecified": 1.0, "high": 1.2, "strong": 1.2,

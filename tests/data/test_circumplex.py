@@ -15,7 +15,7 @@ PUBLISHED = {  # pleasure, arousal, dominance as Russell and Mehrabian print the
     "boredom": (-0.65, -0.62, -0.33),
 }  # fmt: skip
 
-WITHOUT_A_POINT = {"emphatic", "negative", "idle"}
+WITHOUT_A_POINT = {"emphatic", "negative", "idle", "rest"}
 
 
 def corpus(emotions, intensities=None, name: str = "toy", **columns) -> Corpus:
