@@ -27,7 +27,7 @@ COMMANDS: dict[str, str] = {
     "crossvalidate": "compare recipes on a corpus",
     "build": "train a model that ships, measure it, write its card",
     "evaluate": "whom does it serve: a report of a test set, or of a table of predictions",
-    "study": "what if the enrolment is larger, wrong, or another one",
+    "study": "open questions, answered by experiment: the enrolment, shifts, how many speakers, fairness on another corpus",
     "ensemble": "the mean of several systems of a cross-validation",
     "embedding": "maps before and after the enrolment is used, and what fresh probes read off them",
     "bench": "measure speed and memory on this machine",

@@ -11,7 +11,11 @@ from ser_core.recipe import BadRecipe, Recipe
 def add_training_arguments(parser: ArgumentParser) -> None:
     """Corpus, encoder, device, threads."""
     parser.add_argument(
-        "--corpus", action="append", required=True, metavar="NAME=DIR", help="may be repeated; corpora are joined"
+        "--corpus",
+        action="append",
+        required=True,
+        metavar="NAME=DIR",
+        help="may be repeated; corpora are joined; what adapts to a corpus adapts to the last one",
     )
     parser.add_argument("--encoder", metavar="NAME[=DIR]", help=f"{', '.join(ENCODERS)}; DIR is a folder or hub id")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")

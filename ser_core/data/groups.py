@@ -16,7 +16,8 @@ def groups_of(table: pd.DataFrame, attribute: str) -> pd.Series:
     """
     if attribute not in table:
         raise BadCorpus(
-            f"the manifest has no column '{attribute}'; data.protected takes gender, age, language or another"
+            f"no corpus has a column '{attribute}', which data.protected names; add it to the manifest, or take gender, age or "
+            f"language"
         )
     return table[attribute].map(age_band if attribute == AGE else known_group)
 

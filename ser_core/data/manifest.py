@@ -113,11 +113,24 @@ def make_corpus(
     unknown = sorted(set(table["gender"]) - set(labels.GENDERS))
     if unknown:
         raise BadCorpus(f"{name}: gender '{unknown[0]}' is not one of {', '.join(labels.GENDERS)}")
+    table["gender"] = _gender_of_speakers(name, table)
     emotions = tuple(word for word in labels.EMOTIONS if (table["emotion"] == word).any())
     for column in labels.ATTRIBUTES:
         table[column] = _numbers(name, table[column])
     scale, source, assumed = _scale_and_source(name, table, attribute_range, attributes_from)
     return Corpus(name, table.sort_index(), emotions, (*problems, *assumed), scale, source)
+
+
+def _gender_of_speakers(name: str, table: pd.DataFrame) -> pd.Series:
+    """The gender of each row's speaker, who may have it in some rows only."""
+    known = table["gender"].where(table["gender"] != "unknown").groupby(table["speaker"])
+    twice = known.nunique()[lambda n: n > 1].index
+    if len(twice):
+        found = sorted(set(table.loc[table["speaker"] == twice[0], "gender"]) - {"unknown"})
+        raise BadCorpus(
+            f"{name}: speaker '{twice[0]}' has the genders {' and '.join(found)} in different rows; give each speaker one"
+        )
+    return known.transform("first").fillna("unknown")
 
 
 def _scale_and_source(

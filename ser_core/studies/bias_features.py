@@ -202,7 +202,7 @@ def _row(counts: Counts, as_it_is: Counts, group: pd.Series, corpus: pd.Series) 
 
 def numbers(tables: Tables, named: Named) -> Numbers:
     """A row a method and condition."""
-    heads = ("Method, recordings", "UAR", "mean ΔSP", "change (95 %), p", "mean ΔEO", "change (95 %), p")
+    heads = ("Method, recordings", "UAR", "mean ΔSP", "change (95 %)", "mean ΔEO", "change (95 %)")
     rows = [
         [f"{named(row.method)}, {row.condition}", f"{row.uar:.3f}", *_cells(row, "sp"), *_cells(row, "eo")]
         for row in tables[RESULTS].itertuples()
@@ -214,7 +214,7 @@ def _cells(row, kind: str) -> list[str]:
     value, change, low, high, p = (
         getattr(row, f"{kind}{ending}") for ending in ("", "_change", "_change_from", "_change_to", "_change_p")
     )
-    told = "–" if row.condition == AS_IT_IS else f"{change:+.3f} ({low:+.3f} to {high:+.3f}), {p:.2f}"
+    told = "–" if row.condition == AS_IT_IS else f"{change:+.3f} ({low:+.3f} to {high:+.3f}), p = {p:.2f}"
     return [f"{value:.3f}", told]
 
 

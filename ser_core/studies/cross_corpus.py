@@ -206,29 +206,31 @@ def numbers(tables: Tables, named: Named) -> Numbers:
 
 
 def told(tables: Tables, named: Named) -> list[str]:
-    """What each method gained and what it cost, against the first; and whether there was anything to gain."""
+    """What each method comes to and what it costs, against the first; and whether there was anything to gain."""
     first, *others = tables[RESULTS].itertuples()
-    lines = [_at_first(first, kind, named) for kind in KINDS]
-    return [*lines, *(_gained(row, named) for row in others)]
+    name = named(first.method)
+    lines = [f"{name}: {'; '.join(_level(first, kind) for kind in KINDS)}; UAR {first.uar:.3f}; {_heard(first)}."]
+    for row in others:
+        cost = in_points(row.uar_change, row.uar_change_from, row.uar_change_to)
+        gaps = "; ".join(f"{_level(row, kind)}, {_change(row, kind)}" for kind in KINDS)
+        lines.append(f"{named(row.method)}: {gaps}; UAR {row.uar:.3f}, {cost} against {name}; {_heard(row)}.")
+    return lines
 
 
-def _at_first(row, kind: str, named: Named) -> str:
+def _level(row, kind: str) -> str:
     value, band = getattr(row, kind), getattr(row, f"{kind}_band")
-    beyond = "more than" if value > band else "no more than"
-    return (
-        f"{named(row.method)}: mean {WORDS[kind]} {value:.3f}, {beyond} what {row.n_speakers} speakers reach by chance "
-        f"({band:.3f})" + ("." if value > band else ": there may be no gap to close.")
-    )
+    if np.isnan(value):
+        return f"mean {WORDS[kind]} not estimable"
+    beyond = "more" if value > band else "no more"
+    return f"mean {WORDS[kind]} {value:.3f}, {beyond} than {row.n_speakers} speakers reach by chance ({band:.3f})"
 
 
-def _gained(row, named: Named) -> str:
-    changes = []
-    for kind in KINDS:
-        value, low, high, p = (getattr(row, f"{kind}_change{ending}") for ending in ("", "_from", "_to", "_p"))
-        sure = "" if p < 0.05 else ", which may be chance"
-        changes.append(f"mean {WORDS[kind]} {value:+.3f} ({low:+.3f} to {high:+.3f}, p = {p:.2f}{sure})")
-    cost = in_points(row.uar_change, row.uar_change_from, row.uar_change_to)
-    return f"{named(row.method)}: {'; '.join(changes)}; UAR {cost}; {_heard(row)}."
+def _change(row, kind: str) -> str:
+    value, low, high, p = (getattr(row, f"{kind}_change{ending}") for ending in ("", "_from", "_to", "_p"))
+    if np.isnan(value):
+        return "its change not estimable"
+    sure = "" if p < 0.05 else ", which may be chance"
+    return f"a change of {value:+.3f} ({low:+.3f} to {high:+.3f}, p = {p:.2f}{sure})"
 
 
 def _heard(row) -> str:

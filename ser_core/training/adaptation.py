@@ -52,8 +52,13 @@ def with_shared_classes(corpus: Corpus) -> Corpus:
     has = {name: set(part["emotion"]) for name, part in corpus.table.groupby("corpus")}
     shared = [word for word in corpus.emotions if all(word in words for words in has.values())]
     if len(shared) < 2:
-        told = "; ".join(f"{name}: {', '.join(sorted(words & set(EMOTIONS)))}" for name, words in has.items())
-        raise BadCorpus(f"{corpus.name} share {len(shared)} emotions, and two are needed to tell apart ({told})")
+        told = "; ".join(
+            f"{name}: {', '.join(sorted(words & set(EMOTIONS))) or 'no emotion at all'}" for name, words in has.items()
+        )
+        raise BadCorpus(
+            f"{corpus.name} share {len(shared)} emotions, and two are needed to tell apart ({told}): take corpora that have "
+            f"more in common, or name emotions alike in the manifest"
+        )
     lost = corpus.table["emotion"].isin(set(corpus.emotions) - set(shared))
     told = [
         f"{name}: {int(n)} utterances of {', '.join(sorted(corpus.table['emotion'][lost & (corpus.table['corpus'] == name)].unique()))} "
@@ -129,10 +134,15 @@ def _groups_on(side: str, corpus: Corpus, groups: pd.Series, recipe: Recipe) -> 
             f"data.test_share"
         )
     if len(names) < 2:
-        found = f"of none of its {n} speakers" if not names else f"'{next(iter(names))}' alone"
+        found = (
+            f"unknown of all {n} of them"
+            if not names
+            else f"'{next(iter(names))}' in all {n} of them (where it is known)"
+        )
         raise BadCorpus(
-            f"{where} ({side}): '{recipe.name}' compares groups by {attribute}, and {attribute} is known {found} who are "
-            f"trained on (those who choose the epoch or are measured are others); fill the column '{attribute}' of the manifest, take a corpus with two groups, or another data.protected"
+            f"{where} ({side}): '{recipe.name}' compares groups by {attribute}, which is {found}; two groups are needed among those "
+            f"who are trained on, beside those who choose the epoch and who are measured: fill in the column '{attribute}' of the "
+            f"manifest, add speakers, or name another column with data.protected"
         )
     return names
 

@@ -149,6 +149,8 @@ def set_up(
     _check(recipes, design)
     check_encoder_has_not_heard(encoder, set(corpus.table["speaker"]))
     corpus = in_label_set(corpus, recipes[0].data)
+    for problem in corpus.problems:
+        say(f"note: {problem}")
     data = recipes[0].data
     folds = target_folds(corpus, data, design.n_folds) if data.target else speaker_folds(corpus, design.n_folds)
     texts = {

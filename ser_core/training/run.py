@@ -129,6 +129,8 @@ def train(
         return True
     if not is_first:
         return _Run(prepared, folder, workspace, asked, lambda line: None, None).go(should_stop)
+    for problem in prepared.corpus.problems:
+        say(f"note: {problem}")
     folder.mkdir(parents=True, exist_ok=True)
     reporter = Reporter(folder, accelerator.device.type)
     with reporter.beating():
@@ -369,7 +371,10 @@ def _short(value: object) -> str:
 def _reported_predictions(
     trained: Sequence[Trained], choice: pd.DataFrame, prepared: Prepared, asked: Asked
 ) -> tuple[Report, Predictions]:
-    tables = [one.predict(one.targets(choice), choice) for one in trained]
+    # what adapts is compared with what does not, which stands first
+    tables = [
+        one.predict(one.targets(choice), choice) for one in sorted(trained, key=lambda one: one.method.hears_target)
+    ]
     predictions = pd.concat(tables, ignore_index=True)
     predictions = predictions.assign(sentence=sentence_column(predictions, choice)).dropna(axis=1, how="all")
     checked = check_predictions(predictions, prepared.recipes[0].name)

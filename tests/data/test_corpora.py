@@ -273,11 +273,24 @@ def test_odd_columns_are_kept_and_numbers_are_numbers(tmp_path):
 
 def test_emotion_and_gender_may_be_missing_or_spelt_otherwise(tmp_path):
     words = [("Joy", "FEMALE"), ("ang", " male "), (None, None), ("no agreement", "unknown"), ("other", "female")]
-    given = [{**row, "emotion": word, "gender": gender} for row, (word, gender) in zip(rows(5), words, strict=True)]
+    given = [
+        {**row, "emotion": word, "gender": gender, "speaker": f"s{place}"}
+        for place, (row, (word, gender)) in enumerate(zip(rows(5), words, strict=True))
+    ]
     corpus = load_corpus("mine", manifest(tmp_path, given))
     assert corpus.table["emotion"].fillna("-").to_list() == ["happiness", "anger", "-", "no_agreement", "other"]
     assert corpus.table["gender"].to_list() == ["female", "male", "unknown", "unknown", "female"]
     assert corpus.emotions == ("happiness", "anger"), "other and no agreement are no classes"
+
+
+def test_a_speakers_gender_may_stand_in_some_rows_and_two_genders_of_one_are_refused(tmp_path):
+    given = [
+        {**row, "speaker": "anna", "gender": gender} for row, gender in zip(rows(3), ("female", None, ""), strict=True)
+    ]
+    assert set(load_corpus("mine", manifest(tmp_path / "some", given)).table["gender"]) == {"female"}
+    given[1]["gender"] = "male"
+    with pytest.raises(BadCorpus, match="mine: speaker 'anna' has the genders female and male in different rows; give"):
+        load_corpus("mine", manifest(tmp_path / "two", given))
 
 
 def test_an_utterance_is_named_by_its_id_else_its_file_else_its_path(tmp_path):
