@@ -230,8 +230,9 @@ def told(tables: Tables, named: Named) -> list[str]:
         if row.condition == AS_IT_IS:
             lines.append(f"{named(row.method)}: mean ΔEO {row.eo:.3f}, and chance reaches {row.eo_band:.3f}.")
         elif row.condition in (PROCESSED, *map(ALIKE.format, ACOUSTIC)):
+            change = _cells(row, "eo")[1]
             lines.append(
-                f"{named(row.method)}, {row.condition}: mean ΔEO {_cells(row, 'eo')[1]} (p), UAR {row.uar:.3f}."
+                f"{named(row.method)}, {row.condition}: a change of mean ΔEO of {change}, at UAR {row.uar:.3f}."
             )
     return lines
 
