@@ -15,6 +15,7 @@ from ser_core.inference.recogniser import Recogniser
 from ser_core.inference.test_set import evaluate_models
 from ser_core.methods.checkpoint import load_method
 from ser_core.recipe import BadRecipe, Recipe, TrainingSettings, read_recipe
+from ser_core.training import check
 from ser_core.training.check import check_order
 from ser_core.training.jobs import Order
 from ser_core.training.preparation import embedded, feature_shape, on_tuned_encoder
@@ -187,7 +188,9 @@ def test_hearing_with_an_encoder_of_another_width_takes_the_place_of_what_was_he
     assert torch.equal(same, utterances.features)
 
 
-def test_an_estimate_counts_the_convolutions_and_every_hearing(encoder_folder, workspace, tmp_path):
+def test_an_estimate_counts_the_convolutions_and_every_hearing(encoder_folder, workspace, tmp_path, monkeypatch):
+    """As if everything that is tried took a hundredth of a second, whatever else this computer does."""
+    monkeypatch.setattr(check, "_seconds", lambda measured, repeats=3: 0.01)
     order = Order(
         "multimodal_convolutions", (f"synthetic={tmp_path / 'toy'}",), f"compact={encoder_folder}", device="cpu"
     )

@@ -211,7 +211,7 @@ def test_a_table_with_markup_and_formulas_in_its_names_does_no_harm(page: Page, 
     expect(page.locator("#fairness-gap")).to_contain_text("names no groups")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
 def test_the_tab_is_accessible_and_no_wider_than_the_window(browser: Browser, app, width: int, scheme: str):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()

@@ -135,8 +135,7 @@ def test_a_page_whose_app_is_gone_says_so(browser: Browser, start_app, tmp_path:
     page.close()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])
 def test_every_state_is_accessible_and_no_page_is_wider_than_the_window(
     page: Page, app, utterance, theme: str, width: int
 ):
