@@ -85,7 +85,10 @@ def mean_gaps(truth: np.ndarray, said: np.ndarray, group: np.ndarray, n_classes:
     np.add.at(pooled, (np.searchsorted(groups, group), np.maximum(truth, 0), said), 1)
     gaps = gaps_of_counts(pooled)
     known = bool((truth >= 0).all())
-    return {"sp": _mean(gaps["sp"]).item(), "eo": _mean(gaps["eo"]).item() if known else float("nan")}
+    return {
+        "sp": mean_where_known(gaps["sp"]).item(),
+        "eo": mean_where_known(gaps["eo"]).item() if known else float("nan"),
+    }
 
 
 def gap_of(counts: Counts, groups: pd.Series, corpora: pd.Series, n: int = N_RESAMPLES) -> dict[str, Gap]:
@@ -107,10 +110,10 @@ def gap_of(counts: Counts, groups: pd.Series, corpora: pd.Series, n: int = N_RES
     dealt = gaps_of_counts(by_dealt_group(table, shuffled_within(number, corpus, n=n)))
     return {
         kind: Gap(
-            mean=float(_mean(at_hand[kind])[0]),
+            mean=float(mean_where_known(at_hand[kind])[0]),
             largest=max((float(one) for one in at_hand[kind][0] if one == one), default=float("nan")),
-            interval=interval(_mean(drawn[kind]), len(number)),
-            band=band(_mean(dealt[kind])),
+            interval=interval(mean_where_known(drawn[kind]), len(number)),
+            band=band(mean_where_known(dealt[kind])),
             of_class=at_hand[kind][0],
             band_of_class=np.array([band(values) for values in dealt[kind].T]),
         )
@@ -163,7 +166,7 @@ def uar_change_of(counts: Counts, reference: Counts, n: int = N_RESAMPLES) -> Ch
 
 def _difference(mine: np.ndarray, theirs: np.ndarray, number: np.ndarray, kind: str) -> np.ndarray:
     """Of the mean gaps, (n,), from counts of each speaker (n, S, C, C)."""
-    one, other = (_mean(gaps_of_counts(_by_group(tables, number))[kind]) for tables in (mine, theirs))
+    one, other = (mean_where_known(gaps_of_counts(_by_group(tables, number))[kind]) for tables in (mine, theirs))
     return one - other
 
 
@@ -219,13 +222,6 @@ def _draws(number: np.ndarray, n: int) -> np.ndarray:
 def _range(rates: np.ndarray) -> np.ndarray:
     """Largest minus smallest over the groups, (…, G, C) to (…, C); nan where a group has nothing to compare."""
     return rates.max(axis=-2) - rates.min(axis=-2)
-
-
-def _mean(of_classes: np.ndarray) -> np.ndarray:
-    """Over the classes that can be compared, (…, C) to (…)."""
-    known = ~np.isnan(of_classes)
-    n = known.sum(axis=-1)
-    return np.divide(np.where(known, of_classes, 0.0).sum(axis=-1), n, out=np.full(n.shape, np.nan), where=n > 0)
 
 
 def band(gaps: np.ndarray) -> float:

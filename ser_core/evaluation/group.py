@@ -14,9 +14,9 @@ from fairlearn.metrics import MetricFrame, selection_rate
 
 from ser_core.data.groups import age_band, known_group
 from ser_core.evaluation.counts import Counts
-from ser_core.evaluation.gaps import KINDS, band, by_dealt_group, gaps_of_counts
+from ser_core.evaluation.gaps import KINDS, band, by_dealt_group, gaps_of_counts, uar_interval
 from ser_core.evaluation.performance import uar_of_counts
-from ser_core.evaluation.statistics import Interval, interval, resampled, shuffled_within
+from ser_core.evaluation.statistics import Interval, shuffled_within
 
 MIN_UTTERANCES, MIN_SPEAKERS = 10, 2
 """A smaller group is "not estimable": never dropped in silence, and never a number."""
@@ -117,7 +117,7 @@ def compare_groups(table: pd.DataFrame, counts: Counts, groups: pd.Series, n_res
         n_speakers=n_speakers,
         not_estimable=small,
         uar=uars,
-        uar_interval={g: _interval_of_uar(of_group[g], n_resamples) for g in large},
+        uar_interval={g: uar_interval(of_group[g], n_resamples) for g in large},
         uar_gap=_range(list(uars.values())),
         uar_gap_band=bands["uar"],
         recall={g: rates["recall"].loc[g].to_dict() for g in large},
@@ -192,13 +192,6 @@ def _null_bands(counts: Counts, group_of: pd.Series, large: list[str], table: pd
     dealt = shuffled_within(number, corpus, n=n)
     gaps = gaps_of_counts(by_dealt_group(table_of, dealt))
     return {"uar": band(gaps["uar"]), **{kind: [band(values) for values in gaps[kind].T] for kind in KINDS}}
-
-
-def _interval_of_uar(counts: Counts, n: int) -> Interval:
-    times = resampled(len(counts.speakers), n=n)
-    table = counts.over_seeds
-    pooled = (times @ table.reshape(len(table), -1)).reshape(n, *table.shape[1:])
-    return interval(uar_of_counts(pooled), len(counts.speakers))
 
 
 def _base_rates(counts: Counts) -> dict[str, float]:

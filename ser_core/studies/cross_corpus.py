@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.groups import groups_of
@@ -66,23 +65,16 @@ def measure(trained: Trained, hear: Hear) -> pd.DataFrame:
     targets, enrolled = trained.targets(choice), utterances.enrolment_rows(choice)
     said = answers(trained.method, utterances, targets, enrolled)
     predicted = predictions_table(utterances, targets, said, trained.name, trained.seed, trained.fold)
-    group = groups_of(utterances.corpus.table, utterances.protected)
-    corpora = set(predicted["corpus"])
-    others = np.flatnonzero(
-        utterances.corpus.table["corpus"].isin(corpora).to_numpy()
-        & ~utterances.corpus.table["speaker"].isin([*trained.speakers, *trained.dev]).to_numpy()
-    )
+    table = utterances.corpus.table
+    of_target = table["corpus"].isin(set(predicted["corpus"]))
+    others = np.flatnonzero(of_target & ~table["speaker"].isin(trained.speakers))
+    rows, asked = np.concatenate([targets, others]), np.arange(len(targets) + len(others)) < len(targets)
     embedding = np.concatenate([said.embedding, answers(trained.method, utterances, others, enrolled).embedding])
-    rows, scored = np.concatenate([targets, others]), np.arange(len(targets) + len(others)) < len(targets)
-    speakers = utterances.corpus.table["speaker"].to_numpy()[rows]
-    probes = {
-        f"probe_{kind}": ask(embedding, group.to_numpy()[rows], speakers, scored, kind)["predicted"].reindex(
-            range(len(targets))
-        )
-        for kind in PROBES
-    }
-    probed = {name: answered.to_numpy() for name, answered in probes.items()}
-    return predicted.assign(group=group.to_numpy()[targets], **probed)
+    group, speaker = groups_of(table, utterances.protected).to_numpy()[rows], table["speaker"].to_numpy()[rows]
+    for kind in PROBES:
+        answered = ask(embedding, group, speaker, asked, kind)["predicted"]
+        predicted[f"probe_{kind}"] = answered.reindex(range(len(targets))).to_numpy()
+    return predicted.assign(group=group[: len(targets)])
 
 
 def tables(measured: pd.DataFrame) -> Tables:
@@ -234,16 +226,12 @@ def _change(row, kind: str) -> str:
 
 
 def _heard(row) -> str:
-    """What probes make of the embedding; one that is wrong more often than chance has heard the group as well."""
+    """What probes make of the embedding."""
     told = []
     for kind in PROBES:
         value, low, high = (getattr(row, f"probe_{kind}{ending}") for ending in ("", "_from", "_to"))
         told.append(f"a {kind} probe tells the group in {with_interval(value, low, high)}")
     return " and ".join(told)
-
-
-def _figure(tables: Tables, named: Named) -> go.Figure:
-    return frontier(tables[RESULTS], WORDS, named)
 
 
 STUDY = Study(
@@ -258,7 +246,7 @@ STUDY = Study(
     check=check,
     measure=measure,
     tables=tables,
-    figure=_figure,
+    figure=lambda tables, named: frontier(tables[RESULTS], WORDS, named),
     numbers=numbers,
     told=told,
     networks=networks,

@@ -380,7 +380,8 @@ class _Training:
             record[f"dev_{stage.monitor}"] = value
             self._keep_best(-value if stage.monitor == "loss" else value)
         if len(self.plan.target):
-            record |= _gaps_on_dev(self, stage) | _gaps_on_target(self, stage)
+            record |= _gaps(self, stage, self.plan.dev, "dev", ("sp", "eo"))
+            record |= _gaps(self, stage, self.plan.target, "target", ("sp",))  # ΔEO needs emotions, and there are none
         record |= {"seconds": round(time.perf_counter() - start, 3), "waited_for_data_s": round(waited_s, 3)}
         self.at = _Position(
             self.at.stage, self.at.epoch + 1, best_score=self.at.best_score, waited=self.at.waited,
@@ -639,17 +640,8 @@ def _dev_loss(training: _Training, stage: Stage) -> float:
     return total / len(plan.dev)
 
 
-def _gaps_on_dev(training: _Training, stage: Stage) -> Epoch:
-    """Statistical parity and equalised odds difference on the dev targets; a corpus' dev may lack a group: then nothing."""
-    return {} if len(training.plan.dev) == 0 else _gaps(training, stage, training.plan.dev, "dev", ("sp", "eo"))
-
-
-def _gaps_on_target(training: _Training, stage: Stage) -> Epoch:
-    """Statistical parity difference where it is adapted to; it needs no emotions, and there are none."""
-    return {} if len(training.plan.target) == 0 else _gaps(training, stage, training.plan.target, "target", ("sp",))
-
-
 def _gaps(training: _Training, stage: Stage, rows: np.ndarray, where: str, kinds: tuple[str, ...]) -> Epoch:
+    """Mean differences between groups on some rows; nothing where there are no two groups."""
     utterances = training.utterances
     said, group = training.answers_about(rows, stage).probability.argmax(axis=1), utterances.group[rows]
     known = group >= 0
