@@ -1,6 +1,5 @@
 """How well a method does: unweighted average recall and its relatives."""
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,11 +14,7 @@ def uar(truth: ArrayLike, prediction: ArrayLike) -> float:
     0.75
     """
     truth = np.asarray(truth)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return float(
-            recall_score(truth, np.asarray(prediction), labels=np.unique(truth), average="macro", zero_division=0)
-        )
+    return float(recall_score(truth, np.asarray(prediction), labels=np.unique(truth), average="macro", zero_division=0))
 
 
 def accuracy(truth: ArrayLike, prediction: ArrayLike) -> float:

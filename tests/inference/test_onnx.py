@@ -158,7 +158,6 @@ def test_a_variant_that_hears_silence_for_missing_emotions_is_exported_as_it_is(
     np.testing.assert_allclose(_run(tmp_path / "graph.onnx", **given), expected, atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
 @pytest.mark.parametrize("name", ENCODERS_TO_TRY)
 def test_an_encoder_hears_one_utterance_as_in_a_batch_of_torchs(name, tmp_path):
     with torch.random.fork_rng():
