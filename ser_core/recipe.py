@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
-PARTS = ("settings", "encoder", "text", "training", "data")
+PARTS = ("settings", "encoder", "text", "speaker_encoder", "training", "data")
 """Tables of a recipe."""
 
 TUNES = ("none", "last", "lora", "all")
@@ -81,6 +81,24 @@ class TextChoice:
 
 
 @dataclass(frozen=True)
+class SpeakerEncoderChoice:
+    """Which encoder gives the embedding of the voice that a method puts into clusters.
+
+    Attributes:
+        name: a key of SPEAKER_ENCODERS or ENCODERS; the recipe's own encoder, as it is before it learns, if empty.
+        source: a folder or hub id; the encoder's own default if empty.
+        layer: of an encoder of ENCODERS, whose mean over frames is taken; −1 for the one below the middle.
+    """
+
+    name: str = ""
+    source: str = ""
+    layer: int = -1
+
+    def __post_init__(self) -> None:
+        check_range(self, layer=(-1, None))
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """How much: AdamW, a linear warm-up, then a schedule.
 
@@ -124,6 +142,9 @@ class DataChoice:
         target: name of the corpus that is adapted to, without its emotions, and tested on; 'last' is the one named last.
             The others train. If empty, all corpora train and are tested on alike.
         protected: column of the manifest that groups speakers, for methods that compare groups.
+        unlabelled: names of corpora whose emotions are not used: stages that learn without labels hear them, and nobody of
+            them chooses or is tested. A corpus without any emotions is such a one by itself.
+        labels: share of the utterances of each emotion, at least one, whose emotion is told in training and to choose the epoch.
         known_groups: share of the target speakers trained on whose group is told; of each group at least one.
         split: a TOML file in recipes/ that lists dev and test speakers; if empty, the manifest's own column split, and
             where it has none, speakers are drawn by the seed.
@@ -148,11 +169,15 @@ class DataChoice:
     target: str = ""
     protected: str = "gender"
     known_groups: float = 1.0
+    unlabelled: tuple[str, ...] = ()
+    labels: float = 1.0
 
     def __post_init__(self) -> None:
         check_choice("emotions", self.emotions, ("corpus", "app", "shared"))
         check_choice("attributes", self.attributes, ("corpus", "circumplex"))
-        check_range(self, test_share=(0, 0.8), neutral_words=(0, 1), known_groups=(0, 1))
+        if not isinstance(self.unlabelled, tuple):
+            raise BadRecipe(f"'unlabelled' is {self.unlabelled!r}, but a list of names was expected, as in [\"nemo\"]")
+        check_range(self, test_share=(0, 0.8), neutral_words=(0, 1), known_groups=(0, 1), labels=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -174,6 +199,7 @@ class Recipe:
     settings: Mapping[str, Any] = field(default_factory=dict)
     encoder: EncoderChoice = field(default_factory=EncoderChoice)
     text: TextChoice = field(default_factory=TextChoice)
+    speaker_encoder: SpeakerEncoderChoice = field(default_factory=SpeakerEncoderChoice)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     data: DataChoice = field(default_factory=DataChoice)
 
@@ -251,6 +277,9 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
             **known,
             "encoder": settings_from(EncoderChoice, parts["encoder"], f"{path.name} [encoder]"),
             "text": settings_from(TextChoice, parts["text"], f"{path.name} [text]"),
+            "speaker_encoder": settings_from(
+                SpeakerEncoderChoice, parts["speaker_encoder"], f"{path.name} [speaker_encoder]"
+            ),
             "training": settings_from(TrainingSettings, parts["training"], f"{path.name} [training]"),
             "data": settings_from(DataChoice, parts["data"], f"{path.name} [data]"),
         },

@@ -121,6 +121,7 @@ class Utterances:
         features: pooled layers, (N, L, 2 D); None where only waveforms are heard.
         texts: the words; None where no method reads.
         protected: the attribute that groups speakers, a column of the manifest.
+        speaker_embedding: how a speaker encoder hears each, (N, E); None where no method asks for it.
     """
 
     corpus: Corpus
@@ -128,6 +129,7 @@ class Utterances:
     features: Tensor | None = None
     texts: Texts | None = None
     protected: str = "gender"
+    speaker_embedding: Tensor | None = None
 
     @cached_property
     def emotion(self) -> np.ndarray:

@@ -128,7 +128,7 @@ def draw_same_speaker(
     batch_size: int,
     rng: np.random.Generator,
     *,
-    n_each: int,
+    n_each: int = 32,
 ) -> Iterator[Draw]:
     """One epoch in batches of a few speakers with `n_each` utterances each; a last handful is filled up with others of hers.
 
@@ -201,5 +201,5 @@ SAMPLERS: dict[str, Sampler] = {
     "grouped": draw_grouped,
     "undersampled": draw_undersampled,
     "mixed": draw_mixed,
-    "same_speaker": partial(draw_same_speaker, n_each=32),
+    "same_speaker": draw_same_speaker,
 }

@@ -90,6 +90,19 @@ def statistics(layers: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([mean, (variance + 1e-8).sqrt()], dim=-1)
 
 
+def mean_of_layer(pooled: Tensor, layer: int) -> Tensor:
+    """The mean over frames of one layer, from `statistics` (N, L, 2 D) to (N, D)."""
+    return pooled[:, layer, : pooled.shape[2] // 2]
+
+
+def below_the_middle(n_layers: int) -> int:
+    """The layer whose means are put into clusters where none is named.
+
+    Of Whisper tiny.en's, its clusters agreed well with the emotion and least with the sentence in EmoDB and nEMO.
+    """
+    return max(0, n_layers // 2 - 1)
+
+
 def frame_mask(n_frames: Sequence[int], device: torch.device) -> Tensor:
     """Which frames there are, (B, T) bool, from the number of frames of each utterance."""
     lengths = torch.tensor(list(n_frames), device=device)

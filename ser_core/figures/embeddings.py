@@ -80,18 +80,48 @@ def map_of_stage(points: pd.DataFrame, stage: str, colour_by: str) -> go.Figure:
             )
         )
     n_rows = -(-len(classes) // _PER_LEGEND_ROW) if len(classes) <= MAX_LEGEND else 0
+    _as_map(figure, STAGE_NAMES[stage], n_rows)
+    return figure
+
+
+def _as_map(figure: go.Figure, title: str, n_rows: int) -> None:
+    """Bare axes of one scale, the title above, a legend of so many rows below (0 for none)."""
     dress(figure, _MAP_PX + 34 + _LEGEND_ROW_PX * n_rows)
     bare = {"visible": True, "showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "showline": True,
             "linecolor": GRID, "mirror": True}  # fmt: skip
     figure.update_xaxes(**bare)
     figure.update_yaxes(**bare, scaleanchor="x", scaleratio=1)
     figure.update_layout(
-        title={"text": STAGE_NAMES[stage], "font": {"size": 15, "color": INK}, "x": 0, "xref": "paper", "yref": "container", "y": 0.985, "yanchor": "top"},
-        showlegend=len(classes) <= MAX_LEGEND, margin={"l": 8, "r": 8, "t": 34, "b": 10 + _LEGEND_ROW_PX * n_rows},
+        title={"text": title, "font": {"size": 15, "color": INK}, "x": 0, "xref": "paper", "yref": "container", "y": 0.985, "yanchor": "top"},
+        showlegend=n_rows > 0, margin={"l": 8, "r": 8, "t": 34, "b": 10 + _LEGEND_ROW_PX * n_rows},
         legend={"orientation": "h", "x": 0, "y": -0.02, "xanchor": "left", "yanchor": "top", "entrywidth": 0.32,
                 "entrywidthmode": "fraction", "itemsizing": "constant", "font": {"size": 12}},
         hoverlabel={"bgcolor": PAPER, "font": {"color": INK}},
     )  # fmt: skip
+
+
+def clusters(points: pd.DataFrame, title: str = "") -> go.Figure:
+    """The clusters inside one speaker: a mark an utterance by its emotion, joined to the middle of its cluster.
+
+    Args:
+        points: of one speaker: utterance_id, speaker, gender, emotion, text_id, cluster (-1 for none), x, y.
+        title: above the figure.
+    """
+    figure = go.Figure()
+    there = points[points["cluster"] >= 0]
+    middle = there.groupby("cluster")[["x", "y"]].mean()
+    ends = {axis: zip(there[axis], middle[axis].reindex(there["cluster"]), strict=True) for axis in ("x", "y")}
+    spokes = {axis: [value for pair in pairs for value in (*pair, None)] for axis, pairs in ends.items()}
+    line = {"color": QUIET, "width": 1}
+    figure.add_trace(go.Scatter(**spokes, mode="lines", line=line, opacity=0.5, hoverinfo="skip", showlegend=False))
+    named = points.assign(emotion=points["emotion"].fillna("not known"))
+    for place, name in enumerate(classes := in_order(named["emotion"], "emotion")):
+        figure.add_trace(_marks(named[named["emotion"] == name], name.capitalize(), *_look("emotion", name, place)))
+    figure.add_trace(
+        go.Scatter(x=middle["x"], y=middle["y"], mode="text", text=[str(number + 1) for number in middle.index],
+                   textfont={"size": 15, "color": INK, "weight": "bold"}, hoverinfo="skip", showlegend=False)
+    )  # fmt: skip
+    _as_map(figure, title, -(-len(classes) // _PER_LEGEND_ROW))
     return figure
 
 

@@ -7,8 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ser_core.figures.embeddings import clusters
 from ser_core.figures.fairness import METHOD_LINES, Named, error_bar, legend_above
-from ser_core.figures.style import GRID, INK, QUIET, dress, empty
+from ser_core.figures.style import GRID, INK, QUIET, dress, empty, percent
 
 DRAW = "random draw"
 
@@ -53,6 +54,66 @@ def gaps(results: pd.DataFrame, named: Named = escape) -> go.Figure:
     sizes = sorted(set(results["n_train"]))
     figure.update_xaxes(title="training speakers", title_font_color=QUIET, tickvals=sizes, zeroline=False)
     legend_above(figure)
+    return figure
+
+
+def label_curves(results: pd.DataFrame, named: Named = escape) -> go.Figure:
+    """UAR over the share of labels, a line a method.
+
+    Args:
+        results: one row a method and share: labels, n_labels, uar, uar_from, uar_to (studies/label_budget.py).
+        named: what a method is called.
+    """
+    points = results.sort_values("labels", kind="stable").copy()
+    points[["uar", "uar_from", "uar_to"]] *= 100
+    n_labels = points.groupby("labels")["n_labels"].first()
+    points["budget"] = [f"{percent(labels)} ({n_labels[labels]:.0f})" for labels in points["labels"]]
+    figure = _lines(points, "budget", "uar", named, unit="%{y:.1f} %")
+    dress(figure, figure.layout.height)
+    figure.update_yaxes(title="UAR, per cent", title_font_color=QUIET, gridcolor=GRID, zeroline=False)
+    figure.update_xaxes(title="training utterances with a label", title_font_color=QUIET, zeroline=False)
+    legend_above(figure)
+    return figure
+
+
+def clusters_and_gains(shown: pd.DataFrame, speakers: pd.DataFrame, named: Named = escape) -> go.Figure:
+    """One speaker's clusters, and over all speakers their purity against what is gained.
+
+    Args:
+        shown: of one speaker, as figures.embeddings.clusters takes it.
+        speakers: one row a speaker: purity, and for each method 'gain, METHOD' (studies/clusters.py).
+        named: what a method is called.
+    """
+    figure = make_subplots(cols=2, horizontal_spacing=0.12, subplot_titles=(escape(str(shown["speaker"].iloc[0])), ""))
+    for trace in clusters(shown).data:
+        figure.add_trace(trace.update(legend="legend2"), row=1, col=1)
+    words = {"purity": "purity of the clusters by emotion", "gain": "UAR gained"}
+    for number, column in enumerate([name for name in speakers if name.startswith("gain, ")], start=1):
+        method = named(column.removeprefix("gain, "))
+        marks = _speakers(speakers.rename(columns={column: "gain"}), "purity", "gain", words, method, number)
+        figure.add_trace(marks, row=1, col=2)
+    dress(figure, 520)
+    bare = {
+        "showticklabels": False,
+        "showgrid": False,
+        "zeroline": False,
+        "ticks": "",
+        "showline": True,
+        "linecolor": GRID,
+        "mirror": True,
+    }
+    figure.update_xaxes(**bare, col=1)
+    figure.update_yaxes(**bare, scaleanchor="x", scaleratio=1, col=1)
+    figure.update_xaxes(title=words["purity"], title_font_color=QUIET, gridcolor=GRID, zeroline=False, col=2)
+    figure.update_yaxes(
+        title=words["gain"], title_font_color=QUIET, gridcolor=GRID, zeroline=True, zerolinecolor=INK, col=2
+    )
+    legend_above(figure)
+    figure.update_layout(
+        margin_b=110,
+        legend2={"orientation": "h", "x": 0, "y": -0.06, "xanchor": "left", "yanchor": "top", "font": {"size": 12},
+                 "entrywidth": 0.13, "entrywidthmode": "fraction"},
+    )  # fmt: skip
     return figure
 
 
@@ -160,7 +221,9 @@ def _points_axis(figure: go.Figure, axis: str, title: str) -> None:
     update(title=title, title_font_color=QUIET, gridcolor=GRID, zeroline=True, zerolinecolor=INK, rangemode="tozero")
 
 
-def _lines(points: pd.DataFrame, x: str, y: str, named: Named, first: int = 0) -> go.Figure:
+def _lines(
+    points: pd.DataFrame, x: str, y: str, named: Named, first: int = 0, unit: str = "%{y:+.1f} points"
+) -> go.Figure:
     """A line a method with the intervals Y_from to Y_to; `first` is the place of its look, 0 that of the baseline."""
     figure = go.Figure()
     for number, (method, rows) in enumerate(points.groupby("method", sort=False), start=first):
@@ -170,7 +233,7 @@ def _lines(points: pd.DataFrame, x: str, y: str, named: Named, first: int = 0) -
                 x=rows[x], y=rows[y], mode="lines+markers", name=named(method),
                 line={"color": colour, "dash": dash, "width": 2.5}, marker={"symbol": symbol, "size": 10, "color": colour},
                 error_y=error_bar(rows[y], rows[f"{y}_from"], rows[f"{y}_to"], colour),
-                hovertemplate="%{x}: %{y:+.1f} points<extra>" + named(method) + "</extra>",
+                hovertemplate="%{x}: " + unit + "<extra>" + named(method) + "</extra>",
             )
         )  # fmt: skip
     figure.update_layout(height=420)

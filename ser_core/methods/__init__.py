@@ -3,6 +3,7 @@
 from ser_core.methods.base import Method
 from ser_core.methods.baseline import Baseline
 from ser_core.methods.cfa import Cfa
+from ser_core.methods.cluster_contrastive import ClusterContrastive
 from ser_core.methods.distillation import Distillation
 from ser_core.methods.enrolment_attention import EnrolmentAttention
 from ser_core.methods.multimodal import Multimodal
@@ -18,5 +19,6 @@ METHODS: dict[str, type[Method]] = {
     "papt": Papt,
     "cfa": Cfa,
     "source_fairness": SourceFairness,
+    "cluster_contrastive": ClusterContrastive,
     "distillation": Distillation,
 }

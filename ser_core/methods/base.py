@@ -45,6 +45,7 @@ class Stage:
         name: as in the paper; stands in the log.
         loss: the named terms of a batch; the trainer adds them up and logs each.
         batches: a key of SAMPLERS.
+        sampling: what that sampler is told beside, such as how many utterances of a speaker.
         rows: which rows of the plan are drawn: 'train'; 'mixed', those of the target corpus as well; or 'unlabelled' for all
             speech that may be heard.
         encoder: what an encoder that learns does in it: 'pools' gives the features of each batch; 'inside', the loss is
@@ -68,6 +69,7 @@ class Stage:
     prepare: "Callable[[Preparation], Utterances] | None" = None
     counts: Mapping[str, Callable[[Utterances, np.ndarray], np.ndarray]] = field(default_factory=dict)
     whole: bool = False
+    sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class Method(nn.Module, ABC):
         text_shape: what it reads; None for a method that reads nothing.
         hears_target: True where it adapts to a corpus without its emotions (recipe: data.target).
         compares_groups: True where training needs to know the group of speakers (recipe: data.protected).
+        hears_speaker_encoder: True where it is given an embedding of the voice as well (recipe: speaker_encoder).
         progress: share of the stage that is done; the trainer says it.
         is_transductive: True where it cannot be trained without hearing the test speakers, though not their labels.
     """
@@ -154,6 +157,7 @@ class Method(nn.Module, ABC):
     is_transductive: bool = False
     hears_target: bool = False
     compares_groups: bool = False
+    hears_speaker_encoder: ClassVar[bool] = False
     progress: float = 0.0
 
     def __init__(self, settings: Any, shape: FeatureShape, emotions: tuple[str, ...]):

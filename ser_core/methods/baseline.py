@@ -59,10 +59,11 @@ class Baseline(Method):
         return (Stage("finetune", self.loss, self.settings.batches, counts=counts),)
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
-        logits = self(batch).emotion_logits
-        return {
-            "emotion": emotion_loss(logits, batch.emotion, batch.classes, self.class_weight_, self.settings.smoothing)
-        }
+        return {"emotion": self.emotion_term(self(batch).emotion_logits, batch)}
+
+    def emotion_term(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of logits (B, C), weighted by class."""
+        return emotion_loss(logits, batch.emotion, batch.classes, self.class_weight_, self.settings.smoothing)
 
     def forward(self, batch: Batch) -> Output:
         embedding = self.trunk(self.front(batch.features))

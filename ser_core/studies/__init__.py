@@ -2,10 +2,12 @@
 
 from ser_core.studies import (
     bias_features,
+    clusters,
     cross_corpus,
     enrolment_choice,
     enrolment_errors,
     enrolment_size,
+    label_budget,
     label_shift,
     speaker_count,
 )
@@ -20,5 +22,7 @@ STUDIES: dict[str, Study] = {
     "speaker-count": speaker_count.STUDY,
     "cross-corpus": cross_corpus.STUDY,
     "bias-features": bias_features.STUDY,
+    "clusters": clusters.STUDY,
+    "label-budget": label_budget.STUDY,
 }
 """The first three compare ways to enrol (conditions.py)."""

@@ -10,8 +10,10 @@ import plotly.graph_objects as go
 
 from ser_core.data.groups import groups_of
 from ser_core.data.manifest import BadCorpus, Corpus
-from ser_core.evaluation.counts import count
+from ser_core.evaluation.counts import Counts, count
+from ser_core.evaluation.gaps import uar_change_of, uar_interval
 from ser_core.evaluation.individual import uar_per_speaker
+from ser_core.evaluation.performance import uar_of_counts
 from ser_core.evaluation.statistics import interval, sign_flip
 from ser_core.figures.fairness import Named
 from ser_core.training.crossvalidation import Experiment, trained_folds
@@ -117,6 +119,26 @@ def uar_of_speakers(predictions: pd.DataFrame) -> pd.Series:
     """UAR of each speaker, averaged over seeds, indexed by speaker."""
     counts = count(predictions)
     return pd.Series(uar_per_speaker(counts).mean(axis=1), index=list(counts.speakers))
+
+
+def accuracy_of(counts: Counts, reference: Counts) -> dict[str, float]:
+    """UAR over all utterances, its mean over seeds, with its interval over speakers; its change is the difference of the two."""
+    low, high = uar_interval(counts)
+    change = uar_change_of(counts, reference)
+    return {
+        "uar": float(uar_of_counts(counts.pooled).mean()), "uar_from": low, "uar_to": high, "uar_change": change.value,
+        "uar_change_from": change.interval[0], "uar_change_to": change.interval[1], "uar_change_p": change.p,
+    }  # fmt: skip
+
+
+def sizes(predictions: pd.DataFrame) -> dict[str, int]:
+    """n_speakers, n_utterances and n_seeds of one method's predictions."""
+    n_seeds = predictions["seed"].nunique()
+    return {
+        "n_speakers": predictions["speaker"].nunique(),
+        "n_utterances": len(predictions) // n_seeds,
+        "n_seeds": n_seeds,
+    }
 
 
 def in_points(value: float, low: float | None = None, high: float | None = None) -> str:

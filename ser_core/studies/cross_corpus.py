@@ -14,9 +14,8 @@ from ser_core.data.enrolment import first_of_each
 from ser_core.data.groups import groups_of
 from ser_core.data.manifest import BadCorpus, Corpus
 from ser_core.evaluation.counts import Counts, classes_of, count
-from ser_core.evaluation.gaps import KINDS, Gap, change_of, gap_of, uar_change_of, uar_interval
+from ser_core.evaluation.gaps import KINDS, Gap, change_of, gap_of
 from ser_core.evaluation.group import compare_groups
-from ser_core.evaluation.performance import uar_of_counts
 from ser_core.evaluation.probe import PROBES, ask, score
 from ser_core.evaluation.statistics import holm
 from ser_core.figures.fairness import Named
@@ -27,8 +26,10 @@ from ser_core.studies.base import (
     Numbers,
     Study,
     Tables,
+    accuracy_of,
     check_groups,
     in_points,
+    sizes,
     with_interval,
 )
 from ser_core.studies.stored import RESULTS
@@ -90,8 +91,8 @@ def tables(measured: pd.DataFrame) -> Tables:
     group, corpus = (measured.groupby("speaker")[column].first() for column in ("group", "corpus"))
     gaps = {name: gap_of(one, group, corpus) for name, one in counts.items()}
     rows = [
-        {"method": name, **_accuracy(counts[name], counts[reference]), **_fairness(counts[name], gaps[name]),
-         **_changes(counts[name], counts[reference], group), **_probed(part), **_sizes(part)}
+        {"method": name, **accuracy_of(counts[name], counts[reference]), **_fairness(counts[name], gaps[name]),
+         **_changes(counts[name], counts[reference], group), **_probed(part), **sizes(part)}
         for name, part in parts.items()
     ]  # fmt: skip
     results = pd.DataFrame(rows)
@@ -108,16 +109,6 @@ def tables(measured: pd.DataFrame) -> Tables:
              "n_utterances": report.n_utterances[one]}
             for name, report in of_groups.items() for one in report.uar
         ]),
-    }  # fmt: skip
-
-
-def _accuracy(counts: Counts, reference: Counts) -> dict[str, float]:
-    """UAR over all utterances, its mean over seeds; its change is the difference of the two."""
-    low, high = uar_interval(counts)
-    change = uar_change_of(counts, reference)
-    return {
-        "uar": float(uar_of_counts(counts.pooled).mean()), "uar_from": low, "uar_to": high, "uar_change": change.value,
-        "uar_change_from": change.interval[0], "uar_change_to": change.interval[1], "uar_change_p": change.p,
     }  # fmt: skip
 
 
@@ -155,11 +146,6 @@ def _probed(part: pd.DataFrame) -> dict[str, float]:
             f"probe_{kind}_to": one.interval[1],
         }
     return found
-
-
-def _sizes(part: pd.DataFrame) -> dict[str, int]:
-    n_seeds = part["seed"].nunique()
-    return {"n_speakers": part["speaker"].nunique(), "n_utterances": len(part) // n_seeds, "n_seeds": n_seeds}
 
 
 def _of_emotions(name: str, gaps: dict[str, Gap], base: dict, emotions: tuple[str, ...]) -> list[dict]:

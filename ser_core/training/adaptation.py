@@ -1,4 +1,5 @@
-"""One corpus trains, another is adapted to: who of it is heard, what is not told, and what must be there.
+"""One corpus trains, another is adapted to, a third is heard without labels: who of it is heard, what is not told, and what must
+be there.
 
 The target's emotions are taken away before training; of its speakers some are heard, and only the others are measured.
 """
@@ -15,6 +16,7 @@ from ser_core.data.manifest import BadCorpus, Corpus
 from ser_core.labels import EMOTIONS, REST
 from ser_core.methods.base import Method
 from ser_core.recipe import BadRecipe, DataChoice, Recipe
+from ser_core.training.trainer import Plan
 
 LAST = "last"
 
@@ -43,13 +45,74 @@ def of_target(corpus: Corpus, data: DataChoice) -> pd.Series:
     return corpus.table["corpus"] == target_of(corpus, data)
 
 
-def with_shared_classes(corpus: Corpus) -> Corpus:
-    """With the classes that all of its corpora have; utterances of others become 'other', and the corpus says how many.
+def without_emotions_of(corpus: Corpus, names: Collection[str]) -> Corpus:
+    """As if nobody had labelled the corpora named.
+
+    Raises:
+        BadRecipe: one that is not there, or all that are.
+    """
+    there = corpus.name.split("+")
+    if unknown := sorted(set(names) - set(there)):
+        raise BadRecipe(
+            f"data.unlabelled names '{unknown[0]}', but the corpora are {', '.join(there)}; name some of them"
+        )
+    if set(names) == set(there):
+        raise BadRecipe(
+            f"data.unlabelled names all corpora ({', '.join(there)}), and emotions of one are needed to learn from"
+        )
+    if not names:
+        return corpus
+    emotion = corpus.table["emotion"].mask(corpus.table["corpus"].isin(list(names)), None)
+    present = tuple(word for word in corpus.emotions if (emotion == word).any())
+    return replace(corpus, table=corpus.table.assign(emotion=emotion), emotions=present)
+
+
+def unlabelled_of(corpus: Corpus, data: DataChoice) -> pd.Series:
+    """Which rows are of a corpus without any emotion beside others that have some, bool; the target is none of them."""
+    told = corpus.table["emotion"].notna().groupby(corpus.table["corpus"]).transform("any")
+    return ~told & told.any() & ~of_target(corpus, data)
+
+
+def note_on_unlabelled(corpus: Corpus, data: DataChoice) -> tuple[str, ...]:
+    """Who is heard without emotions, in words."""
+    n = corpus.table["corpus"][unlabelled_of(corpus, data)].value_counts()
+    return tuple(
+        f"{name}: {n[name]} utterances are heard without their emotions, by stages that learn without labels; nobody of it "
+        f"chooses or is tested"
+        for name in sorted(n.index)
+    )
+
+
+def with_told(plan: Plan, emotion: np.ndarray, share: float, rng: np.random.Generator) -> Plan:
+    """The plan with the emotions of a share of its utterances alone, to learn from and to choose by.
+
+    Of each emotion at least one; what a small share is told, a larger one of the same `rng` is told as well.
+
+    Args:
+        plan: with all of them.
+        emotion: class of each row, (N,).
+        share: 0 to 1.
+        rng: draws them.
+    """
+    if share == 1.0:
+        return plan
+
+    def some(rows: np.ndarray) -> np.ndarray:
+        of_classes = [rng.permutation(rows[emotion[rows] == code]) for code in np.unique(emotion[rows])]
+        kept = [rows[: max(1, round(share * len(rows)))] for rows in of_classes]
+        return np.sort(np.concatenate([*kept, rows[:0]]))
+
+    return replace(plan, train=some(plan.train), dev=some(plan.dev))
+
+
+def with_shared_classes(corpus: Corpus, data: DataChoice) -> Corpus:
+    """With the classes that all of its (labelled) corpora have; utterances of others become 'other', and the corpus says how many.
 
     Raises:
         BadCorpus: fewer than two are shared.
     """
-    has = {name: set(part["emotion"]) for name, part in corpus.table.groupby("corpus")}
+    labelled = corpus.table[~unlabelled_of(corpus, data)]
+    has = {name: set(part["emotion"]) for name, part in labelled.groupby("corpus")}
     shared = [word for word in corpus.emotions if all(word in words for words in has.values())]
     if len(shared) < 2:
         told = "; ".join(
@@ -194,6 +257,8 @@ def target_folds(corpus: Corpus, data: DataChoice, n_folds: int | None) -> list[
 
 
 def trains_or_measures(corpus: Corpus, data: DataChoice, speakers: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Some speakers, divided into those of the source and those of the target."""
-    targets = set(corpus.table["speaker"][of_target(corpus, data)])
-    return [one for one in speakers if one not in targets], [one for one in speakers if one in targets]
+    """Some speakers, divided into those of the source and those of the target; without those who have no labels."""
+    table, apart = corpus.table, unlabelled_of(corpus, data)
+    targets, labelled = set(table["speaker"][of_target(corpus, data)]), set(table["speaker"][~apart])
+    known = [one for one in speakers if one in labelled]
+    return [one for one in known if one not in targets], [one for one in known if one in targets]

@@ -28,7 +28,8 @@ from ser_core.methods.base import Method
 from ser_core.methods.checkpoint import load_method
 from ser_core.recipe import DataChoice, read_split
 from ser_core.training.card import with_calibration_section
-from ser_core.training.preparation import embedded, in_label_set
+from ser_core.training.hearing import embedded
+from ser_core.training.preparation import in_label_set
 from ser_core.training.provenance import provenance
 from ser_core.training.ship import SPLIT
 from ser_core.workspace import Workspace

@@ -15,7 +15,7 @@ from ser_core.encoders.convolved import N_CONVOLUTIONS, Convolved
 from ser_core.methods.base import Method
 from ser_core.recipe import Recipe
 from ser_core.training.jobs import Order
-from ser_core.training.preparation import Prepared, build_method, class_set, learning_encoder, prepare
+from ser_core.training.preparation import ROLES, Prepared, build_method, class_set, learning_encoder, prepare
 from ser_core.training.scalars import check_tensorboard
 from ser_core.workspace import Workspace
 
@@ -88,9 +88,9 @@ def sizes_of(prepared: Prepared) -> pd.DataFrame:
     """Speakers, genders, utterances and emotions of each role."""
     table, role = prepared.corpus.table, prepared.role()
     rows = []
-    for name in ("train", "target", "dev", "test"):
+    for name in ROLES:
         part = table[role == name]
-        if name == "target" and part.empty:
+        if name in ("unlabelled", "target") and part.empty:
             continue
         of_gender = part.drop_duplicates("speaker")["gender"].value_counts()
         emotions = {word: int((part["emotion"] == word).sum()) for word in prepared.corpus.emotions}

@@ -28,14 +28,14 @@ from ser_core.evaluation.summary import NO_WORDS, OWN_WORDS, draw_results, sente
 from ser_core.inference.predict import Trained
 from ser_core.methods import METHODS
 from ser_core.recipe import BadRecipe, Recipe
-from ser_core.training.adaptation import check_adapts, target_folds, target_of, trains_or_measures
+from ser_core.training.adaptation import check_adapts, target_folds, trains_or_measures, unlabelled_of
+from ser_core.training.hearing import embedded
 from ser_core.training.preparation import (
     build_method,
     check_encoder_has_not_heard,
     check_learns,
     class_set,
     draw_dev_speakers,
-    embedded,
     heard_without_labels,
     in_label_set,
     make_plan,
@@ -43,6 +43,7 @@ from ser_core.training.preparation import (
 )
 from ser_core.training.provenance import provenance
 from ser_core.training.trainer import Plan
+from ser_core.training.voices import voices_for
 from ser_core.training.words import Words, with_own_words, without_words, words_for
 from ser_core.workspace import Workspace
 
@@ -147,12 +148,13 @@ def set_up(
         BadRecipe, BadCorpus, LeakingSplit: as for `crossvalidate`.
     """
     _check(recipes, design)
-    check_encoder_has_not_heard(encoder, set(corpus.table["speaker"]))
     corpus = in_label_set(corpus, recipes[0].data)
     for problem in corpus.problems:
         say(f"note: {problem}")
     data = recipes[0].data
-    folds = target_folds(corpus, data, design.n_folds) if data.target else speaker_folds(corpus, design.n_folds)
+    labelled = corpus.only(~unlabelled_of(corpus, data))
+    folds = target_folds(corpus, data, design.n_folds) if data.target else speaker_folds(labelled, design.n_folds)
+    check_encoder_has_not_heard(encoder, [speaker for fold in folds for speaker in fold])
     texts = {
         text
         for fold in folds
@@ -160,6 +162,7 @@ def set_up(
         for text in check_leaks(corpus.table[~held_out], corpus.table[held_out]).shared_texts
     }
     words, emotions = words_for(recipes, workspace), class_set(corpus, data)
+    voices = voices_for(recipes, encoder, workspace)
     for recipe in recipes:
         method = build_method(recipe, encoder, emotions, words)
         check_learns(recipe, method)
@@ -167,6 +170,7 @@ def set_up(
             check_adapts(recipe, method, corpus, dev_of_fold(corpus, folds, recipe, seed, fold), folds[fold])
     utterances = embedded(corpus, emotions, encoder, workspace, device, say)
     utterances = words.read(utterances, workspace, device, say) if words else utterances
+    utterances = voices.heard(utterances, workspace, device, say) if voices else utterances
     choice = first_of_each(corpus)
     return Experiment(tuple(recipes), utterances, encoder, design, choice, folds, tuple(sorted(texts)), words)
 
@@ -213,10 +217,7 @@ def fold_plan(experiment: Experiment, recipe: Recipe, seed: int, fold: int) -> t
     utterances, words, test = experiment.utterances, experiment.words, experiment.folds[fold]
     dev = dev_of_fold(utterances.corpus, experiment.folds, recipe, seed, fold)
     utterances = words.paired(utterances, dev, test, seed) if words else utterances
-    plan = make_plan(
-        utterances, experiment.choice, dev, test, others=recipe.data.others, transductive=recipe.data.transductive,
-        target=target_of(utterances.corpus, recipe.data),
-    )  # fmt: skip
+    plan = make_plan(utterances, experiment.choice, dev, test, recipe.data, draw=(seed, fold))
     return utterances, plan, tuple(dev)
 
 
@@ -288,8 +289,10 @@ def _check(recipes: Sequence[Recipe], design: Design) -> None:
         raise BadRecipe(
             "the recipes have different label sets ([data] emotions, attributes, against_rest); compare like with like"
         )
-    if len({(recipe.data.target, recipe.data.protected) for recipe in recipes}) > 1:
-        raise BadRecipe("the recipes have different [data] target or protected; name one for all of them")
+    if len({(recipe.data.target, recipe.data.protected, recipe.data.unlabelled) for recipe in recipes}) > 1:
+        raise BadRecipe(
+            "the recipes have different [data] target, protected or unlabelled; name one for all of them (study --set)"
+        )
     if len({(recipe.encoder.name, recipe.encoder.source) for recipe in recipes}) > 1:
         raise BadRecipe("the recipes have different encoders; name one for all of them with --encoder")
     silent = [recipe.name for recipe in recipes if METHODS[recipe.method].hears_waveforms]

@@ -1,8 +1,6 @@
 """From a recipe and a corpus to what a training needs: who trains, who chooses, who is tested; and all that can be wrong."""
 
-import math
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
@@ -16,7 +14,6 @@ from ser_core.data.enrolment import first_of_each, target_rows
 from ser_core.data.manifest import BadCorpus, Corpus, LeakingSplit, LeakReport, check_leaks
 from ser_core.encoders import ENCODERS, load_encoder
 from ser_core.encoders.base import SpeechEncoder
-from ser_core.encoders.cache import EmbeddingCache
 from ser_core.encoders.convolved import Convolved
 from ser_core.encoders.tuning import LearningEncoder
 from ser_core.labels import APP_EMOTIONS, NO_AGREEMENT, OTHER
@@ -28,18 +25,27 @@ from ser_core.training.adaptation import (
     against_rest,
     as_told,
     check_adapts,
+    note_on_unlabelled,
     of_target,
     target_of,
     trains_or_measures,
+    unlabelled_of,
     with_shared_classes,
+    with_told,
+    without_emotions_of,
 )
 from ser_core.training.trainer import Plan, Stopped, Watch, accelerator_for, agreed, fit, hear, read_anew, seeded
+from ser_core.training.voices import Voices, voices_for
 from ser_core.training.words import Words, text_shape, words_for
 from ser_core.workspace import Workspace
 
-_CHUNK = 32
+_DRAW_OF_LABELS = 21
 _NAMES_OF_SPLITS = {"dev": ("dev", "valid", "val"), "test": ("test", "eval"), "train": ("train",)}
 """How manifests call their splits; a longer word that begins so counts as well (Development, Test1)."""
+
+
+ROLES = ("train", "unlabelled", "target", "dev", "test")
+"""What a speaker may be in a run; a later one overrules."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Prepared:
         dev, test: speakers; all others train.
         leaks: what stands on both sides although speakers do not.
         words: who reads, where a recipe reads.
+        voices: who hears voices, where a recipe puts them into clusters.
     """
 
     recipes: tuple[Recipe, ...]
@@ -62,12 +69,20 @@ class Prepared:
     test: tuple[str, ...]
     leaks: LeakReport | None
     words: Words | None = None
+    voices: Voices | None = None
 
     @property
     def train(self) -> tuple[str, ...]:
-        """All who are heard and neither choose nor are tested; those of `target` without their emotions."""
+        """All who are heard and neither choose nor are tested; those of `target` and of `unlabelled` without their emotions."""
         adapted = set(self.corpus.table["speaker"][of_target(self.corpus, self.recipes[0].data)]) - set(self.target)
         return tuple(sorted(set(self.corpus.table["speaker"]) - {*self.dev, *self.test} - adapted))
+
+    @property
+    def unlabelled(self) -> tuple[str, ...]:
+        """Speakers of corpora whose emotions are not used."""
+        table = self.corpus.table
+        apart = unlabelled_of(self.corpus, self.recipes[0].data)
+        return tuple(sorted(set(table["speaker"][apart]) - set(table["speaker"][~apart])))
 
     @property
     def target(self) -> tuple[str, ...]:
@@ -83,9 +98,9 @@ class Prepared:
         return self.encoder is not None
 
     def role(self) -> pd.Series:
-        """train, target, dev or test for each row of the corpus."""
+        """One of ROLES for each row of the corpus."""
         speaker = self.corpus.table["speaker"]
-        return speaker.map({one: role for role in ("train", "target", "dev", "test") for one in getattr(self, role)})
+        return speaker.map({one: role for role in ROLES for one in getattr(self, role)})
 
     def n_targets(self, role: str) -> int:
         """How many utterances of a role are targets: of a class, and not enrolled."""
@@ -135,6 +150,7 @@ def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0)
         corpus = without_test_speakers(corpus, recipe)
     encoder = None if hears else _encoder(recipe.encoder, workspace)
     corpus, dev, test = assign_speakers(corpus, recipe, seed, not hears, encoder.heard_speakers if encoder else ())
+    voices = voices_for(recipes, encoder, workspace)
     if encoder is not None:
         check_encoder_has_not_heard(encoder, test)
         _check_builds(recipes, encoder, corpus, words, dev, test)
@@ -144,7 +160,7 @@ def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0)
         _check_classes(corpus, ~of_dev & ~of_test & ~of_target(corpus, recipe.data))
     check_leaks(table[~of_dev & ~of_test], table[of_dev])
     leaks = check_leaks(table[~of_test], table[of_test]) if test else None
-    return Prepared(recipes, corpus, encoder, dev, test, leaks, words)
+    return Prepared(recipes, corpus, encoder, dev, test, leaks, words, voices)
 
 
 def assign_speakers(
@@ -165,6 +181,14 @@ def assign_speakers(
         BadCorpus: a role for which there is nobody.
         LeakingSplit: a speaker with two roles.
     """
+    apart = unlabelled_of(corpus, recipe.data)
+    labelled, dev, test = _assigned(corpus.only(~apart), recipe, seed, tested, heard)
+    return corpus.only(apart | corpus.table.index.isin(labelled.table.index)), dev, test
+
+
+def _assigned(
+    corpus: Corpus, recipe: Recipe, seed: int, tested: bool, heard: Collection[str]
+) -> tuple[Corpus, tuple[str, ...], tuple[str, ...]]:
     speakers = sorted(corpus.table["speaker"].unique())
     sources, targets = trains_or_measures(corpus, recipe.data, speakers) if recipe.data.target else (speakers, speakers)
     if recipe.data.split:
@@ -317,10 +341,9 @@ def make_plan(
     choice: pd.DataFrame,
     dev: Collection[str],
     test: Collection[str],
+    data: DataChoice | None = None,
     needs_labels: bool = True,
-    others: bool = False,
-    transductive: bool = False,
-    target: str = "",
+    draw: Sequence[int] = (0,),
 ) -> Plan:
     """The protocol in one place: who trains, who chooses the epoch, and that no enrolment utterance is a target.
 
@@ -329,66 +352,30 @@ def make_plan(
         choice: the fixed enrolment.
         dev: speakers that choose the epoch.
         test: speakers left out; whoever is neither trains.
+        data: what a recipe says of others, transductive, target and labels.
         needs_labels: False where utterances without a usable emotion, and the enrolled ones, are learned from as well.
-        others: utterances labelled other or no agreement are learned from as well.
-        transductive: dev and test speakers may be heard without their labels.
-        target: name of the corpus that is adapted to, which trains nothing else.
+        draw: seeds the choice of whose emotion is told, where not all are (data.labels).
 
     Raises:
         LeakingSplit: a speaker or a copy of an utterance on two sides, or nobody left to train.
     """
-    table = utterances.corpus.table
+    table, data = utterances.corpus.table, data or DataChoice()
     usable = target_rows(utterances.corpus, choice) if needs_labels else np.ones(len(table), dtype=bool)
     of_dev, of_test = (table["speaker"].isin(list(speakers)).to_numpy() for speakers in (dev, test))
     check_leaks(table[~(of_dev | of_test)], table[of_dev])
     if of_test.any():
         check_leaks(table[~of_test], table[of_test])
-    of_no_class = table["emotion"].isin([OTHER, NO_AGREEMENT]).to_numpy() if others else False
-    adapted = (table["corpus"] == target).to_numpy()
-    return Plan(
+    of_no_class = table["emotion"].isin([OTHER, NO_AGREEMENT]).to_numpy() if data.others else False
+    adapted = of_target(utterances.corpus, data).to_numpy()
+    plan = Plan(
         train=np.flatnonzero((usable | of_no_class) & ~of_dev & ~of_test & ~adapted),
         dev=np.flatnonzero(usable & of_dev),
         test=np.flatnonzero(usable & of_test),
         enrolment=utterances.enrolment_rows(choice),
-        unlabelled=np.flatnonzero(~of_dev & ~of_test | transductive),
+        unlabelled=np.flatnonzero(~of_dev & ~of_test | data.transductive),
         target=np.flatnonzero(adapted & ~of_dev & ~of_test),
     )
-
-
-def embedded(
-    corpus: Corpus,
-    emotions: tuple[str, ...],
-    encoder: SpeechEncoder | None,
-    workspace: Workspace,
-    device: str,
-    say: Callable[[str], None],
-    between: Callable[[int], None] = lambda n_done: None,
-) -> Utterances:
-    """The corpus with its cached features, or without where there is no encoder to hear it; processes share the work.
-
-    Args:
-        corpus: what is heard.
-        emotions: classes that the method tells apart.
-        encoder: frozen.
-        workspace: for the cache.
-        device: 'auto', or as torch names it.
-        say: told what was done.
-        between: told now and then how many recordings are done; may raise to stop.
-    """
-    if encoder is None:
-        return Utterances(corpus, emotions)
-    start, accelerator = time.perf_counter(), accelerator_for(device)
-    cache = EmbeddingCache(workspace.embeddings, encoder.to(accelerator.device))
-    paths = corpus.table["path"].to_list()
-    mine = paths[accelerator.process_index :: accelerator.num_processes]
-    for place in range(0, math.ceil(len(paths) / accelerator.num_processes), _CHUNK):  # as often in every process
-        between(place * accelerator.num_processes)
-        cache.embed(mine[place : place + _CHUNK])
-    accelerator.wait_for_everyone()
-    features = cache.embed(paths)
-    if cache.n_read:
-        say(f"embedded {cache.n_read} of {len(corpus)} utterances in {time.perf_counter() - start:.0f} s")
-    return Utterances(corpus, emotions, features)
+    return with_told(plan, utterances.emotion, data.labels, np.random.default_rng([*draw, _DRAW_OF_LABELS]))
 
 
 @dataclass(frozen=True)
@@ -517,10 +504,12 @@ def feature_shape(choice: EncoderChoice, encoder: SpeechEncoder | None) -> Featu
 
 def in_label_set(corpus: Corpus, data: DataChoice) -> Corpus:
     """The corpus with the classes and attributes a recipe wants."""
+    corpus = without_emotions_of(corpus, data.unlabelled)
     corpus = with_pseudo_attributes(corpus) if data.attributes == "circumplex" else corpus
     corpus = corpus.relabelled(APP_EMOTIONS) if data.emotions == "app" else corpus
-    corpus = with_shared_classes(corpus) if data.emotions == "shared" else corpus
-    return against_rest(corpus, data.against_rest) if data.against_rest else corpus
+    corpus = with_shared_classes(corpus, data) if data.emotions == "shared" else corpus
+    corpus = against_rest(corpus, data.against_rest) if data.against_rest else corpus
+    return replace(corpus, problems=(*corpus.problems, *note_on_unlabelled(corpus, data)))
 
 
 def class_set(corpus: Corpus, data: DataChoice) -> tuple[str, ...]:

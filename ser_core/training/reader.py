@@ -25,7 +25,8 @@ from ser_core.methods.checkpoint import load_method, save_method
 from ser_core.methods.multimodal import Multimodal
 from ser_core.recipe import DataChoice, Recipe, read_recipe, read_split
 from ser_core.training.card import with_words_section
-from ser_core.training.preparation import build_method, class_set, embedded, in_label_set, make_plan
+from ser_core.training.hearing import embedded
+from ser_core.training.preparation import build_method, class_set, in_label_set, make_plan
 from ser_core.training.provenance import provenance
 from ser_core.training.ship import SPLIT
 from ser_core.training.trainer import Watch, fit, seeded

@@ -41,13 +41,12 @@ from ser_core.methods import METHODS
 from ser_core.methods.base import Method, Stage
 from ser_core.methods.checkpoint import save_method
 from ser_core.recipe import BadRecipe, Recipe
-from ser_core.training.adaptation import target_of
 from ser_core.training.card import run_card
+from ser_core.training.hearing import embedded
 from ser_core.training.preparation import (
     Prepared,
     build_method,
     class_set,
-    embedded,
     make_plan,
     on_tuned_encoder,
     prepare,
@@ -279,15 +278,16 @@ class _Run:
         if words is not None:
             read = words.read(utterances, self.workspace, self.asked.device, self.say)
             utterances = words.paired(read, prepared.dev, prepared.test, self.asked.seed)
+        if prepared.voices is not None:
+            utterances = prepared.voices.heard(utterances, self.workspace, self.asked.device, self.say, between)
         choice = first_of_each(corpus)
         trained: list[Trained] = []
         with self._scalars() as scalars:
             for place, recipe in enumerate(prepared.recipes):
                 needs = METHODS[recipe.method].needs_labels
                 plan = make_plan(
-                    utterances, choice, prepared.dev, prepared.test, needs, recipe.data.others, recipe.data.transductive,
-                    target_of(corpus, recipe.data),
-                )  # fmt: skip
+                    utterances, choice, prepared.dev, prepared.test, recipe.data, needs, (self.asked.seed,)
+                )
                 watch = self._watch(recipe, place, scalars, should_stop)
                 recipe = recipe if place == 0 else on_tuned_encoder(recipe)
                 learned = train_method(

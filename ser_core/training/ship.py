@@ -22,11 +22,11 @@ from ser_core.methods.checkpoint import load_method, save_method
 from ser_core.recipe import DataChoice, Recipe, read_recipe, read_split
 from ser_core.training.card import model_card
 from ser_core.training.crossvalidation import ANOTHER_SPEAKER
+from ser_core.training.hearing import embedded
 from ser_core.training.preparation import (
     build_method,
     check_encoder_has_not_heard,
     class_set,
-    embedded,
     in_label_set,
     make_plan,
 )

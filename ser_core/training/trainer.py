@@ -397,7 +397,9 @@ class _Training:
         self.at.order = copy.deepcopy(self.rng.bit_generator.state)
         sampler = SAMPLERS[stage.batches]
         drawn = getattr(self.plan, stage.rows)
-        rows = sampler(self.utterances, drawn, self.plan.enrolment, self.settings.batch_size, self.rng)
+        rows = sampler(
+            self.utterances, drawn, self.plan.enrolment, self.settings.batch_size, self.rng, **stage.sampling
+        )
         said = self.utterances.texts.draw if self.method.text_shape else lambda targets, rng: None
         if self.method.uses_enrolment:
             return [(targets, enrolled, said(targets, self.rng)) for targets, enrolled in rows]

@@ -63,7 +63,7 @@ def plan_of(utterances: Utterances) -> Plan:
     names = sorted(utterances.corpus.table["speaker"].unique())
     source, target = ([one for one in names if one.startswith(name)] for name in ("source", "target"))
     dev, test = source[: len(source) // 4], target[len(target) // 2 :]
-    return make_plan(utterances, first_of_each(utterances.corpus), dev, test, target="target")
+    return make_plan(utterances, first_of_each(utterances.corpus), dev, test, ADAPTED)
 
 
 def built(method: str = "cfa", **settings):

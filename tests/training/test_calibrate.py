@@ -15,7 +15,7 @@ from ser_core.labels import APP_EMOTIONS
 from ser_core.methods.checkpoint import load_method
 from ser_core.training import calibrate
 from ser_core.training.calibrate import BASELINE, MIXED, NEUTRAL, add_calibration, imitated_talk, predictions
-from ser_core.training.preparation import embedded
+from ser_core.training.hearing import embedded
 
 TEST = ["synthetic_2", "synthetic_3"]
 

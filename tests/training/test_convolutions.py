@@ -17,8 +17,9 @@ from ser_core.methods.checkpoint import load_method
 from ser_core.recipe import BadRecipe, Recipe, TrainingSettings, read_recipe
 from ser_core.training import check
 from ser_core.training.check import check_order
+from ser_core.training.hearing import embedded
 from ser_core.training.jobs import Order
-from ser_core.training.preparation import embedded, feature_shape, on_tuned_encoder
+from ser_core.training.preparation import feature_shape, on_tuned_encoder
 from ser_core.training.run import Asked, train
 from ser_core.training.trainer import accelerator_for, hear
 

@@ -15,7 +15,8 @@ from ser_core.inference.recogniser import Recogniser
 from ser_core.methods.papt import Papt
 from ser_core.recipe import BadRecipe, Recipe, TrainingSettings, read_recipe
 from ser_core.training.crossvalidation import Design, crossvalidate
-from ser_core.training.preparation import build_method, check_learns, embedded, make_plan, train_method
+from ser_core.training.hearing import embedded
+from ser_core.training.preparation import build_method, check_learns, make_plan, train_method
 from ser_core.training.run import Asked, train
 
 CPU = Asked(device="cpu")
@@ -44,7 +45,7 @@ def learned(synthetic_corpus, workspace, recipe, encoder_folder):
         encoder = load_encoder("compact", encoder_folder)
         utterances = embedded(synthetic_corpus, synthetic_corpus.emotions, encoder, workspace, "cpu", lambda line: None)
         choice = first_of_each(synthetic_corpus)
-        plan = make_plan(utterances, choice, DEV, TEST, transductive=asked.data.transductive)
+        plan = make_plan(utterances, choice, DEV, TEST, asked.data)
         return train_method(asked, utterances, plan, encoder, 0, "cpu"), plan
 
     return run

@@ -18,7 +18,8 @@ from ser_core.methods import METHODS
 from ser_core.methods.base import FeatureShape
 from ser_core.recipe import BadRecipe, Recipe, TrainingSettings, read_recipe, read_split
 from ser_core.training.crossvalidation import Design, crossvalidate, speaker_folds
-from ser_core.training.preparation import embedded, make_plan
+from ser_core.training.hearing import embedded
+from ser_core.training.preparation import make_plan
 from ser_core.training.run import Asked, train
 from ser_core.training.trainer import Plan, TrainingDiverged, Watch, fit, seeded
 from ser_core.workspace import open_workspace

@@ -18,7 +18,8 @@ from ser_core.inference.predict import Trained, answers
 from ser_core.methods.base import TextShape
 from ser_core.recipe import BadRecipe, TrainingSettings, read_recipe
 from ser_core.training.crossvalidation import Design, crossvalidate
-from ser_core.training.preparation import Learned, embedded, in_label_set, make_plan, prepare, train_method
+from ser_core.training.hearing import embedded
+from ser_core.training.preparation import Learned, in_label_set, make_plan, prepare, train_method
 from ser_core.training.states import States
 from ser_core.training.trainer import Plan, Stopped, Watch
 from ser_core.training.words import Words, text_shape, with_own_words, without_words, words_for
@@ -78,7 +79,7 @@ def learn(synthetic_corpus, encoder, workspace):
 
     def run(recipe, seed: int = 0, watch: Watch | None = None, corpus=None) -> tuple[Learned, Plan]:
         utterances, words = heard_and_read(recipe, corpus or synthetic_corpus, encoder, workspace, seed)
-        plan = make_plan(utterances, first_of_each(utterances.corpus), DEV, TEST, others=recipe.data.others)
+        plan = make_plan(utterances, first_of_each(utterances.corpus), DEV, TEST, recipe.data)
         return train_method(recipe, utterances, plan, encoder, seed, "cpu", watch, words=words), plan
 
     return run

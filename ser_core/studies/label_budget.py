@@ -1,0 +1,148 @@
+"""How many labels does pre-training save? UAR over the share of training utterances whose emotion is told.
+
+Source: the question arXiv 2401.11017 is about: speech that nobody labelled shall make up for labels. What is told is drawn for
+each seed and fold, of each emotion at least one utterance, the same for every method, and a smaller share is part of a larger one;
+the speakers who choose the epoch are told of in the same share. Every budget takes as many steps as all labels do. The first
+method is the one that the others are compared with.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from ser_core.data.enrolment import first_of_each
+from ser_core.data.manifest import Corpus
+from ser_core.evaluation.counts import classes_of, count
+from ser_core.evaluation.statistics import holm
+from ser_core.figures.fairness import Named
+from ser_core.figures.studies import label_curves
+from ser_core.figures.style import percent
+from ser_core.inference.predict import Trained
+from ser_core.recipe import Recipe
+from ser_core.studies.base import Hear, Numbers, Study, Tables, accuracy_of, in_points, sizes, with_interval
+from ser_core.studies.stored import RESULTS
+from ser_core.training.crossvalidation import Experiment, fold_plan, train_fold
+
+BUDGETS = (1.0, 0.25, 0.1, 0.05)
+"""Shares of the labels."""
+
+_SURE = 0.05
+
+
+@dataclass(frozen=True)
+class Budgeted:
+    """A network that was told a share of the labels, and how many utterances that were."""
+
+    trained: Trained
+    labels: float
+    n_labels: int
+
+
+def networks(experiment: Experiment, device: str, say: Callable[[str], None]) -> Iterator[Budgeted]:
+    """Every recipe on every fold with every seed and budget, trained one after the other."""
+    for seed in range(experiment.design.n_seeds):
+        for fold, test in enumerate(experiment.folds):
+            for recipe in experiment.recipes:
+                for labels in BUDGETS:
+                    asked = at_budget(recipe, labels)
+                    _, plan, _ = fold_plan(experiment, asked, seed, fold)
+                    yield Budgeted(train_fold(experiment, asked, seed, fold, device), labels, len(plan.train))
+            say(f"seed {seed}, fold {fold + 1} of {len(experiment.folds)}: {', '.join(test)}; {len(BUDGETS)} budgets")
+
+
+def at_budget(recipe: Recipe, labels: float) -> Recipe:
+    """The recipe with a share of the labels and as many steps as with all of them."""
+    epochs = round(recipe.training.epochs / labels)
+    return replace(recipe, data=replace(recipe.data, labels=labels), training=replace(recipe.training, epochs=epochs))
+
+
+def check(corpus: Corpus) -> None:
+    """Any corpus with labels will do; folds say the rest."""
+
+
+def measure(budgeted: Budgeted, hear: Hear) -> pd.DataFrame:
+    """Predictions of a network's targets with the columns labels and n_labels."""
+    trained, choice = budgeted.trained, first_of_each(budgeted.trained.utterances.corpus)
+    predicted = trained.predict(trained.targets(choice), choice)
+    return predicted.assign(labels=budgeted.labels, n_labels=budgeted.n_labels)
+
+
+def tables(predictions: pd.DataFrame) -> Tables:
+    """results: one row a method and budget: n_labels (mean over networks), UAR with its interval over speakers, and what it is
+    more than the first method's at the same budget, with interval and p (after Holm over all comparisons)."""
+    emotions, rows = classes_of(predictions), []
+    methods = list(dict.fromkeys(predictions["method"]))
+    for labels, of_budget in sorted(predictions.groupby("labels"), reverse=True):
+        parts = {name: of_budget[of_budget["method"] == name] for name in methods}
+        counts = {name: count(part, emotions) for name, part in parts.items()}
+        rows += [
+            {"method": name, "labels": float(labels), "n_labels": round(part["n_labels"].mean()),
+             **accuracy_of(counts[name], counts[methods[0]]), **sizes(part)}
+            for name, part in parts.items()
+        ]  # fmt: skip
+    results = pd.DataFrame(rows)
+    compared = results["uar_change_p"].mask(results["method"] == methods[0])
+    results["uar_change_p"] = list(holm(dict(enumerate(compared))).values())
+    return {RESULTS: results}
+
+
+def numbers(tables: Tables, named: Named) -> Numbers:
+    """One row a method, a column a budget: UAR, and what is gained."""
+    results = tables[RESULTS]
+    methods, budgets = (list(dict.fromkeys(results[column])) for column in ("method", "labels"))
+    at = results.set_index(["method", "labels"])
+    heads = (
+        "Method",
+        *(f"{percent(labels)} ({at.loc[(methods[0], labels), 'n_labels']:.0f} labels)" for labels in budgets),
+    )
+    rows = []
+    for name in methods:
+        cells = [at.loc[(name, labels)] for labels in budgets]
+        told = [
+            with_interval(cell.uar, cell.uar_from, cell.uar_to) if name == methods[0]
+            else f"{cell.uar:.3f}: {in_points(cell.uar_change, cell.uar_change_from, cell.uar_change_to)}"
+            for cell in cells
+        ]  # fmt: skip
+        rows.append([named(name), *told])
+    return Numbers(heads, rows)
+
+
+def told(tables: Tables, named: Named) -> list[str]:
+    """Of each method: at which budgets it is better than the first, worse, or no different beyond chance."""
+    results = tables[RESULTS]
+    first = results["method"].iloc[0]
+    lines = []
+    for name, part in results[results["method"] != first].groupby("method", sort=False):
+        sure = part["uar_change_p"] < _SURE
+        found = {
+            "better": part[sure & (part["uar_change"] > 0)], "worse": part[sure & (part["uar_change"] < 0)],
+            "no different beyond chance": part[~sure],
+        }  # fmt: skip
+        said = [f"{words} with {_listed(rows)}" for words, rows in found.items() if len(rows)]
+        lines.append(f"{named(name)} against {named(first)}: {'; '.join(said)}.")
+    return lines
+
+
+def _listed(rows: pd.DataFrame) -> str:
+    return ", ".join(
+        f"{percent(row.labels)} of the labels ({in_points(row.uar_change)}, p = {row.uar_change_p:.3f})"
+        for row in rows.itertuples()
+    )
+
+
+STUDY = Study(
+    title="How many labels does pre-training save?",
+    reading=(
+        "To the right more of the training utterances have a label; the number in brackets is how many. Where a line lies above "
+        "another, that method recognises more from the same labels. Whiskers: 95 % over speakers; they are wider than what "
+        "separates two methods on the same speakers, so the table gives that difference an interval of its own."
+    ),
+    check=check,
+    measure=measure,
+    tables=tables,
+    figure=lambda tables, named: label_curves(tables[RESULTS], named),
+    numbers=numbers,
+    told=told,
+    networks=networks,
+)
