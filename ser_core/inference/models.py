@@ -182,10 +182,11 @@ class ModelInfo:
 
     @property
     def heard_speakers(self) -> frozenset[str] | None:
-        """Whom its heads heard in training or chose their epoch on; None where that is not written down."""
+        """Whom its heads heard in training, with or without emotions, or chose their epoch on; None where that is not written down."""
         try:
             report = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
-            return frozenset(report["train_speakers"]) | frozenset(report["dev_speakers"])
+            without_labels = (report.get(f"{role}_speakers", ()) for role in ("target", "unlabelled"))
+            return frozenset(report["train_speakers"]).union(report["dev_speakers"], *without_labels)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -138,6 +138,7 @@ class Method(nn.Module, ABC):
         text_shape: what it reads; None for a method that reads nothing.
         hears_target: True where it adapts to a corpus without its emotions (recipe: data.target).
         compares_groups: True where training needs to know the group of speakers (recipe: data.protected).
+        learns_unlabelled: True where a stage learns from speech without labels (recipe: data.unlabelled).
         hears_speaker_encoder: True where it is given an embedding of the voice as well (recipe: speaker_encoder).
         progress: share of the stage that is done; the trainer says it.
         is_transductive: True where it cannot be trained without hearing the test speakers, though not their labels.
@@ -157,6 +158,7 @@ class Method(nn.Module, ABC):
     is_transductive: bool = False
     hears_target: bool = False
     compares_groups: bool = False
+    learns_unlabelled: ClassVar[bool] = False
     hears_speaker_encoder: ClassVar[bool] = False
     progress: float = 0.0
 

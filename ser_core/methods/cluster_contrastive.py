@@ -86,6 +86,7 @@ class ClusterContrastive(Baseline):
     """The baseline's network; its trunk learns to tell a speaker's clusters apart first."""
 
     Settings = ClusterContrastiveSettings
+    learns_unlabelled = True
     hears_speaker_encoder = True
     training_only = ("projects.", "speakers.")
 

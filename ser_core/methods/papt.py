@@ -112,6 +112,7 @@ class Papt(Method):
     """Speaker vectors and masked prediction around an encoder that learns; then linear heads on what it gives."""
 
     Settings = PaptSettings
+    learns_unlabelled = True
     training_only = ("vectors", "predicts.", "codes", "mask_frame")
 
     def __init__(self, settings: PaptSettings, shape: FeatureShape, emotions: tuple[str, ...]):

@@ -78,6 +78,8 @@ def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict, notes: S
         notes = [*notes, f"Heard without labels in training, so not unheard: {', '.join(heard)}."]
     if data["target_speakers"]:
         notes = [*notes, f"Of {', '.join(data['target_speakers'])} no emotion was told: the corpus was adapted to."]
+    if data["unlabelled_speakers"]:
+        notes = [*notes, f"Heard without emotions: {', '.join(data['unlabelled_speakers'])}."]
     return (
         f"# {info.name}\n\nTrained here by the recipe '{recipe.name}' ({recipe.paper or 'no paper'}), seed "
         f"{report['configuration']['seed']}. {recipe.about}\n\nEncoder: {recipe.encoder.name}, {tuned}.\n\n"

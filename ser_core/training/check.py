@@ -105,7 +105,7 @@ def sizes_of(prepared: Prepared) -> pd.DataFrame:
 def estimate_of(prepared: Prepared, device: str = "auto") -> Estimate:
     """Try the encoder and a step of each method on made-up material of the right size."""
     where, encoder = choose_device(device), prepared.encoder
-    n_train, n_dev = prepared.n_targets("train"), prepared.n_targets("dev")
+    n_dev = prepared.n_targets("dev")
     duration_s = pd.to_numeric(prepared.corpus.table["duration_s"], errors="coerce").mean()
     waveform = torch.randn(int((duration_s if duration_s > 0 else _UTTERANCE_S) * SAMPLE_RATE)) * 0.05
     with torch.inference_mode():
@@ -121,10 +121,18 @@ def estimate_of(prepared: Prepared, device: str = "auto") -> Estimate:
             how, learns = replace(recipe.training, **stage.training), tuned and stage.encoder != "rests"
             step_s = cost.heads_s + (cost.heard_s * how.batch_size if learns else 0.0)
             dev_s = one_s * n_dev if learns and stage.monitor != "nothing" else 0.0
-            seconds += how.epochs * (step_s * n_train / how.batch_size + dev_s)
+            seconds += how.epochs * (step_s * _n_drawn(prepared, stage.rows) / how.batch_size + dev_s)
         memory = max(memory, 4 * n_features * len(prepared.corpus) + cost.n_bytes)
     encoder.to("cpu")
     return Estimate(seconds, memory)
+
+
+def _n_drawn(prepared: Prepared, rows: str) -> int:
+    """Utterances of an epoch, by what a stage draws from (`Stage.rows`)."""
+    role = prepared.role()
+    if rows == "unlabelled":
+        return len(role) if prepared.recipes[0].data.transductive else int(role.isin(["train", "unlabelled"]).sum())
+    return prepared.n_targets("train") + (int((role == "target").sum()) if rows == "mixed" else 0)
 
 
 def _hearings(recipe: Recipe, method: Method) -> int:

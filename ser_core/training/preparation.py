@@ -97,6 +97,11 @@ class Prepared:
         """Whether there is anything to predict: an encoder's own training gives no answers."""
         return self.encoder is not None
 
+    @property
+    def speakers(self) -> dict[str, tuple[str, ...]]:
+        """Who has which role, by ROLE_speakers, as run folders and models keep it."""
+        return {f"{role}_speakers": getattr(self, role) for role in ROLES}
+
     def role(self) -> pd.Series:
         """One of ROLES for each row of the corpus."""
         speaker = self.corpus.table["speaker"]

@@ -256,8 +256,7 @@ class _Run:
         prepared, first = self.prepared, self.prepared.recipes[0]
         content = {
             **first.to_json(), "seed": self.asked.seed, "corpus": prepared.corpus.name, "order": self.asked.order,
-            "train_speakers": prepared.train, "target_speakers": prepared.target, "dev_speakers": prepared.dev,
-            "test_speakers": prepared.test, "n_train_targets": prepared.n_targets("train"), "identity": _identity(prepared, self.asked), **provenance(),
+            **prepared.speakers, "n_train_targets": prepared.n_targets("train"), "identity": _identity(prepared, self.asked), **provenance(),
         }  # fmt: skip
         write_json(path, content)
         push_to_disk(self.folder)
@@ -383,9 +382,7 @@ def _reported_predictions(
         "recipes": [recipe.without_paths() for recipe in prepared.recipes],
         "corpus": {"name": prepared.corpus.name, "sha256 of its table": corpus_hash(prepared.corpus)},
         "enrolment": "the alphabetically first utterance of each emotion of a speaker (arXiv 2406.06665), never a target",
-        "train_speakers": prepared.train, "target_speakers": prepared.target, "dev_speakers": prepared.dev,
-            "test_speakers": prepared.test,
-        "seed": asked.seed, **provenance(),
+        **prepared.speakers, "seed": asked.seed, **provenance(),
     }  # fmt: skip
     return make_report(checked, None, None, prepared.verdict(), configuration), checked
 
@@ -423,8 +420,7 @@ def _write_model(
         write_model(info)
         data = {
             "corpora": sorted(prepared.corpus.table["corpus"].unique()),
-            "train_speakers": prepared.train, "target_speakers": prepared.target, "dev_speakers": prepared.dev,
-            "test_speakers": prepared.test,
+            **prepared.speakers,
         }  # fmt: skip
         content, notes = report.to_json(), [one.method.note for one in trained if one.method.note]
         write_json(temporary / "report.json", {**content, **data})

@@ -1,5 +1,6 @@
 """The tab Train: choose a recipe, a corpus and how much is to learn; check it; start it in a process of its own."""
 
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ SETTINGS = {
 
 _ROLES = {
     "train": "Learning (train)",
+    "unlabelled": "Heard without emotions",
     "target": "Adapted to, emotions untold",
     "dev": "Choosing the epoch (dev)",
     "test": "Measuring at the end (test)",
@@ -74,6 +76,8 @@ class Form:
     folder: str
     target_layout: str
     target_folder: str
+    unlabelled_layout: str
+    unlabelled_folder: str
     encoder: str
     source: str
     emotions: str
@@ -107,9 +111,14 @@ def order_of(form: Form) -> Order:
     source = form.source.strip()
     return Order(
         recipe=form.recipe,
-        corpora=(corpus_of(form.layout, form.folder), *_lines(form.further), *_target(form, recipe)),
+        corpora=(
+            corpus_of(form.layout, form.folder),
+            *_lines(form.further),
+            *_unlabelled(form, recipe),
+            *_target(form, recipe),
+        ),
         encoder=f"{encoder}={source}" if source else form.encoder,
-        settings=(*_changed(form, recipe), *_lines(form.more)),
+        settings=(*_changed(form, recipe), *map(_without_emotions, _unlabelled(form, recipe)), *_lines(form.more)),
         seed=form.seed or 0,
         device=form.device or "auto",
         threads=form.threads or 0,
@@ -124,6 +133,24 @@ def _target(form: Form, recipe: Recipe) -> list[str]:
     if not form.target_folder.strip():
         raise NoFolder("say where the corpus is that is adapted to: its folder on this computer")
     return [corpus_of(form.target_layout, form.target_folder)]
+
+
+def _unlabelled(form: Form, recipe: Recipe) -> list[str]:
+    """The corpus that is heard without its emotions, where one is named for a recipe that learns without labels."""
+    if not (learns_unlabelled(recipe) and form.unlabelled_folder.strip()):
+        return []
+    return [corpus_of(form.unlabelled_layout, form.unlabelled_folder)]
+
+
+def learns_unlabelled(recipe: Recipe) -> bool:
+    """Whether a stage of it learns from speech without labels."""
+    from ser_core.methods import METHODS
+
+    return METHODS[recipe.method].learns_unlabelled
+
+
+def _without_emotions(corpus: str) -> str:
+    return f"data.unlabelled={json.dumps([corpus.partition('=')[0]])}"
 
 
 def corpus_of(layout: str, folder: str) -> str:
@@ -227,6 +254,7 @@ def choose_recipe(services: Services, name: str) -> list:
         recipe.data.test_share,
         "shared" if recipe.data.emotions == "shared" else "app",
         gr.Row(visible=bool(recipe.data.target)),
+        gr.Row(visible=learns_unlabelled(recipe)),
         "",
     ]
 
@@ -332,6 +360,13 @@ def _what(parts: dict, recipe: Recipe) -> None:
             placeholder="/path/to/the/corpus", elem_id="train-target-folder", min_width=280,
         )  # fmt: skip
 
+    with gr.Row(equal_height=False, visible=False) as parts["pretrains"]:
+        parts["unlabelled_layout"] = _layout("Layout of a corpus nobody labelled", "train-unlabelled-layout")
+        parts["unlabelled_folder"] = gr.Textbox(
+            label="Its folder, or the CSV (optional): heard before emotions are taught; path and speaker are enough",
+            placeholder="/path/to/the/corpus", elem_id="train-unlabelled-folder", min_width=280,
+        )  # fmt: skip
+
 
 def _layout(label: str, elem_id: str) -> gr.Dropdown:
     return gr.Dropdown(
@@ -391,7 +426,7 @@ def _events(services: Services, parts: dict, views: gr.Tabs, watching: runs.Runs
     private = {"api_visibility": "private"}
     filled = [parts[name] for name in _FIELDS]
     chosen = ("about", "encoder", "tune", "encoder_rate", "epochs", "batch_size", "learning_rate", "patience", "test_share",
-              "emotions", "adapts", "checked")  # fmt: skip
+              "emotions", "adapts", "pretrains", "checked")  # fmt: skip
     parts["recipe"].input(
         for_people(choose_recipe, services), parts["recipe"], [parts[name] for name in chosen], show_progress="hidden",
         trigger_mode="always_last", **private,

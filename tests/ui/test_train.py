@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from ser_core.commands.train import add_arguments
 from ser_core.encoders import ENCODERS
+from ser_core.methods import METHODS
 from ser_core.recipe import TUNES_OF_SPEECH, BadRecipe, read_recipe, recipe_names
 from ser_core.training.jobs import CannotDo, read_job
 from ser_core.training.status import StateName
@@ -36,7 +37,7 @@ def form(**changes) -> train.Form:
     """The form as it stands when the page comes, with a folder filled in."""
     recipe = read_recipe(train.FIRST)
     untouched = train.Form(
-        recipe=train.FIRST, layout="ravdess", folder="/data/ravdess", target_layout="emodb", target_folder="", encoder="", source="", emotions="app", tune=recipe.encoder.tune,
+        recipe=train.FIRST, layout="ravdess", folder="/data/ravdess", target_layout="emodb", target_folder="", unlabelled_layout="nemo", unlabelled_folder="", encoder="", source="", emotions="app", tune=recipe.encoder.tune,
         encoder_rate=recipe.encoder.learning_rate, epochs=recipe.training.epochs, batch_size=recipe.training.batch_size,
         learning_rate=recipe.training.learning_rate, patience=recipe.training.patience, test_share=recipe.data.test_share,
         seed=0, further="", more="", device="auto", threads=0, tensorboard=False,
@@ -90,11 +91,12 @@ def test_the_form_offers_every_encoder_and_every_way_to_tune():
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_that_is_chosen_says_what_it_does_and_fills_the_form_so_that_nothing_is_changed(services, name):
-    about, _, tune, _, epochs, batch_size, learning_rate, patience, test_share, emotions, adapts, _ = (
+    about, _, tune, _, epochs, batch_size, learning_rate, patience, test_share, emotions, adapts, pretrains, _ = (
         train.choose_recipe(services, name)
     )
     recipe = read_recipe(name)
-    assert adapts.visible == bool(recipe.data.target) and emotions in train.CLASSES
+    assert adapts.visible == bool(recipe.data.target) and pretrains.visible == METHODS[recipe.method].learns_unlabelled
+    assert emotions in train.CLASSES
     assert recipe.about in about and recipe.paper in about
     chosen = form(recipe=name, tune=tune, encoder_rate=recipe.encoder.learning_rate, epochs=epochs, batch_size=batch_size,
                   learning_rate=learning_rate, patience=patience, test_share=test_share, emotions=recipe.data.emotions,
@@ -110,6 +112,15 @@ def test_a_recipe_that_adapts_asks_for_a_second_corpus_and_names_it_last():
     )
     assert order.corpora == ("ravdess=/data/ravdess", "nemo=/data/nemo", "emodb=/data/emodb")
     assert train.order_of(form(target_folder="/data/emodb")).corpora == ("ravdess=/data/ravdess",)
+
+
+def test_a_corpus_nobody_labelled_is_named_for_recipes_that_learn_without_labels_alone():
+    asked = {"unlabelled_layout": "nemo", "unlabelled_folder": "/data/nemo"}
+    order = train.order_of(form(recipe="cluster_contrastive", **asked))
+    assert order.corpora == ("ravdess=/data/ravdess", "nemo=/data/nemo")
+    assert order.resolved().data.unlabelled == ("nemo",)
+    assert train.order_of(form(**asked)).corpora == ("ravdess=/data/ravdess",)
+    assert train.order_of(form(recipe="cluster_contrastive")).resolved().data.unlabelled == ()
 
 
 def test_what_is_changed_becomes_the_very_command_that_one_would_type():
