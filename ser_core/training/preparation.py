@@ -45,7 +45,7 @@ _NAMES_OF_SPLITS = {"dev": ("dev", "valid", "val"), "test": ("test", "eval"), "t
 
 
 ROLES = ("train", "unlabelled", "target", "dev", "test")
-"""What a speaker may be in a run; a later one overrules."""
+"""What a speaker may be in a run."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,10 @@ class Prepared:
 
     @property
     def train(self) -> tuple[str, ...]:
-        """All who are heard and neither choose nor are tested; those of `target` and of `unlabelled` without their emotions."""
-        adapted = set(self.corpus.table["speaker"][of_target(self.corpus, self.recipes[0].data)]) - set(self.target)
-        return tuple(sorted(set(self.corpus.table["speaker"]) - {*self.dev, *self.test} - adapted))
+        """Speakers who are learned from with their emotions."""
+        table = self.corpus.table
+        adapted = set(table["speaker"][of_target(self.corpus, self.recipes[0].data)])
+        return tuple(sorted(set(table["speaker"]) - {*self.dev, *self.test, *self.unlabelled} - adapted))
 
     @property
     def unlabelled(self) -> tuple[str, ...]:
