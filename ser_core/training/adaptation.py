@@ -73,10 +73,12 @@ def unlabelled_of(corpus: Corpus, data: DataChoice) -> pd.Series:
     return ~told & told.any() & ~of_target(corpus, data)
 
 
-def note_on_unlabelled(corpus: Corpus, data: DataChoice) -> tuple[str, ...]:
+def notes_on_labels(corpus: Corpus, data: DataChoice) -> tuple[str, ...]:
     """Who is heard without emotions, in words."""
+    share = f"of the utterances that train and choose, {data.labels:.3g} keep their emotion, at least one of each (data.labels)"
     n = corpus.table["corpus"][unlabelled_of(corpus, data)].value_counts()
-    return tuple(
+    told = () if data.labels == 1.0 else (share,)
+    return told + tuple(
         f"{name}: {n[name]} utterances are heard without their emotions, by stages that learn without labels; nobody of it "
         f"chooses or is tested"
         for name in sorted(n.index)

@@ -25,7 +25,7 @@ from ser_core.training.adaptation import (
     against_rest,
     as_told,
     check_adapts,
-    note_on_unlabelled,
+    notes_on_labels,
     of_target,
     target_of,
     trains_or_measures,
@@ -321,7 +321,7 @@ def check_learns(recipe: Recipe, method: Method) -> None:
         )
     if recipe.training.accumulate > 1 and any(stage.whole for stage in method.stages()):
         raise BadRecipe(
-            f"'{recipe.name}': a loss of it (CCC, or a difference between groups) is taken over a whole batch; leave out "
+            f"'{recipe.name}': a loss of it (CCC, pairs, or a difference between groups) is taken over a whole batch; leave out "
             f"training.accumulate"
         )
 
@@ -381,6 +381,8 @@ def make_plan(
         unlabelled=np.flatnonzero(~of_dev & ~of_test | data.transductive),
         target=np.flatnonzero(adapted & ~of_dev & ~of_test),
     )
+    if not needs_labels:
+        return plan
     return with_told(plan, utterances.emotion, data.labels, np.random.default_rng([*draw, _DRAW_OF_LABELS]))
 
 
@@ -515,7 +517,7 @@ def in_label_set(corpus: Corpus, data: DataChoice) -> Corpus:
     corpus = corpus.relabelled(APP_EMOTIONS) if data.emotions == "app" else corpus
     corpus = with_shared_classes(corpus, data) if data.emotions == "shared" else corpus
     corpus = against_rest(corpus, data.against_rest) if data.against_rest else corpus
-    return replace(corpus, problems=(*corpus.problems, *note_on_unlabelled(corpus, data)))
+    return replace(corpus, problems=(*corpus.problems, *notes_on_labels(corpus, data)))
 
 
 def class_set(corpus: Corpus, data: DataChoice) -> tuple[str, ...]:

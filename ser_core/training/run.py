@@ -120,7 +120,7 @@ def train(
         say(f"there is no run to go on with in '{folder.name}': it starts afresh")
     if accelerator.num_processes > 1 and any(stage.whole for stage in _stages(prepared)):
         raise BadRecipe(
-            f"'{recipe.name}': a loss of it (CCC, or a difference between groups) is taken over a whole batch; start it as one "
+            f"'{recipe.name}': a loss of it (CCC, pairs, or a difference between groups) is taken over a whole batch; start it as one "
             f"process"
         )
     if agreed(accelerator, is_first and _has_finished(folder, prepared, asked)):
