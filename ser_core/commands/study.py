@@ -112,7 +112,7 @@ def asked_for(study: str, of_model: bool) -> dict[str, Study]:
     """
     possible = {name: one for name, one in STUDIES.items() if one.of_models or not of_model}
     if study == ALL:
-        return {name: one for name, one in possible.items() if not one.settings}
+        return {name: one for name, one in possible.items() if one.of_any_recipe and not one.settings}
     if study not in possible:
         raise BadRecipe(
             f"'{study}' looks at training speakers as well, so it needs recipes; a model can be asked {', '.join(possible)}"

@@ -53,6 +53,7 @@ class Study:
         of_models: whether a finished model can be asked as well, which has no training speakers at hand.
         of_emotions: every method must tell emotions apart; False where one of attributes alone will do.
         by_design: what crosses between training and test on purpose, a sentence each, for the leak check's verdict.
+        of_any_recipe: whatever is trained can be asked; False where the question is about a pair of recipes.
         settings: of every recipe, as after --set: what the question needs.
         told: what came out in words, a sentence each.
     """
@@ -68,6 +69,7 @@ class Study:
     of_models: bool = False
     of_emotions: bool = True
     by_design: tuple[str, ...] = ()
+    of_any_recipe: bool = True
     settings: tuple[str, ...] = ()
     told: Callable[[Tables, Named], Sequence[str]] = lambda tables, named: ()
 

@@ -145,4 +145,5 @@ STUDY = Study(
     numbers=numbers,
     told=told,
     networks=networks,
+    of_any_recipe=False,
 )
