@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from ser_core.figures.recognition import ANSWER_COLOURS, EMOTION_COLOURS
 from ser_core.figures.style import GRID, INK, PAPER, QUIET, dress, percent
-from ser_core.labels import EMOTIONS, GENDERS, REST
+from ser_core.labels import EMOTIONS, GENDERS, OTHER, REST
 
 STAGE_NAMES = {"before": "Before: nobody enrolled", "after": "After: enrolment used"}
 _SHORT = {"before": "Before", "after": "After"}
@@ -38,6 +38,8 @@ _EMOTION_SYMBOLS = dict(zip(
      "triangle-up-open", "diamond-open", "cross-open"),
     strict=True,
 ))  # fmt: skip
+_NOT_KNOWN = "not known"
+_NO_CLASS_MARKS = {OTHER: (QUIET, "hexagon-open"), _NOT_KNOWN: (QUIET, "asterisk-open")}
 _GENDER_MARKS = {"female": ("#A3487B", "circle"), "male": ("#0072B2", "square"), "unknown": ("#4B5563", "star")}
 _COLOURS = (*EMOTION_COLOURS.values(), *_MORE_EMOTIONS.values())
 _SYMBOLS = (
@@ -57,6 +59,9 @@ _STAGE_BARS = {
     "before": (ANSWER_COLOURS["baseline"], ""),
     "after": (ANSWER_COLOURS["personalised"], "/"),
 }
+_HALO = ", ".join(f"{x}px {y}px 1px {PAPER}" for x in (-1, 1) for y in (-1, 1))
+"""Around numbers that lie on marks."""
+
 _MAP_PX, _LEGEND_ROW_PX, _PER_LEGEND_ROW = 380, 24, 3
 
 
@@ -114,14 +119,14 @@ def clusters(points: pd.DataFrame, title: str = "") -> go.Figure:
     spokes = {axis: [value for pair in pairs for value in (*pair, None)] for axis, pairs in ends.items()}
     line = {"color": QUIET, "width": 1}
     figure.add_trace(go.Scatter(**spokes, mode="lines", line=line, opacity=0.5, hoverinfo="skip", showlegend=False))
-    named = points.assign(emotion=points["emotion"].fillna("not known"))
+    named = points.assign(emotion=points["emotion"].fillna(_NOT_KNOWN))
     for place, name in enumerate(classes := in_order(named["emotion"], "emotion")):
         figure.add_trace(_marks(named[named["emotion"] == name], name.capitalize(), *_look("emotion", name, place)))
     figure.add_trace(
         go.Scatter(x=middle["x"], y=middle["y"], mode="text", text=[str(number + 1) for number in middle.index],
-                   textfont={"size": 15, "color": INK, "weight": "bold"}, hoverinfo="skip", showlegend=False)
+                   textfont={"size": 15, "color": INK, "weight": "bold", "shadow": _HALO}, hoverinfo="skip", showlegend=False)
     )  # fmt: skip
-    _as_map(figure, title, -(-len(classes) // _PER_LEGEND_ROW))
+    _as_map(figure, _plain(title), -(-len(classes) // _PER_LEGEND_ROW))
     return figure
 
 
@@ -168,6 +173,8 @@ def _look(colour_by: str, name: str, place: int) -> tuple[str, str]:
     emotions: Mapping[str, str] = {**EMOTION_COLOURS, **_MORE_EMOTIONS}
     if colour_by == "emotion" and name in emotions:
         return emotions[name], _EMOTION_SYMBOLS[name]
+    if colour_by == "emotion" and name in _NO_CLASS_MARKS:
+        return _NO_CLASS_MARKS[name]
     if colour_by == "gender" and name in _GENDER_MARKS:
         return _GENDER_MARKS[name]
     return _COLOURS[place % len(_COLOURS)], _SYMBOLS[(place + place // len(_COLOURS)) % len(_SYMBOLS)]
@@ -175,7 +182,7 @@ def _look(colour_by: str, name: str, place: int) -> tuple[str, str]:
 
 def _marks(points: pd.DataFrame, title: str, colour: str, symbol: str) -> go.Scatter:
     edge = {"width": 2, "color": colour} if symbol.endswith("-open") else {"width": 0.7, "color": PAPER}
-    shown = points[["emotion", "speaker", "gender", "text_id", "utterance_id"]].fillna("not known").astype(str)
+    shown = points[["emotion", "speaker", "gender", "text_id", "utterance_id"]].fillna(_NOT_KNOWN).astype(str)
     return go.Scatter(
         x=points["x"], y=points["y"], mode="markers", name=_plain(title), customdata=shown.map(_plain).to_numpy(),
         marker={"color": colour, "symbol": symbol, "size": 8, "line": edge},

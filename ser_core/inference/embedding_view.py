@@ -4,12 +4,14 @@ A map is t-SNE (van der Maaten and Hinton 2008, JMLR 9) with a fixed seed. Befor
 one every utterance is drawn to itself, so that both sides look alike whatever has changed. Both start from one linear
 projection, and the second is turned (which changes no distance) to lie on the first. Different networks have different
 embeddings, so a map shows one network, and speakers it has not heard.
+
+Beside the maps stand the clusters inside each of these speakers, as the frozen encoder below every network hears them.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +27,15 @@ from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each, target_rows
 from ser_core.data.manifest import BadCorpus
 from ser_core.data.sampling import in_order
-from ser_core.encoders.base import autocast
+from ser_core.encoders.base import autocast, below_the_middle, mean_of_layer
+from ser_core.evaluation.clusters import Clustering
 from ser_core.evaluation.probe import Probed, ask, score
+from ser_core.inference import cluster_view
+from ser_core.inference.cluster_view import agreement_table, cluster_points
 from ser_core.inference.predict import Trained
 from ser_core.inference.recogniser import Recogniser
 from ser_core.inference.test_set import trained_models
+from ser_core.labels import NO_AGREEMENT
 from ser_core.workspace import ASSETS
 
 STAGES = ("before", "after")
@@ -48,11 +54,16 @@ MAX_SHOWN = 1_000
 MAX_LEARNED = 3_000
 """Utterances of heard speakers that probes learn from."""
 
+MAX_OF_ONE = 1_000
+"""Utterances of one speaker that are put into clusters; of more, as many are drawn at random."""
+
 MIN_SHOWN = 5
 PERPLEXITY, N_NEIGHBOURS = 30, 10
 _BATCH = 256
 
-DEMO_POINTS, DEMO_PROBES = (ASSETS / "demo" / f"ravdess_{what}" for what in ("embeddings.csv.gz", "probes.json"))
+DEMO_POINTS, DEMO_PROBES, DEMO_CLUSTERS = (
+    ASSETS / "demo" / f"ravdess_{what}" for what in ("embeddings.csv.gz", "probes.json", "clusters.csv.gz")
+)
 
 
 class NoEnrolmentUsed(ValueError):
@@ -73,12 +84,19 @@ class Maps:
             balanced_accuracy, low, high, chance, n_utterances, n_classes, n_speakers, sd_over_folds.
         kept: method, fold, stage and the share of an utterance's N_NEIGHBOURS nearest that are its nearest on the map too.
         corpus: what it is called.
+        clusters: inside each speaker; one row an utterance (columns `cluster_view.POINTS`), none where no encoder was asked.
     """
 
     points: pd.DataFrame
     probes: pd.DataFrame
     kept: pd.DataFrame
     corpus: str
+    clusters: pd.DataFrame
+
+    @cached_property
+    def agreement(self) -> pd.DataFrame:
+        """What the clusters agree with, as `cluster_view.agreement_table` says it; counted once, it takes seconds."""
+        return agreement_table(self.clusters)
 
 
 @dataclass(frozen=True)
@@ -124,12 +142,34 @@ def view(trained: Trained, choice: pd.DataFrame) -> View:
     return View(_joined(points), _joined(answers), pd.DataFrame(kept))
 
 
-def maps_of(views: Sequence[View], corpus: str) -> Maps:
-    """Several networks, with their probes also scored together."""
+def maps_of(views: Sequence[View], corpus: str, clusters: pd.DataFrame) -> Maps:
+    """Several networks, with their probes also scored together, and the clusters inside the speakers."""
     answers = _joined([one.answers for one in views])
-    return Maps(
-        _joined([one.points for one in views]), _probe_table(answers), _joined([one.kept for one in views]), corpus
-    )
+    points, kept = (_joined([getattr(one, name) for one in views]) for name in ("points", "kept"))
+    return Maps(points, _probe_table(answers), kept, corpus, clusters)
+
+
+def clusters_of(utterances: Utterances, speakers: Sequence[str]) -> pd.DataFrame:
+    """The clusters inside each of these speakers as the frozen encoder hears them, from the mean of one of its layers.
+
+    As many as the corpus has emotions; where it has fewer than two, the silhouette chooses. What listeners did not agree on
+    has no emotion here.
+
+    Args:
+        utterances: with pooled layers; without them there is nothing to put together.
+        speakers: whose utterances are, enrolled or not, labelled or not.
+
+    Returns:
+        columns `cluster_view.POINTS`.
+    """
+    rows = _some_of_each(utterances.corpus.table["speaker"], speakers)
+    features = utterances.features
+    if features is None or features.ndim != 3 or features.shape[2] % 2 or len(rows) == 0:
+        return pd.DataFrame(columns=list(cluster_view.POINTS))
+    table, n_emotions = utterances.corpus.table.iloc[rows], len(utterances.corpus.emotions)
+    embedding = mean_of_layer(features[torch.from_numpy(rows)], below_the_middle(features.shape[1])).float().numpy()
+    points = cluster_points(table, embedding, Clustering(n_clusters=n_emotions) if n_emotions > 1 else Clustering())
+    return points.assign(emotion=points["emotion"].where(points["emotion"] != NO_AGREEMENT, None))
 
 
 def maps_of_model(recogniser: Recogniser, utterances: Utterances) -> Maps:
@@ -144,7 +184,9 @@ def maps_of_model(recogniser: Recogniser, utterances: Utterances) -> Maps:
     """
     choice = first_of_each(utterances.corpus)
     networks = [trained for trained in trained_models(recogniser, utterances) if trained.method.uses_enrolment]
-    return maps_of([view(trained, choice) for trained in networks], utterances.corpus.name)
+    speakers = sorted(utterances.corpus.table["speaker"].unique())
+    views = [view(trained, choice) for trained in networks]
+    return maps_of(views, utterances.corpus.name, clusters_of(utterances, speakers))
 
 
 def embeddings(trained: Trained, rows: np.ndarray, choice: pd.DataFrame) -> np.ndarray:
@@ -244,13 +286,19 @@ def _at_most(rows: np.ndarray, n: int) -> np.ndarray:
     return rows if len(rows) <= n else np.sort(np.random.default_rng(0).choice(rows, n, replace=False))
 
 
+def _some_of_each(speaker: pd.Series, speakers: Sequence[str]) -> np.ndarray:
+    """Rows of these speakers, at most MAX_OF_ONE of each."""
+    rows = [_at_most(np.flatnonzero((speaker == one).to_numpy()), MAX_OF_ONE) for one in speakers]
+    return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *rows]))
+
+
 def _joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     tables = list(tables)
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
 def to_json(maps: Maps) -> dict:
-    """All but the points, as probes.json holds it."""
+    """All but the points and the clusters, as probes.json holds it."""
     return {
         "corpus": maps.corpus,
         "probes": maps.probes.to_dict("records"),
@@ -258,23 +306,32 @@ def to_json(maps: Maps) -> dict:
     }
 
 
-def read_maps(points: Path, probes: Path) -> Maps:
-    """Read what the command `embedding` wrote: a table (.csv or .csv.gz) and probes.json.
+def read_maps(points: Path, probes: Path, clusters: Path) -> Maps:
+    """Read what the command `embedding` wrote: two tables (.csv or .csv.gz) and probes.json.
 
     Raises:
         BadMaps: absent, or something else.
     """
     try:
-        words = dict.fromkeys(("utterance_id", "speaker", "gender", "emotion", "text_id", "method", "stage"), str)
-        table = pd.read_csv(points, dtype=words, keep_default_na=False)[list(POINTS)]
+        table = _read_points(points, POINTS)
         content: Mapping = json.loads(probes.read_text(encoding="utf-8"))
         numbers = pd.DataFrame(content["probes"]).astype(dict.fromkeys(NUMBERS, float))
-        return Maps(table, numbers, pd.DataFrame(content["neighbours_kept"]), content["corpus"])
+        kept, inside = pd.DataFrame(content["neighbours_kept"]), _read_points(clusters, cluster_view.POINTS)
+        inside = inside.assign(**{name: inside[name].where(inside[name] != "") for name in cluster_view.LABELS})
+        return Maps(table, numbers, kept, content["corpus"], inside)
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = error.strerror if isinstance(error, OSError) else error  # an OSError names folders
         raise BadMaps(
-            f"'{points.name}' and '{probes.name}' are not maps ({why}); make them with `python -m ser_core embedding`"
+            f"'{points.name}', '{probes.name}' and '{clusters.name}' are not maps ({why}); make them with "
+            f"`python -m ser_core embedding`"
         ) from None
+
+
+def _read_points(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """What is not known comes as ''."""
+    numbers = {"fold", "cluster", "x", "y"}
+    words = {name: str for name in columns if name not in numbers}
+    return pd.read_csv(path, dtype=words, keep_default_na=False)[list(columns)]
 
 
 @cache
@@ -284,4 +341,4 @@ def demo_maps() -> Maps:
     Raises:
         BadMaps: they are not there.
     """
-    return read_maps(DEMO_POINTS, DEMO_PROBES)
+    return read_maps(DEMO_POINTS, DEMO_PROBES, DEMO_CLUSTERS)

@@ -1,4 +1,7 @@
-"""A part of the tab Fairness: what the network hears before and after the enrolment is used, and what can be read off it."""
+"""A part of the tab Fairness: what the network hears before and after the enrolment is used, and what can be read off it.
+
+Below it stands ui/clusters.py, which looks at the same test set.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +12,7 @@ import pandas as pd
 from ser_core.data.tables import to_csv
 from ser_core.figures import embeddings
 from ser_core.figures.style import empty, percent
+from ser_core.ui import clusters
 from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.saving import SaveButton, picture_buttons
 from ser_core.ui.services import Services
@@ -255,6 +259,7 @@ def build(services: Services, tab: gr.Tab) -> Part:
     views = [*plots, reading, bars, numbers]
     outputs = [maps, about, method, fold, colour, *views]
     _events(services, tab, outputs, views, saves)
+    clusters.build(services, tab, maps)
     return Part(outputs)
 
 

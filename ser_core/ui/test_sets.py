@@ -188,11 +188,12 @@ def from_corpus(
 def _maps(evaluated: "Evaluated", corpus: str) -> "Maps | None":
     """Of the first model's default personaliser; None where there are too few utterances."""
     from ser_core.data.manifest import BadCorpus
-    from ser_core.inference.embedding_view import maps_of, view
+    from ser_core.inference.embedding_view import clusters_of, maps_of, view
 
     try:
         networks = [one for one in evaluated.networks if one.method.uses_enrolment][:1]
-        return maps_of([view(trained, evaluated.choice) for trained in networks], corpus)
+        views = [view(trained, evaluated.choice) for trained in networks]
+        return maps_of(views, corpus, clusters_of(networks[0].utterances, networks[0].speakers))
     except BadCorpus:
         return None
 

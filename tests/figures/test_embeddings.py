@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ser_core.figures.embeddings import MAX_LEGEND, in_order, map_of_stage, probes
+from ser_core.figures.embeddings import MAX_LEGEND, clusters, in_order, map_of_stage, probes
 from ser_core.labels import EMOTIONS
 
 
@@ -105,3 +105,39 @@ def test_probes_stand_before_and_after_beside_their_chance_and_gaps_are_named():
     assert before.marker.pattern.shape != after.marker.pattern.shape
     assert [line.x0 for line in figure.layout.shapes] == [0.125]
     assert before.text[1] == "not estimable"
+
+
+@pytest.fixture
+def one_speaker(points):
+    """Six utterances: two clusters with their middles at (1, 1) and (10, 0), and one in none."""
+    x, y = [0.0, 2.0, 1.0, 9.0, 11.0, 5.0], [0.0, 0.0, 3.0, 1.0, -1.0, 5.0]
+    emotion = ["anger", "anger", "fear", "other", None, "anger"]
+    return points.iloc[:6].assign(speaker="s", emotion=emotion, x=x, y=y, cluster=[0, 0, 0, 3, 3, -1])
+
+
+def test_each_mark_of_a_cluster_is_joined_to_its_middle_where_the_number_stands(one_speaker):
+    lines, *marks, numbers = clusters(one_speaker, "s").data
+    ends = list(zip(lines.x, lines.y, strict=True))
+    assert ends[2::3] == [(None, None)] * 5
+    assert list(zip(ends[0::3], ends[1::3], strict=True)) == [
+        ((0, 0), (1, 1)), ((2, 0), (1, 1)), ((1, 3), (1, 1)), ((9, 1), (10, 0)), ((11, -1), (10, 0)),
+    ]  # fmt: skip
+    assert list(zip(numbers.x, numbers.y, numbers.text, strict=True)) == [(1, 1, "1"), (10, 0, "4")]
+    assert {mark.name: len(mark.x) for mark in marks} == {"Anger": 3, "Fear": 1, "Not known": 1, "Other": 1}
+
+
+def test_an_emotion_looks_the_same_in_clusters_and_maps_and_what_is_no_class_like_none_of_them(points, one_speaker):
+    every = pd.concat([points.iloc[:26], one_speaker]).assign(cluster=-1)
+    looks = {mark.name: (mark.marker.color, mark.marker.symbol) for mark in clusters(every).data if mark.name}
+    of_map = {
+        mark.name: (mark.marker.color, mark.marker.symbol) for mark in map_of_stage(points, "after", "emotion").data
+    }
+    assert of_map.items() <= looks.items() and set(looks) - set(of_map) == {"Not known", "Other"}
+    assert len({symbol for _, symbol in looks.values()}) == len(looks)
+
+
+def test_a_speaker_in_no_cluster_has_marks_only_and_a_name_is_text(one_speaker):
+    figure = clusters(one_speaker.assign(cluster=-1), "<b>x</b>")
+    lines, *marks, numbers = figure.data
+    assert not lines.x and not len(numbers.x) and sum(len(mark.x) for mark in marks) == 6
+    assert figure.layout.title.text == "&lt;b&gt;x&lt;/b&gt;"

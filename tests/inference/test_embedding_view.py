@@ -1,5 +1,6 @@
 """Maps and probes of networks whose embeddings are known beforehand."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -13,12 +14,14 @@ from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import BadCorpus
 from ser_core.data.tables import write_csv, write_json
-from ser_core.inference import embedding_view
+from ser_core.evaluation.clusters import NONE
+from ser_core.inference import cluster_view, embedding_view
 from ser_core.inference.embedding_view import (
     ALL_FOLDS,
     POINTS,
     BadMaps,
     NoEnrolmentUsed,
+    clusters_of,
     demo_maps,
     embeddings,
     maps_of,
@@ -29,6 +32,7 @@ from ser_core.inference.embedding_view import (
     view,
 )
 from ser_core.inference.predict import Trained
+from ser_core.labels import NO_AGREEMENT
 from ser_core.methods.base import FeatureShape, Method, NoSettings, Output
 
 N_VALUES = 20
@@ -85,6 +89,11 @@ def views(utterances, choice):
     return [view(_trained(utterances, fold), choice) for fold in (0, 1)]
 
 
+@pytest.fixture(scope="module")
+def clusters(utterances, synthetic_corpus):
+    return clusters_of(utterances, sorted(synthetic_corpus.table["speaker"].unique()))
+
+
 def test_before_nobody_is_enrolled_and_after_the_speaker_is(utterances, choice):
     trained, rows = _trained(utterances), np.array([5, 17])
     features = utterances.features[:, 0].numpy()
@@ -108,16 +117,16 @@ def test_the_map_holds_every_target_of_unheard_speakers_twice_and_no_enrolled_ut
     assert (points["emotion"] == points["utterance_id"].map(emotion)).all()
 
 
-def test_a_network_that_subtracts_the_voice_hides_speaker_and_gender_and_shows_the_emotion(views):
-    found = maps_of(views, "synthetic").probes
+def test_a_network_that_subtracts_the_voice_hides_speaker_and_gender_and_shows_the_emotion(views, clusters):
+    found = maps_of(views, "synthetic", clusters).probes
     said = found[found["fold"] == ALL_FOLDS].set_index(["probe", "stage"])["balanced_accuracy"]
     assert said["speaker", "before"] > 0.95 and said["gender", "before"] > 0.95
     assert said["speaker", "after"] < 0.6 and said["gender", "after"] < 0.75
     assert said["emotion", "after"] > 0.95 > said["emotion", "before"] + 0.05
 
 
-def test_folds_together_are_balanced_accuracy_over_all_that_was_answered(views):
-    maps = maps_of(views, "synthetic")
+def test_folds_together_are_balanced_accuracy_over_all_that_was_answered(views, clusters):
+    maps = maps_of(views, "synthetic", clusters)
     answers = pd.concat([one.answers for one in views])
     for row in maps.probes.itertuples():
         asked = answers[(answers["probe"] == row.probe) & (answers["stage"] == row.stage)]
@@ -179,7 +188,8 @@ def test_two_speakers_alone_have_a_map_but_no_probe_for_gender(utterances, choic
     )
     pair = ("synthetic_0", "synthetic_1")
     chosen = choice[choice["speaker"].isin(pair)]
-    maps = maps_of([view(Trained("subtracting", Subtracting(alone.emotions), alone, pair), chosen)], "two")
+    looked = view(Trained("subtracting", Subtracting(alone.emotions), alone, pair), chosen)
+    maps = maps_of([looked], "two", clusters_of(alone, pair))
     said = maps.probes.set_index(["fold", "probe", "stage"])["balanced_accuracy"]
     assert len(maps.points) == 2 * 2 * 12
     assert np.isnan(said[ALL_FOLDS, "gender", "after"]) and np.isnan(said[ALL_FOLDS, "emotion", "after"])
@@ -192,11 +202,15 @@ def test_of_a_large_corpus_a_random_part_is_shown(utterances, choice, monkeypatc
     assert points["utterance_id"].nunique() == 20 and set(points["stage"].value_counts()) == {20}
 
 
-def test_maps_come_back_from_files_as_they_were(views, tmp_path):
-    maps = maps_of(views, "synthetic")
+def test_maps_come_back_from_files_as_they_were(views, clusters, tmp_path):
+    unlabelled = clusters["emotion"].where(clusters.index > 2, None)
+    maps = maps_of(views, "synthetic", clusters.assign(emotion=unlabelled, intensity="NA"))
+    write_csv(maps.clusters.round(3), tmp_path / "clusters.csv")
     write_csv(maps.points.round(3), tmp_path / "map.csv")
     write_json(tmp_path / "probes.json", to_json(maps))
-    back = read_maps(tmp_path / "map.csv", tmp_path / "probes.json")
+    back = read_maps(tmp_path / "map.csv", tmp_path / "probes.json", tmp_path / "clusters.csv")
+    pd.testing.assert_frame_equal(back.clusters, maps.clusters.round(3), check_dtype=False)
+    assert back.clusters["emotion"].isna().sum() == 3
     pd.testing.assert_frame_equal(back.points, maps.points.round(3), check_dtype=False)
     pd.testing.assert_frame_equal(back.probes[maps.probes.columns], maps.probes, check_dtype=False)
     assert back.corpus == "synthetic"
@@ -204,11 +218,12 @@ def test_maps_come_back_from_files_as_they_were(views, tmp_path):
 
 def test_files_that_are_no_maps_are_refused(tmp_path):
     with pytest.raises(BadMaps, match="python -m ser_core embedding"):
-        read_maps(tmp_path / "map.csv", tmp_path / "probes.json")
-    (tmp_path / "map.csv").write_text("a,b\n1,2\n")
+        read_maps(tmp_path / "map.csv", tmp_path / "probes.json", tmp_path / "clusters.csv")
+    for name in ("map.csv", "clusters.csv"):
+        (tmp_path / name).write_text("a,b\n1,2\n")
     (tmp_path / "probes.json").write_text("{}")
     with pytest.raises(BadMaps):
-        read_maps(tmp_path / "map.csv", tmp_path / "probes.json")
+        read_maps(tmp_path / "map.csv", tmp_path / "probes.json", tmp_path / "clusters.csv")
 
 
 def test_the_maps_that_ship_are_whole_small_and_name_no_folder():
@@ -221,4 +236,69 @@ def test_the_maps_that_ship_are_whole_small_and_name_no_folder():
         assert len(maps.probes[(maps.probes["method"] == method) & (maps.probes["fold"] == ALL_FOLDS)]) == 6
     assert {"seed", "commit", "corpus", "split", "leak_check"} <= set(content)
     assert "/" not in json.dumps([content["recipes"], content["encoder"]])
-    assert sum(path.stat().st_size for path in (embedding_view.DEMO_POINTS, embedding_view.DEMO_PROBES)) < 400_000
+    files = (embedding_view.DEMO_POINTS, embedding_view.DEMO_PROBES, embedding_view.DEMO_CLUSTERS)
+    assert sum(path.stat().st_size for path in files) < 400_000
+
+
+def test_the_clusters_that_ship_are_of_the_same_speakers_and_all_their_utterances():
+    maps = demo_maps()
+    assert set(maps.clusters["speaker"]) == set(maps.points["speaker"])
+    assert not maps.clusters["utterance_id"].duplicated().any() and maps.clusters.groupby("speaker").size().eq(60).all()
+    assert set(maps.points["utterance_id"]) < set(maps.clusters["utterance_id"])
+    label = maps.points.drop_duplicates("utterance_id").set_index("utterance_id")
+    shared = maps.clusters.set_index("utterance_id").loc[label.index]
+    for column in ("speaker", "gender", "emotion", "text_id"):
+        assert (shared[column] == label[column]).all()
+    assert maps.clusters["cluster"].between(NONE, 7).all() and set(maps.clusters["intensity"]) == {"normal", "strong"}
+
+
+def _with(utterances, features=None, emotion=None):
+    """The same corpus, heard or labelled otherwise."""
+    corpus = utterances.corpus
+    if emotion is not None:
+        corpus = dataclasses.replace(corpus, table=corpus.table.assign(emotion=emotion))
+    return Utterances(corpus, utterances.emotions, utterances.features if features is None else features)
+
+
+def _heard_by_emotion(utterances):
+    """Three layers of 2 x 4 values: the lowest has an emotion's own place as its mean, all else is noise."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(len(utterances.corpus), 3, 8))
+    features[:, 0, :4] = 50 * np.eye(4)[utterances.emotion] + 0.01 * features[:, 0, :4]
+    return torch.from_numpy(features).float()
+
+
+def test_clusters_are_found_in_the_mean_of_the_layer_below_the_middle(utterances):
+    heard = _with(utterances, _heard_by_emotion(utterances))
+    found = clusters_of(heard, ["synthetic_1", "synthetic_4"])
+    assert tuple(found.columns) == cluster_view.POINTS and set(found["speaker"]) == {"synthetic_1", "synthetic_4"}
+    assert len(found) == 32 and (found.groupby(["speaker", "cluster"])["emotion"].nunique() == 1).all()
+    assert (found.groupby("speaker")["cluster"].nunique() == 4).all()
+    agreement = cluster_view.agreement_table(found).set_index(["label", "speaker"])
+    assert (agreement.loc["emotion", ["purity", "adjusted_rand"]] == 1.0).all(axis=None)
+    assert agreement.loc["intensity", "purity"].isna().all()
+
+
+def test_without_labels_there_are_clusters_and_their_emotion_is_not_known(utterances):
+    heard = _heard_by_emotion(utterances)
+    quarrelled = np.where(np.arange(128) % 2, NO_AGREEMENT, utterances.corpus.table["emotion"])
+    found = clusters_of(_with(utterances, heard, quarrelled), ["synthetic_0"])
+    assert (found["cluster"] >= 0).sum() == 16 and found["emotion"].isna().sum() == 8
+    nobody = dataclasses.replace(utterances.corpus.relabelled(()), emotions=())
+    found = clusters_of(Utterances(nobody, (), heard), ["synthetic_0"])
+    assert found["cluster"].nunique() == 4  # by silhouette
+
+
+@pytest.mark.parametrize(
+    "features", [None, torch.zeros(128, 3, 7), torch.zeros(128, 6)], ids=["waveforms", "odd", "one vector"]
+)
+def test_without_pooled_layers_there_are_no_clusters(utterances, features):
+    found = clusters_of(Utterances(utterances.corpus, utterances.emotions, features), ["synthetic_0"])
+    assert found.empty and tuple(found.columns) == cluster_view.POINTS
+    assert cluster_view.agreement_table(found).empty
+
+
+def test_of_a_speaker_with_very_many_utterances_a_random_part_is_put_together(utterances, monkeypatch):
+    monkeypatch.setattr(embedding_view, "MAX_OF_ONE", 10)
+    found = clusters_of(_with(utterances, _heard_by_emotion(utterances)), ["synthetic_0", "synthetic_1"])
+    assert found.groupby("speaker")["utterance_id"].nunique().tolist() == [10, 10]
