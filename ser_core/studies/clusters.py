@@ -60,8 +60,9 @@ def measure(trained: Trained, hear: Hear) -> pd.DataFrame:
     utterances, choice = trained.utterances, first_of_each(trained.utterances.corpus)
     predicted = trained.predict(trained.targets(choice), choice)
     table, embedding = utterances.corpus.table, utterances.speaker_embedding.numpy()
-    of_test = table["speaker"].isin(trained.speakers).to_numpy()
-    points = cluster_points(table[of_test], embedding[of_test], Clustering(n_clusters=len(utterances.emotions)))
+    measured = table["corpus"].isin(set(predicted["corpus"])).to_numpy()
+    points = cluster_points(table[measured], embedding[measured], Clustering(n_clusters=len(utterances.emotions)))
+    points = points[points["speaker"].isin(trained.speakers)]
     named = {"method": trained.name, "seed": trained.seed, "fold": trained.fold}
     answered = predicted.set_index("utterance_id")["predicted_emotion"]
     return points.assign(**named, predicted_emotion=points["utterance_id"].map(answered))

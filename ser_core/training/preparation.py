@@ -378,7 +378,7 @@ def make_plan(
         dev=np.flatnonzero(usable & of_dev),
         test=np.flatnonzero(usable & of_test),
         enrolment=utterances.enrolment_rows(choice),
-        unlabelled=np.flatnonzero(~of_dev & ~of_test | data.transductive),
+        unlabelled=np.flatnonzero(~of_dev & ~of_test & ~adapted | data.transductive),
         target=np.flatnonzero(adapted & ~of_dev & ~of_test),
     )
     if not needs_labels:

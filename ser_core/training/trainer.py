@@ -48,8 +48,8 @@ class Plan:
         dev: rows that may be dev targets; empty keeps the last epoch.
         test: rows that are predicted afterwards; training never looks at them.
         enrolment: rows of each speaker's fixed enrolment; never among the targets.
-        unlabelled: rows that may be heard in training without their labels; those of test speakers are among them only
-            where a recipe says so (data.transductive).
+        unlabelled: rows that may be heard in training without their labels; those of test speakers, and of the corpus that is
+            tested on (data.target), are among them only where a recipe says so (data.transductive).
         target: rows of the corpus that is adapted to (data.target), of speakers who are not tested; heard without emotions.
     """
 
