@@ -84,7 +84,9 @@ def clusters_and_gains(shown: pd.DataFrame, speakers: pd.DataFrame, named: Named
         speakers: one row a speaker: purity, and for each method 'gain, METHOD' (studies/clusters.py).
         named: what a method is called.
     """
-    figure = make_subplots(cols=2, horizontal_spacing=0.12, subplot_titles=(escape(str(shown["speaker"].iloc[0])), ""))
+    figure = make_subplots(
+        cols=2, horizontal_spacing=0.12, subplot_titles=(escape(str(shown["speaker"].iloc[0])), "All speakers")
+    )
     for trace in clusters(shown).data:
         figure.add_trace(trace.update(legend="legend2"), row=1, col=1)
     words = {"purity": "purity of the clusters by emotion", "gain": "UAR gained"}
@@ -104,17 +106,21 @@ def clusters_and_gains(shown: pd.DataFrame, speakers: pd.DataFrame, named: Named
     }
     figure.update_xaxes(**bare, col=1)
     figure.update_yaxes(**bare, scaleanchor="x", scaleratio=1, col=1)
-    figure.update_xaxes(title=words["purity"], title_font_color=QUIET, gridcolor=GRID, zeroline=False, col=2)
-    figure.update_yaxes(
-        title=words["gain"], title_font_color=QUIET, gridcolor=GRID, zeroline=True, zerolinecolor=INK, col=2
-    )
-    legend_above(figure)
+    figure.update_xaxes(title=_small(words["purity"]), gridcolor=GRID, zeroline=False, col=2)
+    figure.update_yaxes(title=_small(words["gain"]), gridcolor=GRID, zeroline=True, zerolinecolor=INK, col=2)
+    for number, words in enumerate(figure.layout.annotations):
+        words.update(x=(0.0, 0.56)[number], xanchor="left", font={"size": 15, "color": INK})
     figure.update_layout(
-        margin_b=110,
-        legend2={"orientation": "h", "x": 0, "y": -0.06, "xanchor": "left", "yanchor": "top", "font": {"size": 12},
+        margin={"t": 72, "b": 130}, showlegend=True,
+        legend={"orientation": "h", "x": 0.56, "y": 1.09, "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}},
+        legend2={"orientation": "h", "x": 0, "y": -0.22, "xanchor": "left", "yanchor": "top", "font": {"size": 12},
                  "entrywidth": 0.13, "entrywidthmode": "fraction"},
     )  # fmt: skip
     return figure
+
+
+def _small(title: str) -> dict:
+    return {"text": title, "standoff": 6, "font": {"size": 13, "color": QUIET}}
 
 
 def shifts(
