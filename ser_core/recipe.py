@@ -247,6 +247,7 @@ class Recipe:
         shared = {
             "encoder": self.encoder,
             "text": self.text,
+            "speaker_encoder": self.speaker_encoder,
             "training": self.training,
             "data": replace(self.data, others=False),  # which most methods cannot learn from
             "beside": (),
@@ -354,7 +355,7 @@ def check_range(settings: Any, **limits: tuple[float, float | None]) -> None:
     """
     for key, (low, high) in limits.items():
         value = getattr(settings, key)
-        above = key in ("learning_rate", "clip_norm") and value <= low
+        above = key.endswith(("learning_rate", "clip_norm")) and value <= low
         if not value >= low or above or (high is not None and value > high):
             most = "" if high is None else f" and at most {high}"
             raise BadRecipe(f"'{key}' is {value}, but {'more than' if above else 'at least'} {low}{most} was expected")

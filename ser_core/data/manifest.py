@@ -92,6 +92,8 @@ def make_corpus(
         raise BadCorpus(f"{name}: no utterance was found")
     table = rows.copy()
     table["corpus"] = name
+    if "speaker" in table:  # a cell of spaces is nobody
+        table["speaker"] = table["speaker"].mask(table["speaker"].astype(str).str.strip() == "")
     for column in REQUIRED:
         if column not in table:
             raise BadCorpus(f"{name}: column '{column}' is missing; the table needs path and speaker")

@@ -129,19 +129,27 @@ def draw_same_speaker(
     rng: np.random.Generator,
     *,
     n_each: int = 32,
+    filled: bool = True,
 ) -> Iterator[Draw]:
-    """One epoch in batches of a few speakers with `n_each` utterances each; a last handful is filled up with others of hers.
+    """One epoch in batches of a few speakers with `n_each` utterances each.
 
-    Every target is drawn at least once.
+    Args:
+        utterances, targets, enrolment, batch_size, rng: as for `draw`.
+        n_each: utterances of a speaker.
+        filled: a last handful of a speaker is filled up with utterances drawn again; else a speaker's are dealt into handfuls
+            of about that many, and none stands twice in an epoch.
     """
     n_each = min(n_each, batch_size)
-    handfuls = []
+    handfuls: list[np.ndarray] = []
     for speaker in np.unique(utterances.speaker[targets]):
         own = rng.permutation(targets[utterances.speaker[targets] == speaker])
-        n_more = -len(own) % n_each
-        handfuls.extend(np.concatenate([own, rng.choice(own, n_more)]).reshape(-1, n_each))
-    order = np.concatenate([handfuls[place] for place in rng.permutation(len(handfuls))])
-    yield from in_order(utterances, order, enrolment, batch_size // n_each * n_each)
+        n_more = -len(own) % n_each if filled else 0
+        own = np.concatenate([own, rng.choice(own, n_more)])
+        handfuls.extend(np.array_split(own, max(1, round(len(own) / n_each))))
+    order, at_once = rng.permutation(len(handfuls)), batch_size // n_each
+    for start in range(0, len(order), at_once):
+        rows = np.concatenate([handfuls[place] for place in order[start : start + at_once]])
+        yield from in_order(utterances, rows, enrolment, len(rows))
 
 
 def _balance(utterances: Utterances, targets: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Clusters inside one speaker: how they are found, and what they agree with (the emotion, the sentence, the intensity).
 
 Source: arXiv 2401.11017, sections 2 and 3: a speaker's embeddings fall into clusters, and these are emotions. The clustering is
-our reading: embeddings standardised over everybody and brought to length one, less the speaker's mean; k-means, or HDBSCAN
-(Campello et al. 2013, PAKDD), of each speaker alone; utterances that lie nearer to another cluster are left out.
+our reading: embeddings standardised over everybody and brought to length one; k-means, or HDBSCAN (Campello et al. 2013, PAKDD),
+of each speaker alone, for which it makes no difference whether the speaker's mean is taken off; utterances that lie nearer to
+another cluster are left out.
 """
 
 from collections.abc import Callable
@@ -71,7 +72,7 @@ def clusters_of_speakers(
         for one in np.unique(speaker):
             between()
             rows = np.flatnonzero(speaker == one)
-            found[rows] = _of_one(comparable[rows] - comparable[rows].mean(axis=0), how)
+            found[rows] = _of_one(comparable[rows], how)
     return found
 
 

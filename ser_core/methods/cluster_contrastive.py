@@ -78,6 +78,8 @@ class ClusterContrastiveSettings(BaselineSettings):
             pretrain_learning_rate=(0, 1), n_clusters=(BY_SILHOUETTE, None), temperature=(0.001, None), projection=(1, None),
             speaker_weight=(0, None),
         )  # fmt: skip
+        if self.freeze_trunk and not self.pretrain_epochs:
+            raise BadRecipe("'freeze_trunk' is true, but 'pretrain_epochs' is 0: nothing would ever train the trunk")
         if self.n_clusters == 1:
             raise BadRecipe("'n_clusters' is 1, and one cluster has nothing to be told from; take at least 2, 0 or -1")
 
@@ -113,7 +115,7 @@ class ClusterContrastive(Baseline):
         }  # fmt: skip
         pretrain = Stage(
             "pretrain", self.pretraining_loss, "same_speaker", rows="unlabelled", training=how, monitor="nothing", whole=True,
-            prepare=self.prepare_pretraining, sampling={"n_each": self.settings.utterances_per_speaker},
+            prepare=self.prepare_pretraining, sampling={"n_each": self.settings.utterances_per_speaker, "filled": False},
         )  # fmt: skip
         if self.settings.freeze_trunk:
             finetune = replace(finetune, prepare=self._frozen)
@@ -139,6 +141,7 @@ class ClusterContrastive(Baseline):
         return given.utterances
 
     def _frozen(self, given: Preparation) -> Utterances:
+        self.front.requires_grad_(False)
         self.trunk.requires_grad_(False)
         return given.utterances
 
@@ -149,7 +152,11 @@ class ClusterContrastive(Baseline):
         how = Clustering(asked.algorithm, asked.n_clusters or len(self.emotions), asked.drop_uncertain)
         embedding = utterances.speaker_embedding[torch.from_numpy(rows)].numpy()
         found = clusters_of_speakers(embedding, speaker, how, given.between)
-        return shuffled_within(found, speaker, np.random.default_rng(0)) if asked.pairs == "random" else found
+        return (
+            shuffled_within(found, speaker, np.random.default_rng(torch.initial_seed()))
+            if asked.pairs == "random"
+            else found
+        )
 
     def pretraining_loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """Supervised contrastive loss of clusters, within each speaker."""

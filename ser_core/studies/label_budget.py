@@ -2,10 +2,11 @@
 
 Source: the question arXiv 2401.11017 is about: speech that nobody labelled shall make up for labels. What is told is drawn for
 each seed and fold, of each emotion at least one utterance, the same for every method, and a smaller share is part of a larger one;
-the speakers who choose the epoch are told of in the same share. Every budget takes as many steps as all labels do. The first
-method is the one that the others are compared with.
+the speakers who choose the epoch are told of in the same share. Every budget takes as many steps as all labels do (up to the
+rounding of an epoch). The first method is the one that the others are compared with.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -44,17 +45,35 @@ def networks(experiment: Experiment, device: str, say: Callable[[str], None]) ->
     for seed in range(experiment.design.n_seeds):
         for fold, test in enumerate(experiment.folds):
             for recipe in experiment.recipes:
+                n_all = n_told(experiment, recipe, seed, fold, 1.0)
                 for labels in BUDGETS:
-                    asked = at_budget(recipe, labels)
-                    _, plan, _ = fold_plan(experiment, asked, seed, fold)
-                    yield Budgeted(train_fold(experiment, asked, seed, fold, device), labels, len(plan.train))
+                    n_labels = n_told(experiment, recipe, seed, fold, labels)
+                    asked = at_budget(recipe, labels, n_labels, n_all)
+                    yield Budgeted(train_fold(experiment, asked, seed, fold, device), labels, n_labels)
             say(f"seed {seed}, fold {fold + 1} of {len(experiment.folds)}: {', '.join(test)}; {len(BUDGETS)} budgets")
 
 
-def at_budget(recipe: Recipe, labels: float) -> Recipe:
-    """The recipe with a share of the labels and as many steps as with all of them."""
-    epochs = round(recipe.training.epochs / labels)
-    return replace(recipe, data=replace(recipe.data, labels=labels), training=replace(recipe.training, epochs=epochs))
+def n_told(experiment: Experiment, recipe: Recipe, seed: int, fold: int, labels: float) -> int:
+    """How many training utterances of a fold have a label."""
+    _, plan, _ = fold_plan(experiment, _with_share(recipe, labels), seed, fold)
+    return len(plan.train)
+
+
+def _with_share(recipe: Recipe, labels: float) -> Recipe:
+    return replace(recipe, data=replace(recipe.data, labels=labels))
+
+
+def at_budget(recipe: Recipe, labels: float, n_labels: int, n_all: int) -> Recipe:
+    """The recipe with a share of the labels and as many steps of fine-tuning as with all of them.
+
+    Args:
+        recipe: for all labels.
+        labels: the share.
+        n_labels, n_all: training utterances that have a label, and with a share of 1.
+    """
+    steps, all_steps = (math.ceil(n / recipe.training.batch_size) for n in (n_labels, n_all))
+    epochs = round(recipe.training.epochs * all_steps / steps)
+    return replace(_with_share(recipe, labels), training=replace(recipe.training, epochs=epochs))
 
 
 def check(corpus: Corpus) -> None:

@@ -154,7 +154,8 @@ def set_up(
     data = recipes[0].data
     labelled = corpus.only(~unlabelled_of(corpus, data))
     folds = target_folds(corpus, data, design.n_folds) if data.target else speaker_folds(labelled, design.n_folds)
-    check_encoder_has_not_heard(encoder, [speaker for fold in folds for speaker in fold])
+    tested = [speaker for fold in folds for speaker in fold]
+    check_encoder_has_not_heard(encoder, tested)
     texts = {
         text
         for fold in folds
@@ -163,6 +164,8 @@ def set_up(
     }
     words, emotions = words_for(recipes, workspace), class_set(corpus, data)
     voices = voices_for(recipes, encoder, workspace)
+    if voices is not None and voices.encoder is not None:
+        check_encoder_has_not_heard(voices.encoder, tested)
     for recipe in recipes:
         method = build_method(recipe, encoder, emotions, words)
         check_learns(recipe, method)

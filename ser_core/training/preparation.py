@@ -151,6 +151,8 @@ def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0)
     hears = METHODS[_known(recipe)].hears_waveforms
     words = words_for(recipes, workspace)
     corpus = in_label_set(corpus, recipe.data)
+    if METHODS[recipe.method].needs_labels:
+        check_some_emotions(corpus)
     if hears:
         _check_needs_no_encoder(recipe)
         corpus = without_test_speakers(corpus, recipe)
@@ -159,6 +161,8 @@ def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0)
     voices = voices_for(recipes, encoder, workspace)
     if encoder is not None:
         check_encoder_has_not_heard(encoder, test)
+        if voices is not None and voices.encoder is not None:
+            check_encoder_has_not_heard(voices.encoder, test)
         _check_builds(recipes, encoder, corpus, words, dev, test)
     table = corpus.table
     of_dev, of_test = table["speaker"].isin(dev), table["speaker"].isin(test)
@@ -188,8 +192,18 @@ def assign_speakers(
         LeakingSplit: a speaker with two roles.
     """
     apart = unlabelled_of(corpus, recipe.data)
-    labelled, dev, test = _assigned(corpus.only(~apart), recipe, seed, tested, heard)
+    apart &= ~corpus.table["speaker"].isin(_kept_by_split(corpus.only(apart), recipe.data))
+    labelled, dev, test = _assigned(corpus.only(~unlabelled_of(corpus, recipe.data)), recipe, seed, tested, heard)
     return corpus.only(apart | corpus.table.index.isin(labelled.table.index)), dev, test
+
+
+def _kept_by_split(corpus: Corpus, data: DataChoice) -> set[str]:
+    """Speakers whom a split keeps to choose or to be tested."""
+    if data.split:
+        split = read_split(data.split)
+        return {*split.dev, *split.test}
+    role = corpus.table["split"].map(lambda word: _role(corpus.name, word), na_action="ignore")
+    return set(corpus.table["speaker"][role.isin(["dev", "test"])])
 
 
 def _assigned(
@@ -326,12 +340,16 @@ def check_learns(recipe: Recipe, method: Method) -> None:
         )
 
 
-def _check_classes(corpus: Corpus, trains: pd.Series) -> None:
-    """Every class needs an utterance to enrol with and one to learn from."""
+def check_some_emotions(corpus: Corpus) -> None:
+    """Raises BadCorpus where there are no two emotions to tell apart."""
     if not corpus.emotions:
         raise BadCorpus(f"{corpus.name}: no utterance has an emotion, so nothing can be learned")
     if len(corpus.emotions) < 2:
         raise BadCorpus(f"{corpus.name}: '{corpus.emotions[0]}' is its only emotion; two are needed to tell them apart")
+
+
+def _check_classes(corpus: Corpus, trains: pd.Series) -> None:
+    """Every class needs an utterance to enrol with and one to learn from."""
     emotion, targets = corpus.table["emotion"], target_rows(corpus, first_of_each(corpus))
     for name in corpus.emotions:
         if not (trains & targets & (emotion == name)).any():

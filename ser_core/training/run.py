@@ -205,6 +205,8 @@ def _identity(prepared: Prepared, asked: Asked) -> dict[str, Any]:
     """All that decides the result."""
     flat = {"seed": asked.seed, "corpus": corpus_hash(prepared.corpus)[:16]}
     flat["encoder weights"] = prepared.encoder.fingerprint if prepared.encoder else "none"
+    if prepared.voices and prepared.voices.encoder:
+        flat["speaker encoder weights"] = prepared.voices.encoder.fingerprint
     for recipe in prepared.recipes:
         for part, values in recipe.without_paths().items():
             parts = values if isinstance(values, dict) else {"": values}

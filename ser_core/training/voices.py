@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch import Tensor
 
@@ -63,11 +64,19 @@ def voices_for(recipes: Sequence[Recipe], encoder: SpeechEncoder | None, workspa
     if len({recipe.speaker_encoder for recipe in asking}) > 1:
         raise BadRecipe("the recipes have different [speaker_encoder]; name one for all of them")
     chosen, own = asking[0].speaker_encoder, None
+    if chosen.source and not chosen.name:
+        raise BadRecipe(
+            f"speaker_encoder.source is '{Path(chosen.source).name}', but not whose weights these are: set speaker_encoder.name as well"
+        )
     if chosen.name:
         known = {**SPEAKER_ENCODERS, **ENCODERS}
         if chosen.name not in known:
             raise BadRecipe(f"there is no speaker encoder '{chosen.name}'; choose one of {', '.join(known)}")
         own = load_encoder(chosen.name, chosen.source or None, (workspace.models,))
+    if chosen.name in SPEAKER_ENCODERS and chosen.layer >= 0:
+        raise BadRecipe(
+            f"speaker_encoder.layer is {chosen.layer}, but '{chosen.name}' has no layers to choose from; leave it out"
+        )
     if chosen.name in SPEAKER_ENCODERS:
         return Voices(own, None)
     return Voices(own, _layer(chosen.layer, own or encoder))
