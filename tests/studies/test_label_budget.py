@@ -188,11 +188,14 @@ def test_all_recipes_are_told_as_many_labels_and_a_budget_is_a_share_of_all(read
     )  # of six speakers three are tested and one chooses; one of twenty is enrolled
 
 
-@pytest.mark.parametrize("labels", BUDGETS)
-def test_every_budget_draws_as_many_utterances_as_all_labels_do(labels):
-    recipe = Recipe("one", "baseline", training=TrainingSettings(epochs=25))
-    asked = at_budget(recipe, labels)
-    assert asked.training.epochs * labels == pytest.approx(25) and asked.data.labels == labels
+@pytest.mark.parametrize(
+    ("labels", "n_labels", "epochs"), [(1.0, 640, 25), (0.25, 160, 83), (0.1, 64, 250), (0.05, 32, 250)]
+)
+def test_every_budget_takes_as_many_steps_as_all_labels_do(labels, n_labels, epochs):
+    """Ten batches of 64 an epoch, twenty-five times: 250 steps, whether an epoch has ten, three (249), or one."""
+    recipe = Recipe("one", "baseline", training=TrainingSettings(epochs=25, batch_size=64))
+    asked = at_budget(recipe, labels, n_labels, 640)
+    assert asked.training.epochs == epochs and asked.data.labels == labels
     assert replace(asked, training=recipe.training, data=recipe.data) == recipe
 
 
