@@ -177,7 +177,7 @@ class DataChoice:
         check_choice("attributes", self.attributes, ("corpus", "circumplex"))
         if not isinstance(self.unlabelled, tuple):
             raise BadRecipe(f"'unlabelled' is {self.unlabelled!r}, but a list of names was expected, as in [\"nemo\"]")
-        check_range(self, test_share=(0, 0.8), neutral_words=(0, 1), known_groups=(0, 1), labels=(0, 1))
+        check_range(self, test_share=(0, 0.8), neutral_words=(0, 1), known_groups=(0, 1), labels=(0.001, 1))
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ class Recipe:
             "text": self.text,
             "speaker_encoder": self.speaker_encoder,
             "training": self.training,
-            "data": replace(self.data, others=False),  # which most methods cannot learn from
+            "data": replace(self.data, others=False, transductive=False),  # which most methods cannot learn from
             "beside": (),
         }
         return [replace(read_recipe(name), **shared) for name in self.beside]

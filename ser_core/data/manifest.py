@@ -93,7 +93,8 @@ def make_corpus(
     table = rows.copy()
     table["corpus"] = name
     if "speaker" in table:  # a cell of spaces is nobody
-        table["speaker"] = table["speaker"].mask(table["speaker"].astype(str).str.strip() == "")
+        known = table["speaker"].where(table["speaker"].isna(), table["speaker"].astype(str).str.strip())
+        table["speaker"] = known.mask(known == "")
     for column in REQUIRED:
         if column not in table:
             raise BadCorpus(f"{name}: column '{column}' is missing; the table needs path and speaker")
@@ -193,14 +194,29 @@ def join(corpora: Sequence[Corpus]) -> Corpus:
     Raises:
         BadCorpus: an utterance_id occurs in two of them, or a corpus twice; attributes on two scales or of two sources.
     """
+    names = [corpus.name for corpus in corpora]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise BadCorpus(f"two corpora are called '{twice[0]}'; give each a name of its own: NAME=DIR")
     attribute_range, attributes_from = _shared_attributes(corpora)
     table = pd.concat([corpus.table for corpus in corpora])
     if table.index.has_duplicates:
         raise BadCorpus(f"utterance_id '{table.index[table.index.duplicated()][0]}' occurs in two corpora")
     emotions = tuple(word for word in labels.EMOTIONS if any(word in corpus.emotions for corpus in corpora))
-    problems = tuple(problem for corpus in corpora for problem in corpus.problems)
+    problems = (*(problem for corpus in corpora for problem in corpus.problems), *_same_speakers(table))
     name = "+".join(corpus.name for corpus in corpora)
     return Corpus(name, table.sort_index(), emotions, problems, attribute_range, attributes_from)
+
+
+def _same_speakers(table: pd.DataFrame) -> tuple[str, ...]:
+    """The problem in words if speakers of two corpora have the same name."""
+    in_how_many = table.groupby("speaker")["corpus"].nunique()
+    same = list(in_how_many.index[in_how_many > 1])
+    if not same:
+        return ()
+    return (
+        f"speakers of two corpora have the same name ({', '.join(map(str, same[:3]))}{' …' if len(same) > 3 else ''}) and are taken "
+        f"for the same people; if they are not, rename them",
+    )
 
 
 def _shared_attributes(corpora: Sequence[Corpus]) -> tuple[tuple[float, float] | None, str]:

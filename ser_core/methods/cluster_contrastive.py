@@ -118,7 +118,7 @@ class ClusterContrastive(Baseline):
             prepare=self.prepare_pretraining, sampling={"n_each": self.settings.utterances_per_speaker, "filled": False},
         )  # fmt: skip
         if self.settings.freeze_trunk:
-            finetune = replace(finetune, prepare=self._frozen)
+            finetune = replace(finetune, prepare=self._frozen, encoder="rests")
         return (pretrain, finetune)
 
     # pre-training
@@ -128,9 +128,10 @@ class ClusterContrastive(Baseline):
         utterances, rows = self._heard_of_all(given), given.unlabelled
         cluster = np.full(len(utterances.corpus), NONE, dtype=np.int64)
         cluster[rows] = self._clusters(utterances, rows, given)
-        of = np.stack([utterances.speaker[rows], cluster[rows]])[:, cluster[rows] != NONE]
-        if not (np.unique(of, axis=1, return_counts=True)[1] > 1).any():
-            _refuse(utterances, rows, self.settings)
+        for corpus in np.unique(utterances.source[rows]):
+            own = rows[utterances.source[rows] == corpus]
+            if not _has_pairs(cluster[own], utterances.speaker[own]):
+                _refuse(utterances, own, self.settings)
         self._cluster = torch.from_numpy(cluster)
         return utterances
 
@@ -143,7 +144,7 @@ class ClusterContrastive(Baseline):
     def _frozen(self, given: Preparation) -> Utterances:
         self.front.requires_grad_(False)
         self.trunk.requires_grad_(False)
-        return given.utterances
+        return given.hear()
 
     def _clusters(self, utterances: Utterances, rows: np.ndarray, given: Preparation) -> np.ndarray:
         if self.settings.pairs == "emotions":
@@ -216,6 +217,12 @@ def pairs_of(cluster: Tensor, speaker: Tensor) -> Tensor:
     return compared(cluster, speaker) & (cluster[:, None] == cluster[None])
 
 
+def _has_pairs(cluster: np.ndarray, speaker: np.ndarray) -> bool:
+    """Whether two utterances of a speaker are in one cluster, from both (N,)."""
+    of = np.stack([speaker, cluster])[:, cluster != NONE]
+    return bool((np.unique(of, axis=1, return_counts=True)[1] > 1).any())
+
+
 def _refuse(utterances: Utterances, rows: np.ndarray, settings: ClusterContrastiveSettings) -> None:
     """Say why nobody has two utterances that are alike.
 
@@ -223,12 +230,14 @@ def _refuse(utterances: Utterances, rows: np.ndarray, settings: ClusterContrasti
         BadCorpus: always.
     """
     largest = int(np.bincount(utterances.speaker[rows]).max())
+    name = utterances.corpus.table["corpus"].iloc[rows[0]]
     if largest < 4:
         raise BadCorpus(
-            f"{utterances.corpus.name}: no speaker who may be heard has more than {largest} utterances, and clusters inside a speaker "
-            f"need at least 4; add recordings, check the column 'speaker', or set settings.pretrain_epochs=0"
+            f"{name}: no speaker who may be heard has more than {largest} utterances, and clusters inside a speaker "
+            f"need at least 4; add recordings, check the column 'speaker', or leave the corpus out (settings.pretrain_epochs=0 leaves out "
+            f"the pre-training)"
         )
     raise BadCorpus(
-        f"{utterances.corpus.name}: no two utterances of a speaker are alike by their {settings.pairs} ({settings.algorithm}), so "
+        f"{name}: no two utterances of a speaker are alike by their {settings.pairs} ({settings.algorithm}), so "
         f"nothing can be learned from them; set settings.algorithm=kmeans, or settings.pretrain_epochs=0"
     )

@@ -74,7 +74,8 @@ def tables(measured: pd.DataFrame) -> Tables:
     their intervals.
 
     speakers: the same of each, with the UAR of each method and what it is more than the first's.
-    gains: correlation of purity (by emotion) with that gain, one row a method.
+    gains: correlation, over speakers, of purity (by emotion, above that of random clusters) with what a method gains over the
+    first, and with the UAR of the first itself: who is served well has little to gain.
     shown: the points of one speaker.
     """
     parts = dict(list(measured.groupby("method", sort=False)))
@@ -87,8 +88,9 @@ def tables(measured: pd.DataFrame) -> Tables:
         RESULTS: pd.DataFrame([_result(label, part, sizes) for label, part in agreed.groupby("label", sort=False)]),
         SPEAKERS: speakers,
         GAINS: pd.DataFrame([
-            {"method": name, **correlation(speakers["purity"], speakers[f"gain, {name}"])} for name in parts if name != first
-        ], columns=["method", "r", "r_from", "r_to", "n_speakers"]),
+            {"method": name, "of": of, **correlation(speakers["purity"] - speakers["purity_of_chance"], speakers[f"{of}, {name}"])}
+            for name, of in [(first, "uar"), *((name, "gain") for name in parts if name != first)]
+        ]),
         SHOWN: points[points["speaker"] == middle_speaker(agreed)],
     }  # fmt: skip
 
@@ -143,9 +145,10 @@ def numbers(tables: Tables, named: Named) -> Numbers:
 
 
 def told(tables: Tables, named: Named) -> list[str]:
-    """The correlations of purity with gain."""
+    """The correlations of purity with gain, and with how well a speaker is served without."""
+    what = {"uar": "how well the speaker is recognised", "gain": "what the speaker gains"}
     return [
-        f"{named(row.method)}: purity of a speaker's clusters and what the speaker gains are correlated by "
+        f"{named(row.method)}: purity of a speaker's clusters (above chance) and {what[row.of]} are correlated by "
         f"r = {with_interval(row.r, row.r_from, row.r_to)}, over {row.n_speakers} speakers."
         for row in tables[GAINS].itertuples()
     ]

@@ -7,14 +7,16 @@ rounding of an epoch). The first method is the one that the others are compared 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import pandas as pd
 
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import Corpus
 from ser_core.evaluation.counts import classes_of, count
+from ser_core.evaluation.gaps import uar_change_of
 from ser_core.evaluation.statistics import holm
 from ser_core.figures.fairness import Named
 from ser_core.figures.studies import label_curves
@@ -27,6 +29,9 @@ from ser_core.training.crossvalidation import Experiment, fold_plan, train_fold
 
 BUDGETS = (1.0, 0.25, 0.1, 0.05)
 """Shares of the labels."""
+
+PAIRS = "pairs"
+"""Name of the table of one row a budget and pair of methods, without the first."""
 
 _SURE = 0.05
 
@@ -89,7 +94,10 @@ def measure(budgeted: Budgeted, hear: Hear) -> pd.DataFrame:
 
 def tables(predictions: pd.DataFrame) -> Tables:
     """results: one row a method and budget: n_labels (mean over networks), UAR with its interval over speakers, and what it is
-    more than the first method's at the same budget, with interval and p (after Holm over all comparisons)."""
+    more than the first method's at the same budget, with interval and p (after Holm over all comparisons).
+
+    pairs: the same of every two of the others, such as what is found against a control; p after Holm over all pairs.
+    """
     emotions, rows = classes_of(predictions), []
     methods = list(dict.fromkeys(predictions["method"]))
     for labels, of_budget in sorted(predictions.groupby("labels"), reverse=True):
@@ -103,7 +111,22 @@ def tables(predictions: pd.DataFrame) -> Tables:
     results = pd.DataFrame(rows)
     compared = results["uar_change_p"].mask(results["method"] == methods[0])
     results["uar_change_p"] = list(holm(dict(enumerate(compared))).values())
-    return {RESULTS: results}
+    others = _pairs(predictions, methods[1:], emotions)
+    return {RESULTS: results, **({PAIRS: others} if len(others) else {})}
+
+
+def _pairs(predictions: pd.DataFrame, methods: Sequence[str], emotions: tuple[str, ...]) -> pd.DataFrame:
+    rows = []
+    for labels, of_budget in sorted(predictions.groupby("labels"), reverse=True):
+        counts = {name: count(of_budget[of_budget["method"] == name], emotions) for name in methods}
+        for method, against in combinations(methods, 2):
+            change = uar_change_of(counts[method], counts[against])
+            rows.append({
+                "method": method, "against": against, "labels": float(labels), "uar_change": change.value,
+                "uar_change_from": change.interval[0], "uar_change_to": change.interval[1], "uar_change_p": change.p,
+            })  # fmt: skip
+    pairs = pd.DataFrame(rows)
+    return pairs.assign(uar_change_p=list(holm(dict(enumerate(pairs["uar_change_p"]))).values())) if rows else pairs
 
 
 def numbers(tables: Tables, named: Named) -> Numbers:
@@ -128,19 +151,23 @@ def numbers(tables: Tables, named: Named) -> Numbers:
 
 
 def told(tables: Tables, named: Named) -> list[str]:
-    """Of each method: at which budgets it is better than the first, worse, or no different beyond chance."""
+    """Of each method: at which budgets it is better than the first, worse, or no different beyond chance; of every two as well."""
     results = tables[RESULTS]
-    first = results["method"].iloc[0]
-    lines = []
-    for name, part in results[results["method"] != first].groupby("method", sort=False):
-        sure = part["uar_change_p"] < _SURE
-        found = {
-            "better": part[sure & (part["uar_change"] > 0)], "worse": part[sure & (part["uar_change"] < 0)],
-            "no different beyond chance": part[~sure],
-        }  # fmt: skip
-        said = [f"{words} with {_listed(rows)}" for words, rows in found.items() if len(rows)]
-        lines.append(f"{named(name)} against {named(first)}: {'; '.join(said)}.")
-    return lines
+    compared = results[results["method"] != results["method"].iloc[0]].assign(against=results["method"].iloc[0])
+    both = pd.concat([compared, tables.get(PAIRS)])
+    return [
+        f"{named(name)} against {named(against)}: {_outcome(part)}."
+        for (name, against), part in both.groupby(["method", "against"], sort=False)
+    ]
+
+
+def _outcome(part: pd.DataFrame) -> str:
+    sure = part["uar_change_p"] < _SURE
+    found = {
+        "better": part[sure & (part["uar_change"] > 0)], "worse": part[sure & (part["uar_change"] < 0)],
+        "no different beyond chance": part[~sure],
+    }  # fmt: skip
+    return "; ".join(f"{words} with {_listed(rows)}" for words, rows in found.items() if len(rows))
 
 
 def _listed(rows: pd.DataFrame) -> str:

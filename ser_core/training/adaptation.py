@@ -68,8 +68,8 @@ def without_emotions_of(corpus: Corpus, names: Collection[str]) -> Corpus:
 
 
 def unlabelled_of(corpus: Corpus, data: DataChoice) -> pd.Series:
-    """Which rows are of a corpus without any emotion beside others that have some, bool; the target is none of them."""
-    told = corpus.table["emotion"].notna().groupby(corpus.table["corpus"]).transform("any")
+    """Which rows are of speakers without any emotion beside others who have some, bool; those of the target are none."""
+    told = corpus.table["emotion"].notna().groupby(corpus.table["speaker"]).transform("any")
     return ~told & told.any() & ~of_target(corpus, data)
 
 
@@ -79,10 +79,15 @@ def notes_on_labels(corpus: Corpus, data: DataChoice) -> tuple[str, ...]:
     n = corpus.table["corpus"][unlabelled_of(corpus, data)].value_counts()
     told = () if data.labels == 1.0 else (share,)
     return told + tuple(
-        f"{name}: {n[name]} utterances are heard without their emotions, by stages that learn without labels; nobody of it "
-        f"chooses or is tested"
+        f"{name}: {n[name]} utterances are heard without an emotion, by stages that learn without labels; who says them "
+        f"neither chooses nor is tested"
         for name in sorted(n.index)
     )
+
+
+def n_told(n: int, share: float) -> int:
+    """Of n utterances of an emotion, how many a share is: at least one."""
+    return max(1, round(share * n))
 
 
 def with_told(plan: Plan, emotion: np.ndarray, share: float, rng: np.random.Generator) -> Plan:
@@ -101,7 +106,7 @@ def with_told(plan: Plan, emotion: np.ndarray, share: float, rng: np.random.Gene
 
     def some(rows: np.ndarray) -> np.ndarray:
         of_classes = [rng.permutation(rows[emotion[rows] == code]) for code in np.unique(emotion[rows])]
-        kept = [rows[: max(1, round(share * len(rows)))] for rows in of_classes]
+        kept = [rows[: n_told(len(rows), share)] for rows in of_classes]
         return np.sort(np.concatenate([*kept, rows[:0]]))
 
     return replace(plan, train=some(plan.train), dev=some(plan.dev))

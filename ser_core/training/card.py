@@ -78,6 +78,8 @@ def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict, notes: S
         notes = [*notes, f"Heard without labels in training, so not unheard: {', '.join(heard)}."]
     if data["target_speakers"]:
         notes = [*notes, f"Of {', '.join(data['target_speakers'])} no emotion was told: the corpus was adapted to."]
+    if recipe.data.labels < 1:
+        notes = [*notes, f"Of the utterances that train and choose, {recipe.data.labels:.3g} kept their emotion."]
     if data["unlabelled_speakers"]:
         notes = [*notes, f"Heard without emotions: {', '.join(data['unlabelled_speakers'])}."]
     return (

@@ -25,6 +25,7 @@ from ser_core.training.adaptation import (
     against_rest,
     as_told,
     check_adapts,
+    n_told,
     notes_on_labels,
     of_target,
     target_of,
@@ -109,8 +110,10 @@ class Prepared:
         return speaker.map({one: role for role in ROLES for one in getattr(self, role)})
 
     def n_targets(self, role: str) -> int:
-        """How many utterances of a role are targets: of a class, and not enrolled."""
-        return int((target_rows(self.corpus, first_of_each(self.corpus)) & (self.role() == role)).sum())
+        """How many utterances of a role are targets: of a class, not enrolled, and told of where data.labels tells a share."""
+        targets = target_rows(self.corpus, first_of_each(self.corpus)) & (self.role() == role)
+        share = self.recipes[0].data.labels if role in ("train", "dev") else 1.0
+        return sum(n_told(n, share) for n in self.corpus.table["emotion"][targets].value_counts())
 
     def verdict(self) -> dict:
         """What the leak check found; anything worse would have stopped it."""

@@ -162,7 +162,8 @@ def corpus_of(layout: str, folder: str) -> str:
     if not folder.strip():
         raise NoFolder("say where the corpus is: the folder's path on this computer")
     path = Path(folder.strip().strip("\"'")).expanduser().absolute()
-    return f"{path.stem if layout == MANIFEST else layout}={path}"
+    own = path.parent.name if path.stem in ("manifest", "metadata") else path.stem
+    return f"{own if layout == MANIFEST else layout}={path}"
 
 
 def _changed(form: Form, recipe: Recipe) -> list[str]:

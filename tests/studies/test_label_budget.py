@@ -108,7 +108,7 @@ def test_p_values_are_adjusted_for_all_comparisons(results):
 
 
 def test_what_came_out_says_at_which_budgets_it_helps(found, results):
-    ours, worse = map(plain, told(found, str.upper))
+    ours, worse, both = map(plain, told(found, str.upper))
     p = results.loc[("ours", 0.1), "uar_change_p"]
     assert ours == (
         f"OURS against NONE: better with 10 % of the labels (+25.0 points, p = {p:.3f}); "
@@ -116,6 +116,7 @@ def test_what_came_out_says_at_which_budgets_it_helps(found, results):
     )
     assert worse.startswith("WORSE against NONE: worse with 100 % of the labels (-25.0 points, p = ")
     assert "better" not in worse and "no different beyond chance with 10 %" in worse
+    assert both.startswith("OURS against WORSE: better with 100 % of the labels (+25.0 points, p = ")
 
 
 def test_the_numbers_in_words_have_a_column_for_each_budget(found):
