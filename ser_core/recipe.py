@@ -142,8 +142,8 @@ class DataChoice:
         target: name of the corpus that is adapted to, without its emotions, and tested on; 'last' is the one named last.
             The others train. If empty, all corpora train and are tested on alike.
         protected: column of the manifest that groups speakers, for methods that compare groups.
-        unlabelled: names of corpora whose emotions are not used: stages that learn without labels hear them, and nobody of
-            them chooses or is tested. A corpus without any emotions is such a one by itself.
+        unlabelled: names of corpora whose emotions and attributes are not used: stages that learn without labels hear them, and
+            nobody of them chooses or is tested. Speakers without any label are such by themselves.
         labels: share of the utterances of each emotion, at least one, whose emotion is told in training and to choose the epoch.
         known_groups: share of the target speakers trained on whose group is told; of each group at least one.
         split: a TOML file in recipes/ that lists dev and test speakers; if empty, the manifest's own column split, and

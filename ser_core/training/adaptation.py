@@ -13,7 +13,7 @@ import pandas as pd
 from ser_core.data.batches import Utterances
 from ser_core.data.groups import groups_of
 from ser_core.data.manifest import BadCorpus, Corpus
-from ser_core.labels import EMOTIONS, REST
+from ser_core.labels import ATTRIBUTES, EMOTIONS, REST
 from ser_core.methods.base import Method
 from ser_core.recipe import BadRecipe, DataChoice, Recipe
 from ser_core.training.trainer import Plan
@@ -62,14 +62,17 @@ def without_emotions_of(corpus: Corpus, names: Collection[str]) -> Corpus:
         )
     if not names:
         return corpus
-    emotion = corpus.table["emotion"].mask(corpus.table["corpus"].isin(list(names)), None)
+    hidden = corpus.table["corpus"].isin(list(names))
+    emotion = corpus.table["emotion"].mask(hidden, None)
+    attributes = {name: corpus.table[name].mask(hidden) for name in ATTRIBUTES}
     present = tuple(word for word in corpus.emotions if (emotion == word).any())
-    return replace(corpus, table=corpus.table.assign(emotion=emotion), emotions=present)
+    return replace(corpus, table=corpus.table.assign(emotion=emotion, **attributes), emotions=present)
 
 
 def unlabelled_of(corpus: Corpus, data: DataChoice) -> pd.Series:
-    """Which rows are of speakers without any emotion beside others who have some, bool; those of the target are none."""
-    told = corpus.table["emotion"].notna().groupby(corpus.table["speaker"]).transform("any")
+    """Which rows are of speakers without any emotion or attribute beside others who have some, bool; those of the target are not."""
+    labelled = corpus.table[["emotion", *ATTRIBUTES]].notna().any(axis=1)
+    told = labelled.groupby(corpus.table["speaker"]).transform("any")
     return ~told & told.any() & ~of_target(corpus, data)
 
 

@@ -133,7 +133,7 @@ def test_joined_corpora_keep_their_names_and_have_all_classes():
 
 
 def test_a_corpus_joined_to_itself_is_refused():
-    with pytest.raises(BadCorpus, match="occurs in two corpora"):
+    with pytest.raises(BadCorpus, match="two corpora are called 'toy'"):
         join([corpus(), corpus()])
 
 

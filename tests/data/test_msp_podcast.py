@@ -92,10 +92,10 @@ def test_the_test_set_without_labels_is_kept_without_labels(tmp_path):
     assert (row["split"], row["gender"]) == ("Test3", "female")
 
 
-def test_a_training_reads_the_official_split(tmp_path):
-    _, dev, test = assign_speakers(loaded(layout(tmp_path)), Recipe("any", "baseline"), seed=0)
-    assert dev == ("msp_podcast_200",)
-    assert test == ("msp_podcast_301", "msp_podcast_302", "msp_podcast_401")
+def test_a_training_reads_the_official_split_and_keeps_away_from_those_whose_labels_are_kept_back(tmp_path):
+    corpus, dev, test = assign_speakers(loaded(layout(tmp_path)), Recipe("any", "baseline"), seed=0)
+    assert dev == ("msp_podcast_200",) and test == ("msp_podcast_301", "msp_podcast_302")
+    assert "msp_podcast_401" not in set(corpus.table["speaker"])  # of Test3: neither heard nor measured
 
 
 def test_the_older_spelling_of_the_labels_is_read_too(tmp_path):

@@ -419,7 +419,7 @@ def test_a_run_hears_a_manifest_without_labels_and_measures_nobody_of_it(
     said: list[str] = []
     recipe = replace(ordered(*changes), beside=("baseline",))
     assert train(recipe, together, tmp_path / "run", workspace, CPU, said.append)
-    assert any(line.startswith("note: talk: 24 utterances are heard without their emotions") for line in said)
+    assert any(line.startswith("note: talk: 24 utterances are heard without an emotion") for line in said)
     described = json.loads((tmp_path / "run" / "recipe.json").read_text())
     talkers = {f"talker{one}" for one in range(3)}
     assert talkers == set(described["unlabelled_speakers"])
