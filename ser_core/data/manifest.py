@@ -200,7 +200,12 @@ def join(corpora: Sequence[Corpus]) -> Corpus:
     attribute_range, attributes_from = _shared_attributes(corpora)
     table = pd.concat([corpus.table for corpus in corpora])
     if table.index.has_duplicates:
-        raise BadCorpus(f"utterance_id '{table.index[table.index.duplicated()][0]}' occurs in two corpora")
+        twice = table.index[table.index.duplicated()]
+        where = " and ".join(sorted(table.loc[twice[:1], "corpus"].unique()))
+        raise BadCorpus(
+            f"{len(twice)} utterance_ids occur in two corpora, as '{twice[0]}' in {where}; if they hold the same recordings, leave one out; "
+            f"if not, give the manifest a column utterance_id of its own (without one, file names serve)"
+        )
     emotions = tuple(word for word in labels.EMOTIONS if any(word in corpus.emotions for corpus in corpora))
     problems = (*(problem for corpus in corpora for problem in corpus.problems), *_same_speakers(table))
     name = "+".join(corpus.name for corpus in corpora)

@@ -26,6 +26,7 @@ from ser_core.studies.base import (
     Numbers,
     Study,
     Tables,
+    in_points,
     mean_difference,
     uar_of_speakers,
     with_interval,
@@ -75,7 +76,8 @@ def tables(measured: pd.DataFrame) -> Tables:
 
     speakers: the same of each, with the UAR of each method and what it is more than the first's.
     gains: correlation, over speakers, of purity (by emotion, above that of random clusters) with what a method gains over the
-    first, and with the UAR of the first itself: who is served well has little to gain.
+    first, and with the UAR of the first itself: who is served well has little to gain. And that gain, a speaker's mean, with its
+    interval and p.
     shown: the points of one speaker.
     """
     parts = dict(list(measured.groupby("method", sort=False)))
@@ -88,11 +90,17 @@ def tables(measured: pd.DataFrame) -> Tables:
         RESULTS: pd.DataFrame([_result(label, part, sizes) for label, part in agreed.groupby("label", sort=False)]),
         SPEAKERS: speakers,
         GAINS: pd.DataFrame([
-            {"method": name, "of": of, **correlation(speakers["purity"] - speakers["purity_of_chance"], speakers[f"{of}, {name}"])}
+            {"method": name, "of": of, **_related(speakers, f"{of}, {name}")}
             for name, of in [(first, "uar"), *((name, "gain") for name in parts if name != first)]
         ]),
         SHOWN: points[points["speaker"] == middle_speaker(agreed)],
     }  # fmt: skip
+
+
+def _related(speakers: pd.DataFrame, column: str) -> dict[str, float]:
+    """The mean of a column over speakers, and its correlation with purity above chance."""
+    mean = mean_difference(speakers[column]).under("mean", "mean_from", "mean_to", "mean_p")
+    return {**mean, **correlation(speakers["purity"] - speakers["purity_of_chance"], speakers[column])}
 
 
 def middle_speaker(agreed: pd.DataFrame) -> str:
@@ -145,13 +153,17 @@ def numbers(tables: Tables, named: Named) -> Numbers:
 
 
 def told(tables: Tables, named: Named) -> list[str]:
-    """The correlations of purity with gain, and with how well a speaker is served without."""
-    what = {"uar": "how well the speaker is recognised", "gain": "what the speaker gains"}
-    return [
-        f"{named(row.method)}: purity of a speaker's clusters (above chance) and {what[row.of]} are correlated by "
-        f"r = {with_interval(row.r, row.r_from, row.r_to)}, over {row.n_speakers} speakers."
-        for row in tables[GAINS].itertuples()
-    ]
+    """What each method comes to, and its correlation with purity."""
+    lines = []
+    for row in tables[GAINS].itertuples():
+        r = f"r = {with_interval(row.r, row.r_from, row.r_to)} over {row.n_speakers} speakers"
+        if row.of == "uar":
+            reached = f"UAR of a speaker {row.mean:.3f} on average, correlated with the purity of their clusters (above chance) by"
+        else:
+            gain = in_points(row.mean, row.mean_from, row.mean_to)
+            reached = f"a speaker gains {gain} on average (p = {row.mean_p:.2f}), correlated with the purity of their clusters by"
+        lines.append(f"{named(row.method)}: {reached} {r}.")
+    return lines
 
 
 STUDY = Study(

@@ -172,7 +172,7 @@ def _outcome(part: pd.DataFrame) -> str:
 
 def _listed(rows: pd.DataFrame) -> str:
     return ", ".join(
-        f"{percent(row.labels)} of the labels ({in_points(row.uar_change)}, p = {row.uar_change_p:.3f})"
+        f"{percent(row.labels)} of the labels ({in_points(row.uar_change)}, p = {row.uar_change_p:.3f} after Holm)"
         for row in rows.itertuples()
     )
 

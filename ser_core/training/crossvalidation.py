@@ -34,6 +34,7 @@ from ser_core.training.preparation import (
     build_method,
     check_encoder_has_not_heard,
     check_learns,
+    check_some_emotions,
     class_set,
     draw_dev_speakers,
     heard_without_labels,
@@ -149,6 +150,7 @@ def set_up(
     """
     _check(recipes, design)
     corpus = in_label_set(corpus, recipes[0].data)
+    check_some_emotions(corpus)
     for problem in corpus.problems:
         say(f"note: {problem}")
     data = recipes[0].data

@@ -160,12 +160,13 @@ def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0)
         _check_needs_no_encoder(recipe)
         corpus = without_test_speakers(corpus, recipe)
     encoder = None if hears else _encoder(recipe.encoder, workspace)
-    corpus, dev, test = assign_speakers(corpus, recipe, seed, not hears, encoder.heard_speakers if encoder else ())
     voices = voices_for(recipes, encoder, workspace)
+    listening = [one for one in (encoder, voices and voices.encoder) if one is not None]
+    heard = {speaker for one in listening for speaker in one.heard_speakers}
+    corpus, dev, test = assign_speakers(corpus, recipe, seed, not hears, heard)
     if encoder is not None:
-        check_encoder_has_not_heard(encoder, test)
-        if voices is not None and voices.encoder is not None:
-            check_encoder_has_not_heard(voices.encoder, test)
+        for one in listening:
+            check_encoder_has_not_heard(one, test)
         _check_builds(recipes, encoder, corpus, words, dev, test)
     table = corpus.table
     of_dev, of_test = table["speaker"].isin(dev), table["speaker"].isin(test)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from ser_core.data.corpora import CORPORA
 from ser_core.recipe import Recipe, read_recipe, recipe_names
 from ser_core.training.jobs import Order, start_job
 from ser_core.ui import runs
@@ -162,8 +163,10 @@ def corpus_of(layout: str, folder: str) -> str:
     if not folder.strip():
         raise NoFolder("say where the corpus is: the folder's path on this computer")
     path = Path(folder.strip().strip("\"'")).expanduser().absolute()
+    if layout != MANIFEST:
+        return f"{layout}={path}"
     own = path.parent.name if path.stem in ("manifest", "metadata") else path.stem
-    return f"{own if layout == MANIFEST else layout}={path}"
+    return f"{own}_table={path}" if own in CORPORA else f"{own}={path}"
 
 
 def _changed(form: Form, recipe: Recipe) -> list[str]:
@@ -362,17 +365,17 @@ def _what(parts: dict, recipe: Recipe) -> None:
         )  # fmt: skip
 
     with gr.Row(equal_height=False, visible=False) as parts["pretrains"]:
-        parts["unlabelled_layout"] = _layout("Layout of a corpus nobody labelled", "train-unlabelled-layout")
+        parts["unlabelled_layout"] = _layout("Layout of a corpus nobody labelled", "train-unlabelled-layout", MANIFEST)
         parts["unlabelled_folder"] = gr.Textbox(
             label="Its folder, or the CSV (optional): heard before emotions are taught; path and speaker are enough",
             placeholder="/path/to/the/corpus", elem_id="train-unlabelled-folder", min_width=280,
         )  # fmt: skip
 
 
-def _layout(label: str, elem_id: str) -> gr.Dropdown:
+def _layout(label: str, elem_id: str, first: str = LAYOUTS[0]) -> gr.Dropdown:
     return gr.Dropdown(
         [(name if name != MANIFEST else "any table (CSV with path and speaker)", name) for name in LAYOUTS],
-        value=LAYOUTS[0], label=label, elem_id=elem_id, min_width=280,
+        value=first, label=label, elem_id=elem_id, min_width=280,
     )  # fmt: skip
 
 

@@ -122,7 +122,7 @@ def test_two_classes_have_no_place_in_the_circumplex(tmp_path):
 
 def test_both_forms_of_one_chunk_are_never_joined(tmp_path):
     layout(tmp_path)
-    with pytest.raises(BadCorpus, match="'Mont_01_000_00' occurs in two corpora"):
+    with pytest.raises(BadCorpus, match="occur in two corpora, as 'Mont_01_000_00' in fau_aibo and fau_aibo_2"):
         load_corpora([f"{name}={tmp_path}" for name in SHEETS])
 
 

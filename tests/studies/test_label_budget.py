@@ -111,8 +111,8 @@ def test_what_came_out_says_at_which_budgets_it_helps(found, results):
     ours, worse, both = map(plain, told(found, str.upper))
     p = results.loc[("ours", 0.1), "uar_change_p"]
     assert ours == (
-        f"OURS against NONE: better with 10 % of the labels (+25.0 points, p = {p:.3f}); "
-        f"no different beyond chance with 100 % of the labels (+0.0 points, p = 1.000)."
+        f"OURS against NONE: better with 10 % of the labels (+25.0 points, p = {p:.3f} after Holm); "
+        f"no different beyond chance with 100 % of the labels (+0.0 points, p = 1.000 after Holm)."
     )
     assert worse.startswith("WORSE against NONE: worse with 100 % of the labels (-25.0 points, p = ")
     assert "better" not in worse and "no different beyond chance with 10 %" in worse
