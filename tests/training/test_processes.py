@@ -111,6 +111,7 @@ def test_a_killed_run_is_lost_and_goes_on_from_its_last_state_to_the_same_result
     job = start_job(order, workspace)
     rng, seen = np.random.default_rng(0), 0
     for _ in range(3):
+        _wait(lambda job=job: read_job(job.folder).state == "running", "it to begin")
         _wait(lambda job=job, seen=seen: _n_epochs(job) > seen, "an epoch")
         time.sleep(float(rng.uniform(0.0, 0.4)))
         pid = json.loads((job.folder / "status.json").read_text())["pid"]
