@@ -51,3 +51,14 @@ def agreement_table(points: pd.DataFrame) -> pd.DataFrame:
                 {"speaker": speaker, "label": label, **vars(agreement(cluster, known)), "n_clusters": n_clusters}
             )
     return pd.DataFrame(rows, columns=["speaker", "label", *MEASURES, "n_clusters"])
+
+
+def middle_speaker(agreed: pd.DataFrame) -> str:
+    """Whose clusters are of median purity by emotion, the lower of two; the first by name where no purity is known.
+
+    Args:
+        agreed: as `agreement_table` gives it.
+    """
+    of_emotion = agreed[agreed["label"] == LABELS["emotion"]].sort_values(["purity", "speaker"])
+    known = of_emotion["speaker"][of_emotion["purity"].notna()]
+    return str(known.iloc[(len(known) - 1) // 2] if len(known) else of_emotion["speaker"].iloc[0])

@@ -153,11 +153,9 @@ class ClusterContrastive(Baseline):
         how = Clustering(asked.algorithm, asked.n_clusters or len(self.emotions), asked.drop_uncertain)
         embedding = utterances.speaker_embedding[torch.from_numpy(rows)].numpy()
         found = clusters_of_speakers(embedding, speaker, how, given.between)
-        return (
-            shuffled_within(found, speaker, np.random.default_rng(torch.initial_seed()))
-            if asked.pairs == "random"
-            else found
-        )
+        if asked.pairs == "clusters":
+            return found
+        return shuffled_within(found, speaker, np.random.default_rng(torch.initial_seed()))
 
     def pretraining_loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """Supervised contrastive loss of clusters, within each speaker."""

@@ -12,14 +12,12 @@ import numpy as np
 import pandas as pd
 
 from ser_core.data.enrolment import first_of_each
-from ser_core.data.manifest import Corpus
 from ser_core.evaluation.clusters import Clustering
 from ser_core.figures.fairness import Named
 from ser_core.figures.studies import clusters_and_gains
-from ser_core.inference.cluster_view import LABELS, POINTS, agreement_table, cluster_points
+from ser_core.inference.cluster_view import POINTS, agreement_table, cluster_points, middle_speaker
 from ser_core.inference.predict import Trained
 from ser_core.recipe import BadRecipe
-from ser_core.studies import label_shift
 from ser_core.studies.base import (
     NOT_ESTIMABLE,
     Hear,
@@ -31,7 +29,7 @@ from ser_core.studies.base import (
     uar_of_speakers,
     with_interval,
 )
-from ser_core.studies.label_shift import correlation
+from ser_core.studies.label_shift import check, correlation
 from ser_core.studies.stored import RESULTS
 from ser_core.training.crossvalidation import Experiment, trained_folds
 
@@ -50,11 +48,6 @@ def networks(experiment: Experiment, device: str, say: Callable[[str], None]) ->
             "none of the recipes puts voices into clusters; name cluster_contrastive_none cluster_contrastive, for example"
         )
     return trained_folds(experiment, device, say)
-
-
-def check(corpus: Corpus) -> None:
-    """Raises BadCorpus where there are too few speakers for a correlation over them."""
-    label_shift.check(corpus)
 
 
 def measure(trained: Trained, hear: Hear) -> pd.DataFrame:
@@ -103,14 +96,8 @@ def _related(speakers: pd.DataFrame, column: str) -> dict[str, float]:
     return {**mean, **correlation(speakers["purity"] - speakers["purity_of_chance"], speakers[column])}
 
 
-def middle_speaker(agreed: pd.DataFrame) -> str:
-    """Whose clusters are of median purity by emotion."""
-    of_emotion = agreed[agreed["label"] == LABELS["emotion"]].sort_values(["purity", "speaker"])
-    return str(of_emotion["speaker"].iloc[(len(of_emotion) - 1) // 2])
-
-
 def _speakers(agreed: pd.DataFrame, parts: dict[str, pd.DataFrame], first: str) -> pd.DataFrame:
-    of_emotion = agreed[agreed["label"] == LABELS["emotion"]].set_index("speaker")
+    of_emotion = agreed[agreed["label"] == "emotion"].set_index("speaker")
     table = of_emotion[["n_clusters", "purity", "purity_of_chance"]].copy()
     for label, part in agreed.groupby("label", sort=False):
         table[f"adjusted_rand, {label}"] = part.set_index("speaker")["adjusted_rand"]

@@ -44,7 +44,7 @@ from ser_core.training.preparation import (
 )
 from ser_core.training.provenance import provenance
 from ser_core.training.trainer import Plan
-from ser_core.training.voices import voices_for
+from ser_core.training.voices import listening, voices_for
 from ser_core.training.words import Words, with_own_words, without_words, words_for
 from ser_core.workspace import Workspace
 
@@ -157,7 +157,6 @@ def set_up(
     labelled = corpus.only(~unlabelled_of(corpus, data))
     folds = target_folds(corpus, data, design.n_folds) if data.target else speaker_folds(labelled, design.n_folds)
     tested = [speaker for fold in folds for speaker in fold]
-    check_encoder_has_not_heard(encoder, tested)
     texts = {
         text
         for fold in folds
@@ -166,8 +165,8 @@ def set_up(
     }
     words, emotions = words_for(recipes, workspace), class_set(corpus, data)
     voices = voices_for(recipes, encoder, workspace)
-    if voices is not None and voices.encoder is not None:
-        check_encoder_has_not_heard(voices.encoder, tested)
+    for one in listening(encoder, voices):
+        check_encoder_has_not_heard(one, tested)
     for recipe in recipes:
         method = build_method(recipe, encoder, emotions, words)
         check_learns(recipe, method)

@@ -36,7 +36,7 @@ from ser_core.training.adaptation import (
     without_emotions_of,
 )
 from ser_core.training.trainer import Plan, Stopped, Watch, accelerator_for, agreed, fit, hear, read_anew, seeded
-from ser_core.training.voices import Voices, voices_for
+from ser_core.training.voices import Voices, listening, voices_for
 from ser_core.training.words import Words, text_shape, words_for
 from ser_core.workspace import Workspace
 
@@ -81,7 +81,7 @@ class Prepared:
 
     @property
     def unlabelled(self) -> tuple[str, ...]:
-        """Speakers of corpora whose emotions are not used."""
+        """Speakers who are heard without labels."""
         table = self.corpus.table
         apart = unlabelled_of(self.corpus, self.recipes[0].data)
         return tuple(sorted(set(table["speaker"][apart]) - set(table["speaker"][~apart])))
@@ -161,11 +161,10 @@ def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0)
         corpus = without_test_speakers(corpus, recipe)
     encoder = None if hears else _encoder(recipe.encoder, workspace)
     voices = voices_for(recipes, encoder, workspace)
-    listening = [one for one in (encoder, voices and voices.encoder) if one is not None]
-    heard = {speaker for one in listening for speaker in one.heard_speakers}
+    heard = {speaker for one in listening(encoder, voices) for speaker in one.heard_speakers}
     corpus, dev, test = assign_speakers(corpus, recipe, seed, not hears, heard)
     if encoder is not None:
-        for one in listening:
+        for one in listening(encoder, voices):
             check_encoder_has_not_heard(one, test)
         _check_builds(recipes, encoder, corpus, words, dev, test)
     table = corpus.table
@@ -196,8 +195,8 @@ def assign_speakers(
         LeakingSplit: a speaker with two roles.
     """
     apart = unlabelled_of(corpus, recipe.data)
+    labelled, dev, test = _assigned(corpus.only(~apart), recipe, seed, tested, heard)
     apart &= ~corpus.table["speaker"].isin(_kept_by_split(corpus.only(apart), recipe.data))
-    labelled, dev, test = _assigned(corpus.only(~unlabelled_of(corpus, recipe.data)), recipe, seed, tested, heard)
     return corpus.only(apart | corpus.table.index.isin(labelled.table.index)), dev, test
 
 

@@ -82,6 +82,11 @@ def voices_for(recipes: Sequence[Recipe], encoder: SpeechEncoder | None, workspa
     return Voices(own, _layer(chosen.layer, own or encoder))
 
 
+def listening(encoder: SpeechEncoder | None, voices: Voices | None) -> list[SpeechEncoder]:
+    """All encoders that hear a corpus: that of the recipes, and that of voices where it is another."""
+    return [one for one in (encoder, voices and voices.encoder) if one is not None]
+
+
 def _layer(layer: int, encoder: SpeechEncoder) -> int:
     """Raises BadRecipe where there is no such layer."""
     if layer >= encoder.n_layers:

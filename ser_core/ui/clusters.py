@@ -46,6 +46,7 @@ def showing(maps: "Maps | None" = None, wanted: str | None = None) -> list:
     Returns:
         The speakers to choose from, what is said of them all, the figure, what is said of the one, the table.
     """
+    from ser_core.inference.cluster_view import middle_speaker
     from ser_core.inference.embedding_view import BadMaps
 
     try:
@@ -55,7 +56,7 @@ def showing(maps: "Maps | None" = None, wanted: str | None = None) -> list:
     if now.clusters.empty:
         return _nothing('<p class="quiet">There are no clusters: no layers of an encoder are at hand.</p>')
     names = sorted(now.clusters["speaker"].unique())
-    speaker = wanted if wanted in names else _median_speaker(now.agreement)
+    speaker = wanted if wanted in names else middle_speaker(now.agreement)
     chosen = gr.Dropdown(choices=names, value=speaker, interactive=len(names) > 1)
     return [chosen, _about(now, is_demo=maps is None), *_of_speaker(now, speaker), _table_of_all(now.agreement)]
 
@@ -70,13 +71,6 @@ def _about(maps: "Maps", is_demo: bool) -> str:
     s = "" if n_speakers == 1 else "s"
     what = f"{safe(maps.corpus)}, {len(maps.clusters)} utterances of {n_speakers} speaker{s}, enrolled ones too"
     return f'<p class="quiet">{source}: {what}.</p>'
-
-
-def _median_speaker(agreement: pd.DataFrame) -> str:
-    """Half of the speakers have purer clusters; the first by name where no purity is known."""
-    purity = agreement[agreement["label"] == "emotion"].set_index("speaker")["purity"]
-    known = purity.dropna().sort_values(kind="stable")
-    return known.index[(len(known) - 1) // 2] if len(known) else purity.index[0]
 
 
 def _of_speaker(maps: "Maps", speaker: str) -> list:
