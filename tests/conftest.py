@@ -5,9 +5,10 @@ from pathlib import Path
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
-# before anything imports the hub or gradio
+# before anything imports the hub, gradio or torch
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker a core; more threads only wait for each other
 os.environ.setdefault("SER_CORPORA", str(_REPOSITORY.parent / "shared" / "corpora"))
 os.environ.setdefault("SER_WEIGHTS", str(_REPOSITORY.parent / "shared" / "weights"))
 

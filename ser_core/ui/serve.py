@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -139,8 +140,8 @@ class OnlyThisComputer:
 
         try:
             return await self.app(scope, receive, send_safely)
-        except (OSError, RuntimeError):
-            if not _wants_a_deleted_file(scope):
+        except (OSError, RuntimeError) as error:
+            if not (_wants_a_deleted_file(scope) or _of_a_page_that_left(error)):
                 raise
         return None if answered else await PlainTextResponse("This is not kept.", 404)(scope, receive, send)
 
@@ -149,6 +150,11 @@ def _wants_a_deleted_file(scope: Scope) -> bool:
     """An upload is deleted once it is stored; the page's player may still ask for it."""
     _, names_a_file, path = scope.get("path", "").partition("/gradio_api/file=")
     return bool(names_a_file) and not Path(path).exists()
+
+
+def _of_a_page_that_left(error: OSError | RuntimeError) -> bool:
+    """Gradio forgets a page as soon as it is left, and raises 404 in the streams it still answers, after their headers."""
+    return isinstance(error.__cause__, HTTPException) and error.__cause__.status_code == 404
 
 
 def _is_ours(headers: Headers) -> bool:

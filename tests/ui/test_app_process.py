@@ -102,12 +102,18 @@ def test_the_page_cannot_be_framed_or_sniffed(app):
 
 
 def test_a_file_deleted_while_it_is_asked_for_is_not_found_and_a_bug_stays_a_bug(tmp_path: Path):
+    from starlette.exceptions import HTTPException
+
     from ser_core.ui.serve import OnlyThisComputer
 
     async def fails(scope, receive, send):
         raise RuntimeError("File at path … does not exist.")
 
-    def ask(path: str) -> list[dict]:
+    async def forgot_the_page(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("response already started") from HTTPException(status)
+
+    def ask(path: str, app=fails) -> list[dict]:
         sent = []
 
         async def send(message):
@@ -115,12 +121,17 @@ def test_a_file_deleted_while_it_is_asked_for_is_not_found_and_a_bug_stays_a_bug
 
         scope = {"type": "http", "path": path, "headers": [(b"host", b"localhost")]}
         with ThreadPoolExecutor(1) as elsewhere:  # in this thread Playwright may have a loop of its own
-            elsewhere.submit(lambda: asyncio.run(OnlyThisComputer(fails)(scope, None, send))).result()
+            elsewhere.submit(lambda: asyncio.run(OnlyThisComputer(app)(scope, None, send))).result()
         return sent
 
     assert ask(f"/gradio_api/file={tmp_path}/gone.wav")[0]["status"] == 404
     with pytest.raises(RuntimeError):
         ask("/config")
+    status = 404
+    assert len(ask("/gradio_api/queue/data", forgot_the_page)) == 1
+    status = 500
+    with pytest.raises(RuntimeError):
+        ask("/gradio_api/queue/data", forgot_the_page)
 
 
 @pytest.mark.parametrize("path", ["profiles.sqlite3", "../../../../../../etc/passwd"])
