@@ -8,17 +8,16 @@ Blocks of each kind alternate, so that a busy computer is busy for all of them; 
 import argparse
 import json
 import threading
-import time
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import torch
 from whisper.model import ModelDimensions, Whisper
 
-from ser_core.data.audio import SAMPLE_RATE, Recording
-from ser_core.data.corpora.synthetic import buzz
+from ser_core.data.audio import Recording
+from ser_core.data.corpora.synthetic import speechlike
 from ser_core.inference.recogniser import Recogniser
+from ser_core.inference.timing import timed
 from ser_core.training.provenance import provenance
 from ser_core.workspace import open_workspace
 
@@ -41,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     recogniser = Recogniser(open_workspace(arguments.workspace), arguments.model, "cpu")
-    voice = np.resize(buzz(0, "neutral", 0, np.random.default_rng(0)), 3 * SAMPLE_RATE)
+    voice = speechlike(3.0)
     recording, features = Recording(voice), recogniser.embed([voice])
     recogniser.with_words(features, SENTENCE)  # loads what reads
     kinds = {"off": [], "counted": [], "beside": []}
@@ -62,16 +61,6 @@ def main() -> None:
     print(json.dumps(report, indent=2))
     if arguments.output:
         arguments.output.write_text(json.dumps(report, indent=2) + "\n")
-
-
-def timed(measured, repeats: int) -> list[float]:
-    """Milliseconds of each call."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        measured()
-        times.append(1000 * (time.perf_counter() - start))
-    return times
 
 
 class writing_beside:  # noqa: N801 - reads as a verb

@@ -21,12 +21,13 @@ from transformers import Wav2Vec2Config
 from ser_core.commands.training_arguments import count, limit_threads
 from ser_core.data.audio import SAMPLE_RATE, Recording
 from ser_core.data.corpora import load_corpora
-from ser_core.data.corpora.synthetic import buzz
+from ser_core.data.corpora.synthetic import speechlike
 from ser_core.encoders.cache import EmbeddingCache
 from ser_core.encoders.wav2vec2 import Wav2Vec2
 from ser_core.inference.models import shipped_models
 from ser_core.inference.onnx import OnnxRecogniser, export_onnx, onnx_installed
 from ser_core.inference.recogniser import Enrolment, Recogniser
+from ser_core.inference.timing import WARM_UP, timed
 from ser_core.workspace import Workspace, open_workspace
 
 _UTTERANCE_S = 3.0
@@ -69,11 +70,9 @@ def run(arguments: Namespace) -> int:
 
 def _model(recogniser: Recogniser, arguments: Namespace, workspace: Workspace) -> list[dict]:
     name = recogniser.info.name
-    utterance = Recording(_speechlike(_UTTERANCE_S))
-    clips = [(word, word, _speechlike(_UTTERANCE_S)) for word in recogniser.info.emotions]
-    enrolment = recogniser.enrol(clips)
+    utterance, enrolment = utterance_and_enrolment(recogniser, _UTTERANCE_S)
     answer_ms = _milliseconds(lambda: recogniser.recognise(utterance, enrolment), arguments.repeats)
-    rows = [_row(f"{name}: two answers, 3 s utterance, {len(clips)} enrolled", answer_ms, "ms")]
+    rows = [_row(f"{name}: two answers, 3 s utterance, {len(enrolment.utterances)} enrolled", answer_ms, "ms")]
     if onnx_installed():
         rows.append(_by_onnxruntime(recogniser, utterance, enrolment, arguments, workspace))
     encode_ms = _milliseconds(lambda: recogniser.embed([utterance.waveform]), arguments.repeats)
@@ -95,6 +94,12 @@ def _model(recogniser: Recogniser, arguments: Namespace, workspace: Workspace) -
             )
         )
     return rows
+
+
+def utterance_and_enrolment(recogniser: Recogniser, seconds: float) -> tuple[Recording, Enrolment]:
+    """What two answers need: an utterance like speech, and one enrolled of each emotion, all of that length."""
+    clips = [(word, word, speechlike(seconds)) for word in recogniser.info.emotions]
+    return Recording(speechlike(seconds)), recogniser.enrol(clips)
 
 
 def _by_onnxruntime(
@@ -129,7 +134,7 @@ def _times_real_time(recogniser: Recogniser, named: str) -> float:
 def _reference_size(arguments: Namespace) -> dict:
     """A forward pass of the size that published systems use, with random weights."""
     encoder = Wav2Vec2(Wav2Vec2Config()).eval()
-    waveform = [torch.from_numpy(_speechlike(_UTTERANCE_S))]
+    waveform = [torch.from_numpy(speechlike(_UTTERANCE_S))]
     with torch.inference_mode():
         milliseconds = _milliseconds(lambda: encoder(waveform), max(3, arguments.repeats // 5))
     return _row(
@@ -171,18 +176,8 @@ def _wait_for(url: str, start: float) -> float:
 
 
 def _milliseconds(measured: Callable[[], object], repeats: int) -> float:
-    for _ in range(3):
-        measured()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        measured()
-        times.append(1000 * (time.perf_counter() - start))
-    return median(times)
-
-
-def _speechlike(seconds: float) -> np.ndarray:
-    return np.resize(buzz(0, "neutral", 0, np.random.default_rng(0)), int(seconds * SAMPLE_RATE))
+    timed(measured, WARM_UP)
+    return median(timed(measured, repeats))
 
 
 def _device_name(device: str) -> str:

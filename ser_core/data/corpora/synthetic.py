@@ -90,3 +90,8 @@ def buzz(speaker: int, emotion: str, text: int, rng: np.random.Generator, betwee
     syllables = 0.55 + 0.45 * np.sin(2 * np.pi * (4 + 2 * text) * time) ** 2
     sound = voice * syllables + rng.normal(0, 0.01, len(time))
     return (0.3 * sound / np.abs(sound).max()).astype(np.float32)
+
+
+def speechlike(seconds: float) -> np.ndarray:
+    """One voice that goes on for so long, (N,) float32: an utterance to measure speed on."""
+    return np.resize(buzz(0, "neutral", 0, np.random.default_rng(0)), int(seconds * SAMPLE_RATE))
