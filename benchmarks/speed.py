@@ -5,7 +5,7 @@
 Two answers (baseline and personalised, 7 enrolled) of every model that ships; one answer of the same Whisper encoder in
 transformers' pipeline and of MFCC statistics with an SVM; a forward pass of encoders of wav2vec2-base's and WavLM-large's
 size. Each in a process of its own, one after the other, warmed up. Peak memory is that of the whole process, Python and
-libraries included. A slow system is repeated less often, as the table says: at least 5 times, within about 20 s; batches
+libraries included. A slow system is repeated less often, as the table says: at least 5 times, within about 10 s; batches
 1 to 5 times. Multiply-accumulates are those of one answer, Fourier transforms not counted.
 """
 
