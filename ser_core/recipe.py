@@ -109,7 +109,8 @@ class TrainingSettings:
         warmup: share of all steps.
         schedule: what follows the warm-up: 'cosine' or 'linear' to zero, or 'constant'.
         patience: epochs without a better dev score after which training stops; 0 never stops early.
-        dev_share: share of the training speakers, at least one, that choose the epoch where no split names dev speakers.
+        dev_share: share of the training speakers, at least one, that choose the epoch where no split names dev speakers; with 0
+            nobody does: everybody trains, and the last epoch is kept.
     """
 
     epochs: int = 60

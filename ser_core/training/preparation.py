@@ -171,7 +171,8 @@ def prepare(recipe: Recipe, corpus: Corpus, workspace: Workspace, seed: int = 0)
     of_dev, of_test = table["speaker"].isin(dev), table["speaker"].isin(test)
     if METHODS[recipe.method].needs_labels:
         _check_classes(corpus, ~of_dev & ~of_test & ~of_target(corpus, recipe.data))
-    check_leaks(table[~of_dev & ~of_test], table[of_dev])
+    if dev:
+        check_leaks(table[~of_dev & ~of_test], table[of_dev])
     leaks = check_leaks(table[~of_test], table[of_test]) if test else None
     return Prepared(recipes, corpus, encoder, dev, test, leaks, words, voices)
 
@@ -228,7 +229,10 @@ def _assigned(
     if recipe.data.target:  # those whom a split keeps from the other side are kept from all
         corpus = corpus.only(~corpus.table["speaker"].isin({*test} - {*targets} | {*dev} - {*sources}))
         dev, test = sorted({*dev} & {*sources}), sorted({*test} & {*targets})
-    for role, names in (("dev", dev), ("test", test if tested else ["nobody"])):
+    for role, names in (
+        ("dev", dev if recipe.training.dev_share else ["nobody"]),
+        ("test", test if tested else ["nobody"]),
+    ):
         if not names:
             raise BadCorpus(
                 f"{corpus.name} has no {role} speakers; the split must name some ({', '.join(speakers[:3])} … are there), "
@@ -389,7 +393,8 @@ def make_plan(
     table, data = utterances.corpus.table, data or DataChoice()
     usable = target_rows(utterances.corpus, choice) if needs_labels else np.ones(len(table), dtype=bool)
     of_dev, of_test = (table["speaker"].isin(list(speakers)).to_numpy() for speakers in (dev, test))
-    check_leaks(table[~(of_dev | of_test)], table[of_dev])
+    if len(dev):
+        check_leaks(table[~(of_dev | of_test)], table[of_dev])
     if of_test.any():
         check_leaks(table[~of_test], table[of_test])
     of_no_class = table["emotion"].isin([OTHER, NO_AGREEMENT]).to_numpy() if data.others else False
@@ -569,9 +574,13 @@ def check_encoder_has_not_heard(encoder: SpeechEncoder, test: Collection[str]) -
 def draw_dev_speakers(corpus: Corpus, speakers: list[str], share: float, rng: np.random.Generator) -> list[str]:
     """Some of the training speakers at random, genders in turn; at least one, and at least one is left to train.
 
+    With a share of 0 there are none.
+
     Raises:
         BadCorpus: fewer than two speakers.
     """
+    if share == 0:
+        return []
     if len(speakers) < 2:
         raise BadCorpus(
             f"{corpus.name}: {len(speakers)} speakers are too few to train; dev speakers must be others than train speakers"

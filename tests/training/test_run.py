@@ -329,6 +329,15 @@ def test_a_stop_while_dev_is_listened_to_can_be_resumed(go, recipe, tmp_path):
         assert _json(tmp_path / name / "report.json")["models"] == _json(tmp_path / "whole" / "report.json")["models"]
 
 
+def test_a_run_in_which_nobody_chooses_keeps_the_last_epoch(go, recipe, tmp_path):
+    assert go(recipe.changed(["training.dev_share=0", "training.epochs=3"]))
+    said = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert said["dev_speakers"] == [] and len(said["train_speakers"]) + len(said["test_speakers"]) == 8
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records if record["method"] == "baseline"] == [1, 2, 3]
+    assert not any(name.startswith("dev_") for record in records for name in record)
+
+
 def test_patience_outlives_a_kill_between_the_last_epoch_and_the_end_of_the_stage(
     recipe, synthetic_corpus, workspace, tmp_path, monkeypatch
 ):

@@ -171,6 +171,31 @@ def test_predictions_have_one_row_for_each_target_method_and_seed(written, synth
     assert (likeliest == table["predicted_emotion"]).mean() > 0.99  # ties after rounding
 
 
+def test_without_dev_speakers_everybody_else_trains_and_the_last_epoch_is_kept(
+    synthetic_corpus, encoder, workspace, tmp_path, monkeypatch
+):
+    import ser_core.training.crossvalidation as crossvalidation
+
+    plans = []
+
+    def watched(recipe, utterances, plan, *rest, **named):
+        plans.append((recipe.training.dev_share, plan))
+        return train_method(recipe, utterances, plan, *rest, **named)
+
+    train_method = crossvalidation.train_method
+    monkeypatch.setattr(crossvalidation, "train_method", watched)
+    recipes = [_recipe("baseline", dev_share=0.0), replace(_recipe("baseline"), name="dev chooses")]
+    design = Design(n_folds=4, n_seeds=1)
+    crossvalidate(recipes, synthetic_corpus, encoder, design, tmp_path, workspace, "cpu", lambda line: None)
+    dev = pd.read_csv(tmp_path / "dev.csv")
+    assert set(dev["method"]) == {"dev chooses"}
+    for share, plan in plans:
+        assert (len(plan.dev) == 0) == (share == 0)
+        assert len(plan.train) + len(plan.dev) == 6 * (128 - 8 * 4) // 8
+    predictions = pd.read_csv(tmp_path / "predictions.csv")
+    assert predictions.groupby("method")["utterance_id"].nunique().to_dict() == {"baseline": 96, "dev chooses": 96}
+
+
 def test_enrolment_utterances_are_nobodys_targets_and_all_methods_have_the_same(written):
     table, enrolled = pd.read_csv(written / "predictions.csv"), pd.read_csv(written / "enrolment.csv")
     assert {"speaker", "emotion", "utterance_id"} <= set(enrolled.columns) and len(enrolled) == 8 * 4
