@@ -71,6 +71,13 @@ def expected_calibration_error(confidence: ArrayLike, right: ArrayLike, n_bins: 
     return float(np.abs(gaps).sum() / len(confidence))
 
 
+def error_by_chance(confidence: ArrayLike, rng: np.random.Generator, n_draws: int = 200) -> float:
+    """The calibration error to expect of answers as confident as these were they right exactly as often; nan without any."""
+    confidence = np.asarray(confidence, dtype=float)
+    draws = rng.random((n_draws, len(confidence))) < confidence
+    return float(np.mean([expected_calibration_error(confidence, right) for right in draws]))
+
+
 def tempered(probability: ArrayLike, temperature: float) -> np.ndarray:
     """Probabilities (N, C) as they would be had their logits been divided by the temperature; no other class wins.
 
@@ -161,7 +168,7 @@ def measured_certainty(predictions: pd.DataFrame, certainty: Certainty) -> dict[
     """What came of a certainty, for each corpus of a table of predictions that were made with it.
 
     Returns:
-        By corpus: n, ece_before (at temperature 1), ece, not_sure (share refused), accuracy, accuracy_sure,
+        By corpus: n, ece_before (at temperature 1), ece, ece_by_chance (were it calibrated), not_sure (share refused), accuracy, accuracy_sure,
         accuracy_not_sure; nan where there is no such answer.
     """
     return {str(name): _measured(part, certainty) for name, part in predictions.groupby("corpus")}
@@ -176,6 +183,7 @@ def _measured(part: pd.DataFrame, certainty: Certainty) -> dict[str, float]:
         "n": len(part),
         "ece_before": expected_calibration_error(before, right),
         "ece": expected_calibration_error(confidence, right),
+        "ece_by_chance": error_by_chance(confidence, np.random.default_rng(0)),
         "not_sure": float(np.mean(~sure)),
         "accuracy": float(np.mean(right)),
         "accuracy_sure": _share(right[sure]),

@@ -1,6 +1,7 @@
 """The card of a model that ships, written from its report: every number in it was measured by `build`."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from ser_core.evaluation.summary import NO_WORDS, OWN_WORDS
 from ser_core.inference.models import ModelInfo
@@ -99,14 +100,14 @@ def with_words_section(card: str, report: dict) -> str:
     before, _, after = before.partition("## Words")
     free_speech = after.partition("## Free speech")[2]
     rows = [
-        f"| {corpus} | {name} | {one['n_targets']} | {_number(one['uar'])} | "
+        f"| {corpus} | {name} | {one['n_targets']} | {_number(one['uar'])} | {_number(one.get('ece'))} | "
         + " | ".join(_number(one.get(f"ccc_{attribute}")) for attribute in ATTRIBUTES)
         + " |"
         for corpus, lines in report["by_corpus"].items()
         for name, one in lines.items()
     ]
-    head = f"| corpus | answer | targets | UAR | {' | '.join(f'CCC {attribute}' for attribute in ATTRIBUTES)} |"
-    table = "\n".join([head, "|" + "---|" * (4 + len(ATTRIBUTES)), *rows])
+    head = f"| corpus | answer | targets | UAR | ECE | {' | '.join(f'CCC {attribute}' for attribute in ATTRIBUTES)} |"
+    table = "\n".join([head, "|" + "---|" * (5 + len(ATTRIBUTES)), *rows])
     sentences = report["sentences"]
     return (
         f"{before}## Words\nThe part that reads (`{report['recipe']['name']}`, arXiv 2506.10930, with a speaker reference on the "
@@ -208,9 +209,9 @@ def _per_speaker(summary: dict, info: ModelInfo) -> str:
 def _certainty(by_method: dict) -> str:
     """What the confidence of an answer is worth: temperatures, calibration errors, and what is told as not sure."""
     head = [
-        "corpus", "method", "ECE on dev", "ECE before", "ECE", "not sure", "accuracy", "accuracy of the sure", "accuracy of the others",
+        "corpus", "method", "ECE on dev", "ECE before", "ECE", "ECE by chance", "not sure", "accuracy", "accuracy of the sure", "accuracy of the others",
     ]  # fmt: skip
-    names = ("ece_before", "ece", "not_sure", "accuracy", "accuracy_sure", "accuracy_not_sure")
+    names = ("ece_before", "ece", "ece_by_chance", "not_sure", "accuracy", "accuracy_sure", "accuracy_not_sure")
     rows = []
     for corpus in sorted({corpus for one in by_method.values() for corpus in one["test"]}):
         for method, one in by_method.items():
@@ -228,10 +229,26 @@ def _certainty(by_method: dict) -> str:
         "one that refuses more than half of them. Temperature and threshold: "
         f"{learned}.\n\n"
         "ECE: expected calibration error, 15 bins, 0 where 70 % means right 70 times in 100; on the test speakers but for the first "
-        "column, *before* at temperature 1. Few utterances make it too large. *Not sure* is the share of answers below the "
+        "column, *before* at temperature 1, *by chance* what answers as confident would have were they calibrated: few utterances make "
+        "it large. *Not sure* is the share of answers below the "
         "threshold. Probabilities here are among the emotions that the corpus has; in the app all emotions are asked for.\n\n"
         + "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *rows])
-        + "\n"
+        + f"\n\nMean ECE over the corpora, before → after (by chance): {_means(by_method)}. One temperature cannot put right that a method is "
+        "too sure of one corpus and not sure enough of another.\n"
+    )
+
+
+def _means(by_method: dict) -> str:
+    means = {
+        method: [
+            fmean(of_corpus[name] for of_corpus in one["test"].values())
+            for name in ("ece_before", "ece", "ece_by_chance")
+        ]
+        for method, one in by_method.items()
+    }
+    return "; ".join(
+        f"{method} {_number(before)} → {_number(after)} ({_number(chance)})"
+        for method, (before, after, chance) in means.items()
     )
 
 

@@ -296,8 +296,9 @@ class _Run:
                     recipe, utterances, plan, encoder, self.asked.seed, self.asked.device, watch, words=words
                 )
                 utterances, encoder, words = learned.utterances, learned.encoder, learned.words
-                method = learn_certainty(learned.method, utterances, plan.dev, plan.enrolment)
-                trained.append(Trained(recipe.name, method, utterances, prepared.test, self.asked.seed))
+                if prepared.recognises:
+                    learn_certainty(learned.method, utterances, plan.dev, plan.enrolment)
+                trained.append(Trained(recipe.name, learned.method, utterances, prepared.test, self.asked.seed))
         if self.reporter is not None:
             self._conclude(trained, choice, encoder, words)
         self.accelerator.wait_for_everyone()

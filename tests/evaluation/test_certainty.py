@@ -10,6 +10,7 @@ from ser_core.evaluation.certainty import (
     BadCertainty,
     Certainty,
     calibration_error_of,
+    error_by_chance,
     expected_calibration_error,
     fitted_certainty,
     fitted_temperature,
@@ -62,6 +63,15 @@ def test_without_answers_or_without_probabilities_there_is_no_calibration_error(
     assert np.isnan(expected_calibration_error([], []))
     assert np.isnan(calibration_error_of(pd.DataFrame({"emotion": ["anger"], "predicted_emotion": ["anger"]})))
     assert calibration_error_of(_table([0.9, 0.9], ["anger", "anger"])) == pytest.approx(0.1)
+
+
+def test_the_error_by_chance_is_that_of_truths_drawn_by_the_confidence_and_falls_with_their_number():
+    rng = np.random.default_rng(0)
+    # one answer of .8: right 8 times in 10 with a gap of .2, else .8
+    assert error_by_chance([0.8], rng, 4000) == pytest.approx(0.8 * 0.2 + 0.2 * 0.8, abs=0.02)
+    few, many = (error_by_chance(np.full(n, 0.8), rng) for n in (10, 4000))
+    assert few > 0.05 and many < 0.01
+    assert np.isnan(error_by_chance([], rng))
 
 
 # temperature
