@@ -101,4 +101,5 @@ def _in_words(answer: dict) -> str:
 
 
 def _top(answer: dict) -> str:
-    return f"{answer['emotion']} {answer['probabilities'][answer['emotion']]:.0%}"
+    words = f"{answer['emotion']} {answer['probabilities'][answer['emotion']]:.0%}"
+    return words if answer["sure"] else f"not sure (perhaps {words})"

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from ser_core.evaluation.certainty import calibration_error_of
 from ser_core.evaluation.individual import gini, share_worse, speaker_uar
 from ser_core.evaluation.performance import ccc_of_rated, uar
 from ser_core.labels import ATTRIBUTES
@@ -81,6 +82,7 @@ def _over_seeds(part: pd.DataFrame) -> dict:
         "n_speakers": int(part["speaker"].nunique()),
         "uar": float(np.mean(uars)),
         "uar_sd_over_seeds": float(np.std(uars)),
+        "ece": _mean([calibration_error_of(one) for _, one in part.groupby("seed")]),
         "gini": float(np.mean([gini(one) for one in speakers])),
         "worst_speaker": float(np.mean([one.min() for one in speakers])),
         "best_speaker": float(np.mean([one.max() for one in speakers])),

@@ -1,7 +1,8 @@
 """Both answers over time: a lane an emotion, the baseline above, the personalised answer below, silence in grey.
 
 Drawn as SVG by hand, not by plotly: it changes two and a half times a second while somebody speaks. An emotion is told
-by its lane and an answer by its place and pattern, so that no colour is needed to read it.
+by its lane and an answer by its place and pattern, so that no colour is needed to read it. An answer that is not sure is an
+empty frame in the lane of the emotion that leads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +18,23 @@ _INK, _QUIET, _GRID, _SILENCE = "#1F2937", "#4B5563", "#E5E7EB", "#D1D5DB"
 _FONT = "font-family='system-ui,-apple-system,Segoe UI,Roboto,sans-serif'"
 _TICKS_S = (5, 10, 30, 60, 120)
 
+NOT_SURE = "not sure"
+
 
 @dataclass(frozen=True)
 class Heard:
-    """One stretch of time: its answers by name ('baseline', 'personalised'); empty for silence."""
+    """One stretch of time.
+
+    Attributes:
+        start_s, end_s: from when to when.
+        answers: emotions by name of the answer ('baseline', 'personalised'); empty for silence.
+        unsure: names of the answers that are not sure of it.
+    """
 
     start_s: float
     end_s: float
     answers: Mapping[str, str]
+    unsure: frozenset[str] = frozenset()
 
 
 def timeline(heard: Sequence[Heard], emotions: Sequence[str], from_s: float, to_s: float, name: str) -> str:
@@ -73,11 +83,11 @@ def in_words(heard: Sequence[Heard]) -> str:
 
 
 def shares(heard: Sequence[Heard], answer: str) -> dict[str, float]:
-    """Seconds of each emotion that an answer named, the longest first."""
+    """Seconds of each emotion that an answer named, and of `NOT_SURE`, the longest first."""
     lasted: dict[str, float] = {}
     for stretch in heard:
         if answer in stretch.answers:
-            emotion = stretch.answers[answer]
+            emotion = NOT_SURE if answer in stretch.unsure else stretch.answers[answer]
             lasted[emotion] = lasted.get(emotion, 0.0) + stretch.end_s - stretch.start_s
     return dict(sorted(lasted.items(), key=lambda item: -item[1]))
 
@@ -91,8 +101,10 @@ def _pattern(name: str) -> str:
     )
 
 
-def _fill(answer: str, name: str) -> str:
+def _fill(answer: str, name: str, sure: bool = True) -> str:
     colour = ANSWER_COLOURS[answer]
+    if not sure:
+        return f"fill='#fff' stroke='{colour}' stroke-width='1.2'"
     inside = f"url(#{name}-hatch)" if answer == "personalised" else colour
     return f"fill='{inside}' stroke='{colour}' stroke-width='.8'"
 
@@ -132,13 +144,14 @@ def _seconds(from_s: float, to_s: float, n_lanes: int, x_of) -> list[str]:
 
 def _bars(heard, answer: str, emotions, x_of, name: str) -> list[str]:
     bars = []
-    for start, end, emotion in _runs(heard, lambda stretch: stretch.answers.get(answer)):
+    for start, end, (emotion, sure) in _runs(heard, lambda one: (one.answers.get(answer), answer not in one.unsure)):
         if emotion in emotions:
             y = _TOP_PX + emotions.index(emotion) * _LANE_PX + _BAR_AT_PX[answer]
             width = max(1.5, x_of(end) - x_of(start))
+            words = escape(emotion) if sure else f"{NOT_SURE} (perhaps {escape(emotion)})"
             bars.append(
-                f"<rect x='{x_of(start):.1f}' y='{y}' width='{width:.1f}' height='{_BAR_PX}' {_fill(answer, name)}>"
-                f"<title>{answer}: {escape(emotion)}, {start:.1f} to {end:.1f} s</title></rect>"
+                f"<rect x='{x_of(start):.1f}' y='{y}' width='{width:.1f}' height='{_BAR_PX}' {_fill(answer, name, sure)}>"
+                f"<title>{answer}: {words}, {start:.1f} to {end:.1f} s</title></rect>"
             )
     return bars
 
@@ -148,6 +161,7 @@ def _legend(name: str) -> list[str]:
     for words, fill in (
         ("Baseline", _fill("baseline", name)),
         ("Personalised", _fill("personalised", name)),
+        ("Not sure", f"fill='#fff' stroke='{_QUIET}' stroke-width='1.2'"),
         ("Silence", f"fill='{_SILENCE}' opacity='.7'"),
     ):
         parts.append(f"<rect x='{x}' y='8' width='18' height='10' {fill}/>")

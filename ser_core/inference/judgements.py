@@ -54,13 +54,18 @@ def tally(judgements: Sequence[Judgement]) -> Tally:
     )
 
 
-def to_csv(judgements: Sequence[Judgement]) -> str:
-    """One row a judgement; no cell can be taken for a formula by a spreadsheet (OWASP ASVS 5, 1.2.10)."""
+def to_csv(judgements: Sequence[Judgement], sure: Sequence[tuple[bool, bool | None]]) -> str:
+    """One row a judgement; no cell can be taken for a formula by a spreadsheet (OWASP ASVS 5, 1.2.10).
+
+    Args:
+        judgements: of one visit.
+        sure: whether each one's two answers were sure; None where there was no such answer.
+    """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(item.name for item in fields(Judgement))
-    for judgement in judgements:
-        rows.writerow(_harmless(value) for value in astuple(judgement))
+    rows.writerow([*(item.name for item in fields(Judgement)), "baseline_sure", "personalised_sure"])
+    for judgement, both in zip(judgements, sure, strict=True):
+        rows.writerow([*(_harmless(value) for value in astuple(judgement)), *both])
     return text.getvalue()
 
 

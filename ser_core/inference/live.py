@@ -210,7 +210,8 @@ def timeline(
 
 
 def as_table(moments: Sequence[Moment]) -> pd.DataFrame:
-    """One row a moment: times, whether anybody spoke, both answers and all probabilities; nan where there is none."""
+    """One row a moment: times, whether anybody spoke, both answers, whether they are sure, and all probabilities; nan where
+    there is none."""
     return pd.DataFrame([_row(moment) for moment in moments])
 
 
@@ -234,6 +235,6 @@ def _row(moment: Moment) -> dict:
         ("calibrated", right),
         ("personalised", said and said.personalised),
     ):
-        row[name] = answer.emotion if answer else None
+        row |= {name: answer.emotion, f"{name}_sure": answer.sure} if answer else {name: None, f"{name}_sure": None}
         row |= {f"p_{name}_{emotion}": p for emotion, p in answer.probabilities.items()} if answer else {}
     return row | {"milliseconds": moment.milliseconds}

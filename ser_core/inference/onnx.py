@@ -293,10 +293,12 @@ def _about(recogniser: Recogniser, methods: dict[str, Method]) -> dict:
         "mel_inside_encoder": _mel_settings(encoder),
         "baseline": recogniser.info.baseline,
         "methods": {name: [*example_batch(method)] for name, method in methods.items()},
+        "sure_from": {name: method.certainty_.sure_from for name, method in methods.items()},
         "inputs": inputs,
         "outputs": {
             "features": f"of encoder.onnx: float32 (1, {n_layers}, {n_values})",
-            "probabilities": f"of every method: float32 (B, {n_classes}), in the order of emotions",
+            "probabilities": f"of every method: float32 (B, {n_classes}), in the order of emotions; an answer is not sure where "
+            "the largest is below sure_from of the method",
         },
     }
 
@@ -343,6 +345,7 @@ features = hear("utterance.wav")
 print(dict(zip(emotions, run("{baseline}", features=features)[0].tolist())))
 {personalised}```
 
+An answer whose largest probability is below `sure_from` of its method in `model.json` is *not sure* (see `CARD.md`).
 Whoever asks more than once keeps the sessions, with `session.intra_op.allow_spinning` set to 0: the waiting threads of one
 are in the way of the next.
 """

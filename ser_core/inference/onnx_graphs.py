@@ -154,7 +154,7 @@ def probabilities(
         present=nothing.bool() if present is None else present,
         enrolment_emotion=nothing.long() if enrolment_emotion is None else enrolment_emotion,
     )
-    return method(batch).emotion_logits.softmax(dim=-1)
+    return method.probabilities(method(batch))
 
 
 def _climb(x: Tensor, blocks: Sequence[nn.Module], *given: None) -> list[Tensor]:

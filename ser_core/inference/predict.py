@@ -55,8 +55,7 @@ def answers(
         for rows, enrolled in in_order(utterances, targets, enrolment, batch_size):
             batch = utterances.batch(rows, enrolled).to(device)
             output, these = method(batch), slice(place, place + len(rows))
-            logits = output.emotion_logits.float().masked_fill(~batch.classes, -torch.inf)
-            probability[these] = logits.softmax(dim=-1).cpu().numpy()
+            probability[these] = method.probabilities(output, batch.classes).cpu().numpy()
             embeddings.append(output.embedding.float().cpu().numpy())
             if output.attributes is not None:
                 attributes[these] = output.attributes.float().cpu().numpy()

@@ -48,10 +48,18 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class Answer:
-    """The most probable emotion, and the probability of each."""
+    """The most probable emotion, and the probability of each.
+
+    Attributes:
+        emotion: the most probable one, whether or not it may be told as sure.
+        probabilities: of each emotion.
+        sure: whether the most probable one reaches the threshold that the method learned on dev speakers
+            (evaluation/certainty.py); otherwise the answer is "not sure".
+    """
 
     emotion: str
     probabilities: dict[str, float]
+    sure: bool
 
 
 @dataclass(frozen=True)
@@ -257,7 +265,7 @@ class Recogniser:
             said = [self.baseline(batch) for batch in batches]
         embeddings, predicted = (
             torch.cat(parts).float().cpu().numpy().astype(np.float64)
-            for parts in ([one.embedding for one in said], [one.emotion_logits.softmax(dim=-1) for one in said])
+            for parts in ([one.embedding for one in said], [self.baseline.probabilities(one) for one in said])
         )
         return SpeakerStatistics.of(embeddings, predicted)
 
@@ -277,12 +285,12 @@ class Recogniser:
     def _calibrated(self, heard: Output, enrolment: Enrolment | None) -> Calibrated | None:
         if not self.can_calibrate(enrolment):
             return None
-        predicted = heard.emotion_logits.float().softmax(dim=-1).cpu().numpy().astype(np.float64)
+        predicted = self.baseline.probabilities(heard).cpu().numpy().astype(np.float64)
         right = self._correction.transform(predicted, enrolment.talk)[0]
         effect = self._correction.effect(enrolment.talk)
         return Calibrated(
-            self._named(right), enrolment.talk.n, self._named(effect.mean).probabilities,
-            self._named(effect.wanted_mean).probabilities, effect.similar,
+            self._named(right, self.baseline), enrolment.talk.n, self._by_emotion(effect.mean),
+            self._by_emotion(effect.wanted_mean), effect.similar,
             tuple(round(one, 4) for one in effect.similarities),
         )  # fmt: skip
 
@@ -316,7 +324,7 @@ class Recogniser:
             unread_own = personalised
             if personalised and reading.text:
                 unread_own = self._answer(method, batch.without_text())[0]
-            words = self._answer(method.of_words_alone, batch)[0] if reading.text else None
+            words = self._answer(method, batch, method.of_words_alone)[0] if reading.text else None
         kinds = {"baseline": output, "personalised": own}
         return WithWords(
             text=reading.text,
@@ -372,14 +380,22 @@ class Recogniser:
             enrolment_emotion=torch.from_numpy(emotion),
         ).to(self.device)
 
-    def _answer(self, method: Callable[[Batch], Output], batch: Batch) -> tuple[Answer, Output]:
+    def _answer(
+        self, method: Method, batch: Batch, hear: Callable[[Batch], Output] | None = None
+    ) -> tuple[Answer, Output]:
+        """What a method says, or a part of it that hears the batch instead."""
         with torch.inference_mode(), autocast(self.device):
-            output = method(batch)
-        return self._named(output.emotion_logits[0].float().softmax(dim=-1).tolist()), output
+            output = (hear or method)(batch)
+        return self._named(method.probabilities(output)[0].tolist(), method), output
 
-    def _named(self, probability: Sequence[float]) -> Answer:
-        named = dict(zip(self.info.emotions, (round(float(p), 6) for p in probability), strict=True))
-        return Answer(max(named, key=named.get), named)
+    def _named(self, probability: Sequence[float], method: Method) -> Answer:
+        """An answer as sure as the method may be; the calibrated one goes by the baseline."""
+        named = self._by_emotion(probability)
+        emotion = max(named, key=named.get)
+        return Answer(emotion, named, named[emotion] >= method.certainty_.sure_from)
+
+    def _by_emotion(self, probability: Sequence[float]) -> dict[str, float]:
+        return dict(zip(self.info.emotions, (round(float(p), 6) for p in probability), strict=True))
 
     def _personalised(self, name: str, batch: Batch) -> tuple[Answer, Output] | tuple[None, None]:
         """None where nobody is enrolled, or where the personaliser hears nothing of what is (PERS N without neutral)."""

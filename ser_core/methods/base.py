@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ser_core.data.batches import Batch, Utterances
 from ser_core.encoders.base import SpeechEncoder
+from ser_core.evaluation.certainty import Certainty
 from ser_core.labels import ATTRIBUTES
 from ser_core.recipe import BadRecipe, check_choice, settings_from
 
@@ -142,6 +143,7 @@ class Method(nn.Module, ABC):
         hears_speaker_encoder: True where it is given an embedding of the voice as well (recipe: speaker_encoder).
         progress: share of the stage that is done; the trainer says it.
         is_transductive: True where it cannot be trained without hearing the test speakers, though not their labels.
+        certainty_: how sure it may be, learned on dev speakers once it is trained (evaluation/certainty.py).
     """
 
     Settings: ClassVar[type] = NoSettings
@@ -161,6 +163,7 @@ class Method(nn.Module, ABC):
     learns_unlabelled: ClassVar[bool] = False
     hears_speaker_encoder: ClassVar[bool] = False
     progress: float = 0.0
+    certainty_: Certainty = Certainty()
 
     def __init__(self, settings: Any, shape: FeatureShape, emotions: tuple[str, ...]):
         super().__init__()
@@ -192,6 +195,18 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> Output: ...
+
+    def probabilities(self, output: Output, classes: Tensor | None = None) -> Tensor:
+        """What its logits come to at its temperature, (B, C); here and nowhere else.
+
+        Args:
+            output: what it said of a batch.
+            classes: among which it chooses, (B, C) bool; all of them if None.
+        """
+        logits = output.emotion_logits.float()
+        if classes is not None:
+            logits = logits.masked_fill(~classes, -torch.inf)
+        return (logits / self.certainty_.temperature).softmax(dim=-1)
 
     def fit_statistics(self, utterances: Utterances, rows: np.ndarray) -> "Method":
         """Learn what is counted rather than trained (means, class frequencies) from the training rows."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ser_core.evaluation.certainty import Certainty
 from ser_core.methods import METHODS
 from ser_core.methods.base import FeatureShape, Method, TextShape
 from ser_core.recipe import BadRecipe, Recipe
@@ -29,6 +30,7 @@ def save_method(method: Method, recipe: Recipe, folder: Path, half: bool = False
         "shape": asdict(method.shape),
         "text_shape": asdict(method.text_shape) if method.text_shape else None,
         "emotions": list(method.emotions),
+        "certainty": asdict(method.certainty_),
     }
     (folder / "model.json").write_text(json.dumps(description, indent=2))
     method.export(folder)
@@ -48,6 +50,7 @@ def load_method(folder: Path) -> Method:
         )
         cls, emotions = METHODS[description["method"]], tuple(description["emotions"])
         method = cls.build(description["settings"], shape, emotions, f"{folder.name}/model.json", text)
+        method.certainty_ = Certainty(**description.get("certainty", {}))  # those made before it was learned have none
         weights = {name: tensor.float() for name, tensor in load_file(folder / "weights.safetensors").items()}
         found = method.load_state_dict(weights, strict=False)
         if wrong := [

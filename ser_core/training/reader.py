@@ -5,7 +5,7 @@ sentences in every emotion. Whatever is measured here with such words is measure
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import Corpus, make_corpus
 from ser_core.data.tables import write_json
+from ser_core.evaluation.certainty import calibration_error_of
 from ser_core.evaluation.performance import accuracy, ccc_of_rated, macro_f1, uar
 from ser_core.evaluation.summary import NO_WORDS, OWN_WORDS
 from ser_core.inference.models import ModelInfo, Reader, read_model, write_model
@@ -25,6 +26,7 @@ from ser_core.methods.checkpoint import load_method, save_method
 from ser_core.methods.multimodal import Multimodal
 from ser_core.recipe import DataChoice, Recipe, read_recipe, read_split
 from ser_core.training.card import with_words_section
+from ser_core.training.certainty import learn_certainty
 from ser_core.training.hearing import embedded
 from ser_core.training.preparation import build_method, class_set, in_label_set, make_plan
 from ser_core.training.provenance import provenance
@@ -76,10 +78,13 @@ def add_reader(
     fit(method, utterances, plan, recipe.training, seed, device, Watch(lambda record: best.append(record["dev_uar"])))
     say(f"{recipe.name}: best dev UAR {max(best):.3f} in epoch {int(np.argmax(best)) + 1} of {len(best)}")
     save_method(method, recipe, folder / recipe.name, half=True)
+    method = learn_certainty(load_method(folder / recipe.name), utterances, plan.dev, plan.enrolment)
+    save_method(method, recipe, folder / recipe.name, half=True)
     method = load_method(folder / recipe.name)  # what ships is what is measured
     report = {
         "by_corpus": _measured(method, utterances, choice, test, info),
         "sentences": _of_sentences(method, words, workspace, device),
+        "certainty": asdict(method.certainty_),
         "recipe": recipe.without_paths(), "text_encoder": words.encoder.fingerprint, "seed": seed, **provenance(),
     }  # fmt: skip
     reader = Reader(recipe.name, recipe.text.name, "", corpus.attribute_range or (), corpus.attributes_from)
@@ -127,6 +132,9 @@ class _WordsAlone(torch.nn.Module):
     def forward(self, batch):
         return self.method.of_words_alone(batch)
 
+    def probabilities(self, output, classes=None):
+        return self.method.probabilities(output, classes)
+
 
 def _line(table: pd.DataFrame) -> dict:
     predicted = [
@@ -136,6 +144,7 @@ def _line(table: pd.DataFrame) -> dict:
         "n_targets": len(table),
         "n_speakers": table["speaker"].nunique(),
         "uar": uar(table["emotion"], table["predicted_emotion"]),
+        "ece": calibration_error_of(table),
         **{f"ccc_{name}": ccc_of_rated(table[name], table[f"predicted_{name}"]) for name in predicted},
     }
 

@@ -42,6 +42,7 @@ from ser_core.methods.base import Method, Stage
 from ser_core.methods.checkpoint import save_method
 from ser_core.recipe import BadRecipe, Recipe
 from ser_core.training.card import run_card
+from ser_core.training.certainty import described_certainty, learn_certainty
 from ser_core.training.hearing import embedded
 from ser_core.training.preparation import (
     Prepared,
@@ -295,6 +296,8 @@ class _Run:
                     recipe, utterances, plan, encoder, self.asked.seed, self.asked.device, watch, words=words
                 )
                 utterances, encoder, words = learned.utterances, learned.encoder, learned.words
+                if prepared.recognises:
+                    learn_certainty(learned.method, utterances, plan.dev, plan.enrolment)
                 trained.append(Trained(recipe.name, learned.method, utterances, prepared.test, self.asked.seed))
         if self.reporter is not None:
             self._conclude(trained, choice, encoder, words)
@@ -344,7 +347,7 @@ class _Run:
             _save_alone(trained[0].method, self.prepared.recipes[0], self.folder / "checkpoint")
             return
         report, predictions = _reported_predictions(trained, choice, self.prepared, self.asked)
-        _write_model(self.folder, trained, self.prepared, encoder, words, report)
+        _write_model(self.folder, trained, self.prepared, encoder, words, report, predictions.table)
         write_report(report, predictions, self.folder)
         for name, model in report.models.items():
             self.say(f"{name}: UAR {model.uar:.3f} on {model.n_speakers} test speakers")
@@ -402,6 +405,7 @@ def _write_model(
     encoder: SpeechEncoder,
     words: Words | None,
     report: Report,
+    predictions: pd.DataFrame,
 ) -> None:
     """checkpoint/: a model as those that ship; the first method without enrolment is its baseline."""
     with replaced(folder / "checkpoint") as temporary:
@@ -423,6 +427,9 @@ def _write_model(
         data = {
             "corpora": sorted(prepared.corpus.table["corpus"].unique()),
             **prepared.speakers,
+            "certainty": {
+                one.name: described_certainty(one.method, predictions[predictions["method"] == one.name]) for one in trained
+            },
         }  # fmt: skip
         content, notes = report.to_json(), [one.method.note for one in trained if one.method.note]
         write_json(temporary / "report.json", {**content, **data})

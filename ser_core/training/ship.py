@@ -21,6 +21,7 @@ from ser_core.methods import METHODS
 from ser_core.methods.checkpoint import load_method, save_method
 from ser_core.recipe import DataChoice, Recipe, read_recipe, read_split
 from ser_core.training.card import model_card
+from ser_core.training.certainty import described_certainty, learn_certainty
 from ser_core.training.crossvalidation import ANOTHER_SPEAKER
 from ser_core.training.hearing import embedded
 from ser_core.training.preparation import (
@@ -76,14 +77,13 @@ def build(
     check_encoder_has_not_heard(encoder, read_split(split).test)
     choice = first_of_each(corpus)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = []
-    for recipe in recipes:
-        parts.append(_train_and_test(recipe, utterances, encoder, choice, folder, seed, device, say))
+    parts = [_train_and_test(recipe, utterances, encoder, choice, folder, seed, device, say) for recipe in recipes]
     predictions, controls = (pd.concat([part[place] for part in parts], ignore_index=True) for place in (0, 1))
     source = _place_encoder(encoder_name, encoder_source, folder)
     info = ModelInfo(name, folder, encoder_name, source, APP_EMOTIONS, RECIPES[0], RECIPES[1:])
     write_model(info)
     report = _report(predictions, controls, choice, corpus, recipes, seed, encoder.fingerprint, parts[0][2])
+    report["certainty"] = {recipe.name: part[3] for recipe, part in zip(recipes, parts, strict=True)}
     write_json(folder / "report.json", report)
     (folder / "README.md").write_text(model_card(info, report), encoding="utf-8")
     return report
@@ -114,16 +114,20 @@ def _train_and_test(recipe, utterances: Utterances, encoder, choice, folder: Pat
     )
     say(f"{recipe.name}: best dev UAR {max(best):.3f} in epoch {int(np.argmax(best)) + 1} of {len(best)}")
     save_method(method, recipe, folder / recipe.name, half=True)
+    method = learn_certainty(load_method(folder / recipe.name), utterances, plan.dev, plan.enrolment)
+    save_method(method, recipe, folder / recipe.name, half=True)
     method = load_method(folder / recipe.name)  # what ships is what is measured
     mark = {"method": recipe.name, "seed": seed, "fold": 0}
     predictions = predictions_table(
         utterances, plan.test, answers(method, utterances, plan.test, plan.enrolment), **mark
     )
+    dev = predictions_table(utterances, plan.dev, answers(method, utterances, plan.dev, plan.enrolment), **mark)
+    certainty = described_certainty(method, predictions, dev)
     if not method.uses_enrolment:
-        return predictions, predictions.iloc[:0].assign(control=""), len(plan.train)
+        return predictions, predictions.iloc[:0].assign(control=""), len(plan.train), certainty
     swapped = utterances.enrolment_rows(_swapped_within_corpora(choice, utterances.corpus, plan.test))
     controlled = predictions_table(utterances, plan.test, answers(method, utterances, plan.test, swapped), **mark)
-    return predictions, controlled.assign(control=ANOTHER_SPEAKER), len(plan.train)
+    return predictions, controlled.assign(control=ANOTHER_SPEAKER), len(plan.train), certainty
 
 
 def _swapped_within_corpora(choice: pd.DataFrame, corpus: Corpus, test: np.ndarray) -> pd.DataFrame:

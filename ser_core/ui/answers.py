@@ -78,7 +78,13 @@ class Comparison:
         document = self.prediction.to_json("recording", self.profile, self.recording.warnings)
         emotion_of = {clip.utterance_id: clip.emotion for clip in self.clips}
         without = [
-            {"utterance": name, "emotion": emotion_of.get(name), "answer": answer.emotion, **answer.probabilities}
+            {
+                "utterance": name,
+                "emotion": emotion_of.get(name),
+                "answer": answer.emotion,
+                "sure": answer.sure,
+                **answer.probabilities,
+            }
             for name, answer in self.without.items()
         ]
         others = {said.personaliser: said.personalised.probabilities for said in self.others if said.personalised}
@@ -141,6 +147,11 @@ class Visit:
         """Whether it was right, of each calibrated answer of which the person said what was meant."""
         chosen = [(self.answers[place].prediction.calibrated, meant) for place, meant in sorted(self.meant.items())]
         return [said.answer.emotion == meant for said, meant in chosen if said is not None]
+
+    def sure(self) -> list[tuple[bool, bool | None]]:
+        """Whether baseline and personalised answer were sure, of each judgement; None where there was no such answer."""
+        said = [self.answers[place].prediction for place in sorted(self.meant)]
+        return [(one.baseline.sure, one.personalised.sure if one.personalised else None) for one in said]
 
     def judgements(self, profile: str | None = None) -> list[Judgement]:
         """Answers of which the person said what was meant; of one profile only, if named."""
@@ -221,6 +232,7 @@ def by_every_model(services: Services, comparison: Comparison) -> "Iterator[tupl
 
 def mean_of_models(found: "Sequence[tuple[str, Sequence[Prediction]]]") -> "tuple[str, list[Prediction]]":
     """The mean of several models' answers, each with its first personaliser, as one more model."""
+    from ser_core.evaluation.certainty import Certainty
     from ser_core.inference.ensemble import mean_answer
     from ser_core.inference.recogniser import Answer
 
@@ -228,7 +240,7 @@ def mean_of_models(found: "Sequence[tuple[str, Sequence[Prediction]]]") -> "tupl
         if not answers or None in answers:
             return None
         p = mean_answer([one.probabilities for one in answers])
-        return Answer(max(p, key=p.get), p)
+        return Answer(max(p, key=p.get), p, max(p.values()) >= Certainty().sure_from)  # no dev speaker was asked
 
     firsts = [predictions[0] for _, predictions in found]
     firsts = [one for one in firsts if one.baseline.probabilities.keys() == firsts[0].baseline.probabilities.keys()]

@@ -284,7 +284,7 @@ def save_visit(services: Services, kind: str, visit: Visit | None) -> str:
     """All answers of this visit as a file."""
     visit = visit or Visit()
     if kind == "csv":
-        return services.files.document("visit.csv", to_csv(visit.judgements()))
+        return services.files.document("visit.csv", to_csv(visit.judgements(), visit.sure()))
     return services.files.document("visit.json", document(visit.answers, visit))
 
 

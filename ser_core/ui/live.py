@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from ser_core.figures.timeline import Heard, shares, timeline
+from ser_core.figures.timeline import NOT_SURE, Heard, shares, timeline
 from ser_core.ui.answers import Asked, live_take, live_words
 from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.listening import NotListening
 from ser_core.ui.services import Services
-from ser_core.ui.shown import answer_in_words, table
+from ser_core.ui.shown import answer_in_words, named, table
 from ser_core.ui.theme import EMOTIONS, emotion_name, safe
 
 if TYPE_CHECKING:
@@ -43,10 +43,11 @@ def stretches(moments: "Sequence[Moment]", hop_s: float) -> list[Heard]:
     heard = []
     for moment in moments:
         said = moment.prediction
-        answers = {"baseline": said.baseline.emotion} if said else {}
-        if said and said.personalised:
-            answers["personalised"] = said.personalised.emotion
-        heard.append(Heard(moment.end_s - hop_s, moment.end_s, answers))
+        both = {"baseline": said.baseline, "personalised": said.personalised} if said else {}
+        answers = {name: answer for name, answer in both.items() if answer}
+        emotions = {name: answer.emotion for name, answer in answers.items()}
+        unsure = frozenset(name for name, answer in answers.items() if not answer.sure)
+        heard.append(Heard(moment.end_s - hop_s, moment.end_s, emotions, unsure))
     return heard
 
 
@@ -55,14 +56,13 @@ def answers_now(moment: "Moment | None", whose: str, calibrates: bool = False) -
     for_whom = f"For {safe(whose)} (personalised)" if whose else "For you (personalised)"
     said = moment.prediction if moment else None
     instead = _QUIET if moment is None else _SILENCE
-    first = answer_in_words("baseline", "For everybody (baseline)", said and said.baseline.probabilities, instead)
-    right = said.calibrated.answer.probabilities if said and said.calibrated else None
+    first = answer_in_words("baseline", "For everybody (baseline)", said and said.baseline, instead)
+    right = said.calibrated.answer if said and said.calibrated else None
     third = (
         answer_in_words("calibrated", f"For {safe(whose)} (calibrated)", right, instead) if calibrates or right else ""
     )
     nobody = "No labelled recording is enrolled." if whose else "Nobody is chosen: there is one answer only."
-    probabilities = said.personalised.probabilities if said and said.personalised else None
-    second = answer_in_words("personalised", for_whom, probabilities, nobody if said else instead)
+    second = answer_in_words("personalised", for_whom, said and said.personalised, nobody if said else instead)
     return first + third + second
 
 
@@ -82,8 +82,8 @@ def words_now(words: "LiveWords | None") -> str:
 
 
 def _with(said) -> str:
-    both = [f"for everybody {emotion_name(said.baseline.emotion).lower()}"]
-    both += [f"for you {emotion_name(said.personalised.emotion).lower()}"] if said.personalised else []
+    both = [f"for everybody {named(said.baseline)}"]
+    both += [f"for you {named(said.personalised)}"] if said.personalised else []
     return ", ".join(both)
 
 
@@ -110,10 +110,10 @@ def said_aloud(moment: "Moment", words: "LiveWords | None" = None) -> str:
     said = moment.prediction
     if said is None:
         return "Silence"
-    second = f", calibrated {said.calibrated.answer.emotion}" if said.calibrated else ""
-    second += f", personalised {said.personalised.emotion}" if said.personalised else ""
+    second = f", calibrated {named(said.calibrated.answer)}" if said.calibrated else ""
+    second += f", personalised {named(said.personalised)}" if said.personalised else ""
     third = f"; with the words, {_with(with_words)}" if with_words and with_words.text else ""
-    return f"Baseline {said.baseline.emotion}{second}{third}"
+    return f"Baseline {named(said.baseline)}{second}{third}"
 
 
 def empty_panel() -> str:
@@ -122,13 +122,13 @@ def empty_panel() -> str:
 
 
 def summary(heard: Sequence[Heard]) -> str:
-    """Seconds of each emotion in both answers, as a table."""
+    """Seconds of each emotion in both answers, and of those that were not sure, as a table."""
     first, second = (shares(heard, answer) for answer in ("baseline", "personalised"))
     heads = ["Emotion", "Baseline", *(["Personalised"] if second else [])]
     columns = [first, *([second] if second else [])]
     rows = [
         [emotion_name(emotion), *(f"{column.get(emotion, 0.0):.1f}&nbsp;s" for column in columns)]
-        for emotion in EMOTIONS
+        for emotion in (*EMOTIONS, NOT_SURE)
         if any(emotion in column for column in columns)
     ]
     if not rows:

@@ -13,20 +13,18 @@ if TYPE_CHECKING:
     from ser_core.inference.explanation import AnswerAtLevel
     from ser_core.inference.recogniser import Answer, Calibrated, Prediction
 
-LOW = 0.4
-"""Below this the most probable emotion is called unsure."""
-
 _MOVED = ((0.1, "hardly"), (0.3, "a little"), (0.6, "clearly"), (float("inf"), "strongly"))
 """How far the enrolment moved the utterance's embedding, relative to its length, in words."""
 
 
-def answer_in_words(kind: str, who: str, probabilities: dict[str, float] | None, instead: str = "") -> str:
-    """One of the answers in big letters."""
-    if probabilities is None:
+def answer_in_words(kind: str, who: str, answer: "Answer | None", instead: str = "") -> str:
+    """One of the answers in big letters; where it is not sure, that is said first."""
+    if answer is None:
         body = f'<p class="quiet">{instead}</p>'
     else:
-        emotion = max(probabilities, key=probabilities.get)
-        body = f'<p class="word">{emotion_name(emotion)}</p><p class="sure">{_sure(probabilities[emotion])}</p>'
+        emotion, share = emotion_name(answer.emotion), percent(answer.probabilities[answer.emotion])
+        word, sure = (emotion, f"{share} sure") if answer.sure else ("Not sure", f"Perhaps {emotion.lower()}, {share}")
+        body = f'<p class="word">{word}</p><p class="sure">{sure}</p>'
     return f'<div class="answer {kind}"><p class="who">{who}</p>{body}</div>'
 
 
@@ -36,11 +34,11 @@ def both_answers(comparison: Comparison | None, profile: Profile | None, instead
     for_whom = f"For {safe(profile.name)} (personalised)" if profile else "For you (personalised)"
     enrolled = profile is not None and bool(profile.utterances)
     return (
-        answer_in_words("baseline", "For everybody (baseline)", said and said.baseline.probabilities, instead),
+        answer_in_words("baseline", "For everybody (baseline)", said and said.baseline, instead),
         answer_in_words(
             "personalised",
             for_whom,
-            said.personalised.probabilities if said and said.personalised else None,
+            said and said.personalised,
             _why_no_second(profile, comparison) if comparison or not enrolled else instead,
         ),
     )
@@ -53,9 +51,7 @@ def calibrated_answer(comparison: Comparison | None, profile: Profile | None, in
         return ""
     if comparison is not None and not comparison.can_calibrate:
         instead = f"The model {safe(comparison.prediction.model)} cannot use free speech. Another one may."
-    return answer_in_words(
-        "calibrated", f"For {safe(profile.name)} (calibrated)", right and right.answer.probabilities, instead
-    )
+    return answer_in_words("calibrated", f"For {safe(profile.name)} (calibrated)", right and right.answer, instead)
 
 
 def _why_no_second(profile: Profile | None, comparison: Comparison | None) -> str:
@@ -89,16 +85,28 @@ def change_in_words(comparison: Comparison | None) -> str:
     said = comparison.prediction
     before, after = said.baseline.probabilities, said.personalised.probabilities
     emotion = max(before, key=lambda name: abs(after[name] - before[name]))
-    same = said.baseline.emotion == said.personalised.emotion
-    first = "Both answers name the same emotion." if same else "The recordings of this voice changed the answer."
     moved = ""
     if said.shift is not None:
         words = next(words for limit, words in _MOVED if said.shift < limit)
         moved = f" The recordings {words} changed what the model hears in this utterance (by {percent(said.shift)})."
     return (
-        f"<p>{first} The largest change: {emotion_name(emotion).lower()}, from {percent(before[emotion])} "
+        f"<p>{_both(said)} The largest change: {emotion_name(emotion).lower()}, from {percent(before[emotion])} "
         f"to {percent(after[emotion])}.{moved}</p>"
     )
+
+
+def _both(said: "Prediction") -> str:
+    """Whether the enrolment changed which emotion leads, or how sure that is."""
+    if said.baseline.emotion != said.personalised.emotion:
+        return "The recordings of this voice changed the answer."
+    if said.baseline.sure == said.personalised.sure:
+        return (
+            "Both answers name the same emotion."
+            if said.baseline.sure
+            else "The same emotion leads in both; neither is sure."
+        )
+    which = "personalised one" if said.personalised.sure else "baseline"
+    return f"The same emotion leads in both answers; only the {which} is sure of it."
 
 
 def talk_in_words(comparison: Comparison | None, profile: Profile | None) -> str:
@@ -284,12 +292,24 @@ def history_choices(visit: Visit) -> list[tuple[str, int]]:
     """For the list to choose from."""
     return [
         (
-            f"{place + 1} · {emotion_name(one.prediction.baseline.emotion)}"
-            + (f" → {emotion_name(one.prediction.personalised.emotion)}" if one.prediction.personalised else ""),
+            f"{place + 1} · {named(one.prediction.baseline).capitalize()}"
+            + (f" → {named(one.prediction.personalised).capitalize()}" if one.prediction.personalised else ""),
             place,
         )
         for place, one in reversed(list(enumerate(visit.answers)))
     ]
+
+
+def named(answer: "Answer") -> str:
+    """The emotion of an answer within a sentence; where it is not sure, that first."""
+    emotion = emotion_name(answer.emotion).lower()
+    return emotion if answer.sure else f"not sure (perhaps {emotion})"
+
+
+def told(answer: "Answer") -> str:
+    """The same in a cell, with its probability."""
+    emotion, share = emotion_name(answer.emotion), percent(answer.probabilities[answer.emotion])
+    return f"{emotion} {share}" if answer.sure else f"Not sure (perhaps {emotion.lower()} {share})"
 
 
 def clip_name(clip: EnrolledUtterance) -> str:
@@ -325,17 +345,12 @@ def _decibels(gain_db: float) -> str:
     return f"{gain_db:+.0f} dB" if gain_db else "As recorded"
 
 
-def _sure(probability: float) -> str:
-    return percent(probability) + (", not sure" if probability < LOW else " sure")
-
-
 def _told(answer: "Answer", differs: bool = False) -> str:
-    words = f"{emotion_name(answer.emotion)} {percent(answer.probabilities[answer.emotion])}"
-    return f"<b>{words} (another answer)</b>" if differs else words
+    return f"<b>{told(answer)} (another answer)</b>" if differs else told(answer)
 
 
 def _judged(answer: "Answer | None", meant: str | None) -> str:
-    return f"{emotion_name(answer.emotion)}{_tick(answer.emotion, meant)}" if answer else "–"
+    return f"{named(answer).capitalize()}{_tick(answer.emotion, meant)}" if answer else "–"
 
 
 def _tick(emotion: str, meant: str | None) -> str:

@@ -11,7 +11,7 @@ from ser_core.ui.answers import Visit, document, with_words
 from ser_core.ui.errors import for_people, foreseen, sentence
 from ser_core.ui.saving import picture_buttons
 from ser_core.ui.services import Services
-from ser_core.ui.shown import LOW, table
+from ser_core.ui.shown import table, told
 from ser_core.ui.theme import emotion_name, safe
 
 if TYPE_CHECKING:
@@ -57,10 +57,7 @@ def answers_table(said: "WithWords | None", voice: tuple["Answer", "Answer | Non
 
 
 def _cell(answer: "Answer | None") -> str:
-    if answer is None:
-        return "–"
-    p = answer.probabilities[answer.emotion]
-    return f"{emotion_name(answer.emotion)} {percent(p)}{' (not sure)' if p < LOW else ''}"
+    return told(answer) if answer else "–"
 
 
 def moved_in_words(said: "WithWords | None") -> str:
@@ -87,7 +84,8 @@ def moved_in_words(said: "WithWords | None") -> str:
 
 
 def _named(answer: "Answer") -> str:
-    return f"{emotion_name(answer.emotion).lower()}, {percent(answer.probabilities[answer.emotion])}"
+    words = f"{emotion_name(answer.emotion).lower()}, {percent(answer.probabilities[answer.emotion])}"
+    return words if answer.sure else f"{words}, not sure"
 
 
 def plane_of(said: "WithWords | None", reader) -> tuple:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,7 @@ def test_predict_answers_in_the_stable_form(attune, clips, tiny_model):
     assert list(answer["baseline"]["probabilities"]) == list(APP_EMOTIONS)
     assert sum(answer["baseline"]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     assert answer["baseline"]["emotion"] == max(APP_EMOTIONS, key=answer["baseline"]["probabilities"].get)
+    assert answer["baseline"]["sure"] == (max(answer["baseline"]["probabilities"].values()) >= 0.4)
     assert set(answer["milliseconds"]) == {"decode", "encode", "personalise", "total"}
 
 
@@ -127,6 +129,17 @@ def test_with_several_files_the_order_is_kept_and_a_bad_one_is_an_error_object(a
 def test_predict_speaks_to_people_too(attune, clips, tiny_model):
     code, out, _ = attune("predict", clips["fear"], *_clip_arguments(clips, "--enrol"), "--model", tiny_model)
     assert code == 0 and "baseline" in out and "personalised" in out and "ms" in out
+
+
+def test_predict_says_where_it_is_not_sure_and_names_what_leads(attune, clips, tiny_model, tmp_path):
+    shutil.copytree(tiny_model, tmp_path / "doubtful")
+    description = tmp_path / "doubtful" / "baseline" / "model.json"
+    content = json.loads(description.read_text())
+    description.write_text(json.dumps({**content, "certainty": {"temperature": 1.0, "sure_from": 1.0}}))
+    asked = ("predict", clips["fear"], "--model", tmp_path / "doubtful")
+    [answer] = json.loads(attune(*asked, "--json")[1])
+    assert answer["baseline"]["sure"] is False
+    assert f"baseline not sure (perhaps {answer['baseline']['emotion']} " in attune(*asked)[1]
 
 
 def test_profiles_are_listed_shown_exported_erased_and_imported(attune, clips, tiny_model, tmp_path):
@@ -353,6 +366,12 @@ def test_a_model_is_built_measured_and_answers(attune, clips, tiny_model, tmp_pa
     report = json.loads((folder / "report.json").read_text())
     assert report["train_speakers"] == [f"synthetic_{speaker}" for speaker in range(4)]
     assert set(report["by_corpus"]["synthetic"]["baseline"]["speaker_uar"]) == {"synthetic_6", "synthetic_7"}
+    for name, learned in report["certainty"].items():
+        kept = json.loads((folder / name / "model.json").read_text())["certainty"]
+        assert kept == {key: learned[key] for key in ("temperature", "sure_from")}
+        assert learned["test"]["synthetic"]["n"] == report["by_corpus"]["synthetic"][name]["n_targets"]
+        assert learned["dev"]["synthetic"]["not_sure"] <= 0.5
+    assert "## How sure it is" in out and f"baseline {report['certainty']['baseline']['temperature']:.2f}, " in out
     assert str(tmp_path) not in (folder / "report.json").read_text().replace(str(tmp_path / "split.toml"), "")
     code, out, _ = attune("predict", clips["fear"], *_clip_arguments(clips, "--enrol"), "--model", folder, "--json")
     assert code == 0 and json.loads(out)[0]["personaliser"] == "speaker_reference"

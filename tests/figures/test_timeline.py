@@ -3,7 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 
-from ser_core.figures.timeline import Heard, in_words, shares, timeline
+from ser_core.figures.timeline import NOT_SURE, Heard, in_words, shares, timeline
 
 EMOTIONS = ("neutral", "anger", "fear")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -48,6 +48,22 @@ def test_the_picture_tells_in_words_what_it_shows_and_the_answers_differ_by_patt
     assert in_words(HEARD) == "Silence 1 s. Baseline: anger 3 s. Personalised: neutral 2 s, fear 1 s."
     assert "url(#take-hatch)" in drawn and re.search(r"id='take-hatch'", drawn)
     assert {text.text for text in picture.iter(f"{SVG}text")} >= {"Neutral", "Anger", "Fear", "Silence"}
+
+
+def test_what_is_not_sure_is_an_empty_frame_in_the_lane_that_leads_and_said_in_words():
+    heard = [*HEARD[1:], Heard(4.0, 5.0, {"baseline": "anger"}, frozenset({"baseline"}))]
+    drawn = timeline(heard, EMOTIONS, 0.0, 10.0, "live")
+    found = bars(ET.fromstring(drawn))
+    (sure,), (unsure,) = found["baseline: anger"], found["baseline: not sure (perhaps anger)"]
+    assert sure[1] == unsure[1] and abs(sure[2] / unsure[2] - 3) < 0.02  # it is a bar of its own
+    filled = {
+        rect.find(f"{SVG}title").text.partition(",")[0]: rect.get("fill")
+        for rect in ET.fromstring(drawn).iter(f"{SVG}rect")
+        if rect.find(f"{SVG}title") is not None
+    }
+    assert filled["baseline: not sure (perhaps anger)"] == "#fff" != filled["baseline: anger"]
+    assert "Baseline: anger 3 s, not sure 1 s." in in_words(heard)
+    assert shares(heard, "baseline") == {"anger": 3.0, NOT_SURE: 1.0}
 
 
 def test_an_empty_picture_says_so():

@@ -17,10 +17,12 @@ from transformers import HubertConfig, Wav2Vec2Config, WavLMConfig, WhisperConfi
 
 from ser_core.__main__ import main
 from ser_core.data.audio import Recording
+from ser_core.data.batches import Batch
 from ser_core.data.corpora.synthetic import buzz
 from ser_core.encoders import ENCODERS
 from ser_core.encoders.wav2vec2 import Wav2Vec2
 from ser_core.encoders.whisper import Whisper
+from ser_core.evaluation.certainty import Certainty
 from ser_core.inference import onnx as exporting
 from ser_core.inference.onnx import (
     LARGEST_DIFFERENCE,
@@ -156,6 +158,21 @@ def test_a_variant_that_hears_silence_for_missing_emotions_is_exported_as_it_is(
     with torch.inference_mode():
         expected = exporting.probabilities(method, **given)
     np.testing.assert_allclose(_run(tmp_path / "graph.onnx", **given), expected, atol=1e-6)
+
+
+def test_a_temperature_is_exported_and_the_threshold_stands_beside(tiny_model, exported, tmp_path):
+    method = load_method(tiny_model / "baseline")
+    features = torch.randn(3, 3, 128, generator=torch.Generator().manual_seed(0))
+    none = torch.zeros(3, 1)
+    method.certainty_ = Certainty(2.5, 0.6)
+    save_graph(Answers(method), example_batch(method), "probabilities", tmp_path / "graph.onnx")
+    with torch.inference_mode():
+        expected = (
+            method(Batch(features, (), none, none, features[:, None], none.bool(), none.long())).emotion_logits / 2.5
+        ).softmax(dim=-1)
+    np.testing.assert_allclose(_run(tmp_path / "graph.onnx", features=features), expected, atol=1e-6)
+    about = json.loads((exported / "model.json").read_text())
+    assert about["sure_from"] == dict.fromkeys(about["methods"], 0.4)  # the tiny model has learned none
 
 
 @pytest.mark.parametrize("name", ENCODERS_TO_TRY)

@@ -966,6 +966,6 @@ def test_judgements_are_kept_until_they_are_forgotten_or_the_profile_goes(ann: P
 
 def test_judgements_as_a_table_hold_no_formulas():
     said = Judgement("now", "=cmd()", None, "fear", "@fear", "-1")
-    header, row = to_csv([said]).splitlines()
-    assert header == "at,model,personaliser,meant,baseline,personalised"
-    assert row == "now,'=cmd(),,fear,'@fear,'-1"
+    header, row = to_csv([said], [(True, False)]).splitlines()
+    assert header == "at,model,personaliser,meant,baseline,personalised,baseline_sure,personalised_sure"
+    assert row == "now,'=cmd(),,fear,'@fear,'-1,True,False"

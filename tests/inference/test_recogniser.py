@@ -7,6 +7,7 @@ import torch
 from ser_core.data.audio import Recording, read_recording
 from ser_core.data.corpora.synthetic import buzz
 from ser_core.encoders.base import EncoderUnavailable
+from ser_core.evaluation.certainty import Certainty
 from ser_core.inference import models
 from ser_core.inference.consent import consent_now
 from ser_core.inference.enrolment import enrolment_of
@@ -53,6 +54,24 @@ def test_the_baseline_is_what_its_method_says_of_the_embedding(recogniser, tiny_
         expected = load_method(tiny_model / "baseline")(batch).emotion_logits.softmax(dim=-1)[0]
     answer = recogniser.recognise(Recording(_voice(1))).baseline
     np.testing.assert_allclose(list(answer.probabilities.values()), expected, atol=1e-5)
+
+
+def test_an_answer_below_its_methods_threshold_is_not_sure_and_a_temperature_changes_no_emotion(recogniser, enrolment):
+    plain = recogniser.recognise(Recording(_voice(1)), enrolment)
+    recogniser.baseline.certainty_ = Certainty(3.0, 0.99)
+    recogniser.method("speaker_reference").certainty_ = Certainty(1.0, 0.0)
+    said = recogniser.recognise(Recording(_voice(1)), enrolment)
+    assert not said.baseline.sure and said.personalised.sure
+    assert said.baseline.emotion == plain.baseline.emotion
+    before, after = (np.log(list(one.baseline.probabilities.values())) for one in (plain, said))
+    np.testing.assert_allclose(np.diff(after), np.diff(before) / 3, atol=0.01)  # log-odds are divided
+    assert said.personalised.probabilities == plain.personalised.probabilities
+    assert said.to_json("a.wav", None, [])["baseline"]["sure"] is False
+
+
+def test_a_model_without_a_threshold_is_sure_from_forty_percent_on(recogniser):
+    said = [recogniser.recognise(Recording(_voice(k, k))).baseline for k in range(12)]
+    assert [one.sure for one in said] == [one.probabilities[one.emotion] >= 0.4 for one in said]
 
 
 @pytest.mark.parametrize("personaliser", ["speaker_reference", "enrolment_attention", None])

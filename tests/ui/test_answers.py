@@ -1,14 +1,17 @@
 """What the tab Compare asks for and shows, without a browser."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 import pytest
 
 from ser_core.data.audio import read_recording
+from ser_core.evaluation.certainty import Certainty
 from ser_core.inference.consent import Consent
-from ser_core.ui import answers, compare, shown
+from ser_core.inference.live import Moment, as_table
+from ser_core.ui import answers, compare, live, shown
 from ser_core.ui.answers import GAINS_DB, Asked, Visit
 from ser_core.ui.errors import for_people
 from ser_core.ui.services import Services
@@ -106,6 +109,50 @@ def test_what_was_meant_is_counted_for_both_answers(services: Services, ann: str
     assert history.count("✓ right") == 1 + right and "Other" in history
     csv = Path(compare.save_visit(services, "csv", visit)).read_text().splitlines()
     assert len(csv) == 3 and csv[2].split(",")[3] == "other"
+
+
+def test_an_answer_below_the_threshold_is_not_sure_wherever_it_is_shown_or_saved(
+    services: Services, ann: str, utterance
+):
+    services.models.recogniser().baseline.certainty_ = Certainty(1.0, 1.0)
+    services.models.recogniser().method("speaker_reference").certainty_ = Certainty(1.0, 0.0)
+    page = heard(services, utterance("fear"), ann)
+    said, visit = page[0].now.prediction, page[0]
+    leads = said.baseline.emotion
+    assert '<p class="word">Not sure</p>' in page[FIRST] and f"Perhaps {leads}, " in page[FIRST]
+    assert (
+        f'<p class="word">{said.personalised.emotion.capitalize()}</p>' in page[SECOND] and " sure</p>" in page[SECOND]
+    )
+    assert f"Not sure (perhaps {leads} " in page[OTHERS] and "Not sure" not in page[CLIPS]
+    assert f"Not sure (perhaps {leads})" in shown.history_table(visit)
+    assert shown.history_choices(visit)[0][0].startswith(f"1 · Not sure (perhaps {leads}) → ")
+    assert json.loads(Path(page[JSON].value["path"]).read_text())["baseline"]["sure"] is False
+    compare.judge(services, visit, "fear")
+    header, row = Path(compare.save_visit(services, "csv", visit)).read_text().splitlines()
+    assert header.endswith("baseline_sure,personalised_sure") and row.endswith("False,True")
+    moment = Moment(0.0, 3.0, said, 1.0)
+    assert live.said_aloud(moment).startswith(f"Baseline not sure (perhaps {leads}), personalised ")
+    assert "Not sure" in live.answers_now(moment, ann)
+    assert live.stretches([moment], 0.4)[0].unsure == {"baseline"}
+    assert '<th scope="row">Not sure</th><td>0.4&nbsp;s</td><td>0.0&nbsp;s</td>' in live.summary(
+        live.stretches([moment], 0.4)
+    )
+    row = as_table([moment, Moment(3.0, 6.0, None, 1.0)])
+    assert list(row["baseline_sure"]) == [False, None] and list(row["personalised_sure"]) == [True, None]
+
+
+def test_two_answers_that_agree_may_differ_in_how_sure_they_are(services: Services, ann: str, utterance):
+    comparison = heard(services, utterance("fear"), ann)[0].now
+    one = comparison.prediction.baseline
+
+    def words(first: bool, second: bool) -> str:
+        both = {"baseline": replace(one, sure=first), "personalised": replace(one, sure=second)}
+        return shown.change_in_words(replace(comparison, prediction=replace(comparison.prediction, **both)))
+
+    assert "Both answers name the same emotion." in words(True, True)
+    assert "neither is sure" in words(False, False)
+    assert "only the personalised one is sure" in words(False, True)
+    assert "only the baseline is sure" in words(True, False)
 
 
 def test_a_tally_is_kept_only_if_asked_and_forgotten_if_asked(services: Services, ann: str, utterance):

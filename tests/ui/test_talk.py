@@ -223,7 +223,7 @@ def test_a_profile_of_talk_only_gets_a_calibrated_answer(services: Services, bo:
     page = heard(services, utterance("fear"), bo)
     said = page[0].now.prediction
     assert said.personalised is None and said.calibrated.answer != said.baseline
-    assert page[COLUMN].visible and said.calibrated.answer.emotion.capitalize() in page[THIRD]
+    assert page[COLUMN].visible and said.calibrated.answer.emotion in page[THIRD].lower()
     assert "For Bo (calibrated)" in page[THIRD] and "free speech only" in page[SECOND]
     assert "Nobody" not in page[SECOND] and page[CLIPS] == page[OTHERS] == page[CHANGE] == ""
     assert [bar.name for bar in page[BARS].data] == ["Baseline", "Calibrated"]
@@ -309,7 +309,7 @@ def test_live_shows_the_calibrated_answer_between_the_others(services: Services,
     assert moment.prediction.calibrated is not None
     answers = live.answers_now(moment, "<b>Bo")
     assert "For &lt;b&gt;Bo (calibrated)" in answers and "Nobody is chosen" not in answers
-    assert f"calibrated {moment.prediction.calibrated.answer.emotion}" in live.said_aloud(moment)
+    assert f"calibrated {shown.named(moment.prediction.calibrated.answer)}" in live.said_aloud(moment)
     assert answers.index("calibrated") < answers.index("personalised")
 
 
