@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from person import agree, answered, barriers, choose, create, enrol, erase, saved, settled, stored, tab, upload
+from person import agree, answered, ask, barriers, choose, create, enrol, erase, saved, settled, stored, tab, upload
 from playwright.sync_api import Browser, BrowserType, Page, expect
 
 from ser_core.inference.examples import EXAMPLE_NAME
@@ -25,7 +25,7 @@ def test_saying_what_was_meant_counts_and_the_recording_joins_the_profile(page: 
     create(page, "Meant")
     enrol(page, "neutral", utterance("neutral"))
     tab(page, "Compare")
-    upload(page.locator("#compare-audio"), utterance("fear"))
+    ask(page, utterance("fear"))
     first = answered(page)
     page.locator("#compare-meant").get_by_text("Fear", exact=True).click()
     right = [int(first[answer]["emotion"] == "fear") for answer in ("baseline", "personalised")]
@@ -51,7 +51,7 @@ def test_a_profile_taken_along_erased_and_brought_back_gives_identical_answers(p
     for emotion in ("neutral", "anger", "sadness"):
         enrol(page, emotion, utterance(emotion))
     tab(page, "Compare")
-    upload(page.locator("#compare-audio"), utterance("fear", 2))
+    ask(page, utterance("fear", 2))
     before = answered(page)
     tab(page, "Enrol")
     (tmp_path / "traveller.zip").write_bytes(saved(page, "enrol-export"))
@@ -64,7 +64,7 @@ def test_a_profile_taken_along_erased_and_brought_back_gives_identical_answers(p
     expect(page.locator("#enrol-message")).to_contain_text("“Traveller” was brought in with 3 recordings")
     tab(page, "Compare")
     expect(page.locator("#compare-profile input")).to_have_value("Traveller")
-    upload(page.locator("#compare-audio"), utterance("fear", 2))
+    ask(page, utterance("fear", 2))
     expect(page.locator("#compare-clips")).to_contain_text("Sadness")
     after = answered(page)
     assert after["personalised"] == before["personalised"] and after["baseline"] == before["baseline"]
@@ -161,8 +161,7 @@ def test_every_state_is_accessible_and_no_page_is_wider_than_the_window(
     tab(page, "Compare")
     expect(page.locator("#compare-bars .js-plotly-plot")).to_be_visible()
     look("compare, empty")
-    upload(page.locator("#compare-audio"), utterance("anger", 2))
-    expect(page.locator("#compare-status")).to_contain_text("Answered in")
+    ask(page, utterance("anger", 2))
     for part in ("others", "loudness", "visit"):
         page.locator(f"#compare-{part} button").first.click()
     page.locator("#compare-try").click()
@@ -212,8 +211,7 @@ def test_a_microphone_of_this_computer_can_be_chosen_for_guided_recording(
 
 def test_words_typed_in_compare_are_counted_switched_off_and_saved(page: Page, app, utterance):
     tab(page, "Compare")
-    upload(page.locator("#compare-audio"), utterance("neutral"))
-    expect(page.locator("#compare-status")).to_contain_text("Answered in")
+    ask(page, utterance("neutral"))
     expect(page.locator("#compare-words-answers")).to_contain_text("Voice alone")
     box = page.locator("#compare-words textarea")
     box.press_sequentially("I am so happy today")
@@ -251,7 +249,7 @@ def test_who_just_talks_gets_a_third_answer_and_can_delete_the_talk_and_bring_it
     assert barriers(page) == []
     enrol(page, "anger", utterance("anger"))
     tab(page, "Compare")
-    upload(page.locator("#compare-audio"), utterance("fear"))
+    ask(page, utterance("fear"))
     said = answered(page)
     for kind, answer in (
         ("baseline", said["baseline"]),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from person import barriers, choose, saved, settled, tab, upload
+from person import ask, barriers, choose, saved, settled, tab
 from playwright.sync_api import Browser, Page, expect
 
 SPEAKERS = ("ravdess_18", "ravdess_19", "ravdess_21", "ravdess_22")
@@ -88,7 +88,7 @@ def test_a_run_is_started_watched_stopped_resumed_finished_looked_at_and_used(pa
     expect(page.locator("#train-used")).to_contain_text("mine")
     tab(page, "Compare")
     choose(page, "compare-model", "mine")
-    upload(page.locator("#compare-audio"), utterance("anger"))
+    ask(page, utterance("anger"))
     expect(page.locator("#compare-status")).to_contain_text("by mine")
 
     tab(page, "Train")
