@@ -1,7 +1,8 @@
-"""The small encoder that ships with the app: 3.7 million weights, no download.
+"""The small encoder that ships with the app: 5.9 million weights, no download.
 
-Two convolutions over 80 log-mel bands, convolutional positions (as in wav2vec 2.0, arXiv 2006.11477, section 2), four
-Transformer layers of width 256, at 50 frames a second. It learns from Whisper's middle layers (methods/distillation.py).
+It has the shape of the lower layers of Whisper tiny (arXiv 2212.04356, section 2.2): two convolutions over 80 log-mel
+bands, sinusoidal positions, three Transformer layers of width 384, at 50 frames a second. It starts from random weights
+and learns to hear what those layers hear (methods/distillation.py).
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torch.nn.utils.rnn import pad_sequence
+from transformers.models.whisper.modeling_whisper import sinusoids
 
 from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder, frame_mask
 from ser_core.encoders.mel import LogMel
 from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, read_tensors, write_folder
+
+_N_POSITIONS = 1501
+"""Of 30 s, and of a frame that they may end with."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,11 @@ class CompactSettings:
     """Size of the encoder."""
 
     n_mels: int = 80
-    width: int = 256
-    n_transformer_layers: int = 4
-    n_heads: int = 4
-    feedforward: int = 1024
-    position_kernel: int = 63
-    position_groups: int = 16
-    dropout: float = 0.05
+    width: int = 384
+    n_transformer_layers: int = 3
+    n_heads: int = 6
+    feedforward: int = 1536
+    dropout: float = 0.0
 
 
 class Compact(SpeechEncoder):
@@ -41,10 +44,7 @@ class Compact(SpeechEncoder):
         self.mel = LogMel(settings.n_mels)
         self.conv1 = nn.Conv1d(settings.n_mels, settings.width, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(settings.width, settings.width, kernel_size=3, stride=2, padding=1)
-        self.positions = nn.Conv1d(
-            settings.width, settings.width, settings.position_kernel,
-            padding=settings.position_kernel // 2, groups=settings.position_groups,
-        )  # fmt: skip
+        self.register_buffer("positions", sinusoids(_N_POSITIONS, settings.width), persistent=False)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 settings.width, settings.n_heads, settings.feedforward, settings.dropout,
@@ -90,10 +90,12 @@ class Compact(SpeechEncoder):
         x = gelu(self.conv2(x)) * mask[:, None]
         return x.transpose(1, 2), mask  # (B, T, D)
 
-    def contextual(self, local: Tensor, mask: Tensor) -> Tensor:
-        x = local.transpose(1, 2)
-        layers = [(x + gelu(self.positions(x))).transpose(1, 2)]
+    def contextual(self, local: Tensor, mask: Tensor, below: Tensor | None = None) -> Tensor:
+        """As every encoder's; with `below` (B, L, T, D) each layer is given those frames of the one below it."""
+        place = torch.arange(local.shape[1], device=local.device).clamp(max=_N_POSITIONS - 1)
+        layers = [local + self.positions[place]]
         padded = None if bool(mask.all()) else ~mask
-        for layer in self.layers:
-            layers.append(layer(layers[-1], src_key_padding_mask=padded))
+        for n_below, layer in enumerate(self.layers):
+            given = layers[-1] if below is None else below[:, n_below]
+            layers.append(layer(given, src_key_padding_mask=padded))
         return torch.stack(layers, dim=1) * mask[:, None, :, None]

@@ -83,7 +83,8 @@ class CompactAlone(Alone):
 
     def layers(self, waveform: Tensor) -> Tensor:
         x = gelu(self.encoder.conv2(gelu(self.encoder.conv1(self.mel(waveform)))))
-        x = (x + gelu(self.encoder.positions(x))).transpose(1, 2)
+        x = x.transpose(1, 2)
+        x = x + self.encoder.positions[: x.shape[1]]
         return torch.stack(_climb(x, self.encoder.blocks()), dim=1)
 
 

@@ -1,7 +1,7 @@
-"""Distillation: the compact encoder learns frame by frame what Whisper's middle layers hear.
+"""Distillation: the compact encoder learns frame by frame what the lower layers of Whisper hear.
 
-Sources: feature distillation as in DistilHuBERT, arXiv 2110.01900 (one head a teacher layer); clean targets for noisy
-input as in WavLM, arXiv 2110.13900, section 3.1. No labels are used.
+Sources: feature distillation as in DistilHuBERT, arXiv 2110.01900, but layer by layer, since the student has the shape of
+the layers it learns from; the teacher hears what the student hears, as in arXiv 2106.05237, section 2. No labels are used.
 """
 
 from collections.abc import Mapping
@@ -10,34 +10,40 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ser_core.data.augmentation import SPEEDS, change_speed, random_crop, random_noise
 from ser_core.data.batches import Batch, Utterances
 from ser_core.encoders import load_encoder
 from ser_core.encoders.compact import Compact, CompactSettings
 from ser_core.methods.base import FeatureShape, Method, Output, Stage
+from ser_core.recipe import BadRecipe
 
 
 @dataclass(frozen=True)
 class DistillationSettings:
-    """Whose layers are learned, and how hard the student's hearing is made.
+    """Whose layers are learned, and how.
 
     Attributes:
-        teacher: a folder or hub id of a Whisper model; Whisper tiny.en if empty.
-        teacher_layers: the layers to be predicted from the student's last layer.
-        noise: share of utterances that only the student hears through noise.
+        teacher: a folder or hub id of a Whisper model as wide as the student; Whisper tiny.en if empty.
+        noise: share of utterances that are heard through noise.
+        clean_targets: only the student hears the noise, not the teacher (as in WavLM, arXiv 2110.13900, section 3.1).
         crop_s: longest stretch heard in training, in seconds.
+        forced: share of the training in which each layer is given the teacher's frames of the one below it, so that all
+            layers learn from the start; after it each is given the student's own.
+        bf16: compute in bfloat16 on a CPU as well.
     """
 
     teacher: str = ""
-    teacher_layers: tuple[int, ...] = (1, 2, 3)
     noise: float = 0.5
+    clean_targets: bool = True
     crop_s: float = 3.0
+    forced: float = 0.5
+    bf16: bool = False
 
 
 class Distillation(Method):
-    """Student, frozen teacher, and one linear head a teacher layer."""
+    """Student and frozen teacher."""
 
     Settings = DistillationSettings
     hears_waveforms = True
@@ -46,20 +52,21 @@ class Distillation(Method):
     def __init__(self, settings: DistillationSettings, shape: FeatureShape, emotions: tuple[str, ...]):
         super().__init__(settings, shape, emotions)
         self.student = Compact(CompactSettings())
-        self.__dict__["teacher"] = load_encoder(
-            "whisper", settings.teacher or None
-        )  # not a part: never trained, never saved
-        layers, width = len(settings.teacher_layers), self.teacher.width
-        self.heads = nn.ModuleList(nn.Linear(self.student.width, width) for _ in range(layers))
-        self.register_buffer("mean_", torch.zeros(layers, 1, width))
-        self.register_buffer("scale_", torch.ones(layers, 1, width))
+        teacher = load_encoder("whisper", settings.teacher or None)
+        if teacher.width != self.student.width or teacher.n_layers < self.student.n_layers:
+            raise BadRecipe(
+                f"the teacher has {teacher.n_layers - 1} layers of width {teacher.width}; the compact encoder learns from "
+                f"{self.student.n_layers - 1} or more of width {self.student.width}: set another [settings] teacher"
+            )
+        del teacher.encoder.layers[self.student.n_layers - 1 :]  # nobody learns from what is above
+        self.__dict__["teacher"] = teacher  # not a part: never trained, never saved
+        self.register_buffer("scale_", torch.ones(self.student.n_layers, 1, self.student.width))
 
     def fit_statistics(self, utterances: Utterances, rows: np.ndarray) -> "Distillation":
-        """Mean and scale of the teacher's frames over 300 training utterances."""
+        """Scale of the teacher's frames over 300 training utterances."""
         self.student.heard_speakers = tuple(sorted(utterances.corpus.table["speaker"].unique()))
         some = np.random.default_rng(0).permutation(rows)[:300]
-        frames = torch.cat([self._teacher_frames((utterances.waveform(int(row)),))[0][0] for row in some], dim=1)
-        self.mean_ = frames.mean(dim=1, keepdim=True)
+        frames = torch.cat([self._teacher_frames((utterances.waveform(int(row)),))[0][:, 0] for row in some], dim=1)
         self.scale_ = frames.std(dim=1, keepdim=True).clamp(min=1e-3)
         return self
 
@@ -67,20 +74,22 @@ class Distillation(Method):
         return (Stage("distil", self.loss, monitor="loss"),)
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Mean squared error on standardised teacher frames, one term a layer."""
+        """Mean squared error of the student's frames, in standard deviations of the teacher's, one term a layer."""
         heard = batch.waveforms
         if self.training:
             heard = tuple(random_crop(waveform, self.settings.crop_s, self.rng) for waveform in heard)
             heard = tuple(change_speed(waveform, float(self.rng.choice(SPEEDS))) for waveform in heard)
-        target, mask = self._teacher_frames(heard)
+        clean = heard
         if self.training:
             heard = tuple(random_noise(w, self.rng) if self.rng.random() < self.settings.noise else w for w in heard)
-        layers, _ = self.student(heard)
-        terms = {}
-        for place, (head, layer) in enumerate(zip(self.heads, self.settings.teacher_layers, strict=True)):
-            wanted = (target[:, place] - self.mean_[place]) / self.scale_[place]
-            terms[f"layer_{layer}"] = (head(layers[:, -1]) - wanted)[mask].square().mean() / len(self.heads)
-        return terms
+        device = batch.waveforms[0].device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.bf16 or device.type == "cuda"):
+            wanted, mask = self._teacher_frames(clean if self.settings.clean_targets else heard)
+            forced = self.training and self.progress < self.settings.forced
+            local, _ = self.student.local(heard)
+            layers = self.student.contextual(local, mask, wanted.transpose(0, 1) if forced else None)
+        errors = ((layers.transpose(0, 1).float() - wanted) / self.scale_[:, None])[:, mask].square().mean(dim=(1, 2))
+        return {f"layer_{place}": error / len(errors) for place, error in enumerate(errors)}
 
     def forward(self, batch: Batch) -> Output:
         raise NotImplementedError("distillation trains an encoder; it recognises nothing by itself")
@@ -90,7 +99,8 @@ class Distillation(Method):
         self.student.save(folder / "encoder", half=True)
 
     def _teacher_frames(self, waveforms: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """What its lower layers hear, (L, B, T, D) float32, and which frames there are, (B, T) bool."""
         self.teacher.to(waveforms[0].device)
         with torch.no_grad():
             layers, mask = self.teacher(waveforms)
-        return layers[:, list(self.settings.teacher_layers)], mask  # (B, layers, T, D), (B, T)
+        return layers[:, : self.student.n_layers].transpose(0, 1).float(), mask

@@ -53,11 +53,7 @@ def recipes(tmp_path_factory) -> list[Path]:
     """A baseline and a personaliser on a small encoder without training."""
     folder = tmp_path_factory.mktemp("recipes")
     torch.manual_seed(0)
-    Compact(
-        CompactSettings(
-            width=32, n_transformer_layers=2, n_heads=2, feedforward=64, position_kernel=7, position_groups=4
-        )
-    ).save(folder / "encoder")
+    Compact(CompactSettings(width=32, n_transformer_layers=2, n_heads=2, feedforward=64)).save(folder / "encoder")
     paths = [folder / f"{name}.toml" for name in ("baseline", "speaker_reference")]
     for path in paths:
         path.write_text(RECIPE.format(path.stem, folder / "encoder"))

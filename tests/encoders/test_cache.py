@@ -12,11 +12,7 @@ from ser_core.encoders.compact import Compact, CompactSettings
 @pytest.fixture(scope="module")
 def encoder():
     torch.manual_seed(0)
-    return Compact(
-        CompactSettings(
-            width=32, n_transformer_layers=1, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
-        )
-    ).eval()
+    return Compact(CompactSettings(width=32, n_transformer_layers=1, n_heads=2, feedforward=32)).eval()
 
 
 @pytest.fixture

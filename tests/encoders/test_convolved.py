@@ -16,9 +16,7 @@ from ser_core.encoders.tuning import LearningEncoder
 from ser_core.encoders.whisper import Whisper
 from ser_core.recipe import EncoderChoice
 
-COMPACT = CompactSettings(
-    width=32, n_transformer_layers=2, n_heads=2, feedforward=64, position_kernel=7, position_groups=4
-)
+COMPACT = CompactSettings(width=32, n_transformer_layers=2, n_heads=2, feedforward=64)
 WHISPER = WhisperConfig(d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=32, num_mel_bins=80)
 
 

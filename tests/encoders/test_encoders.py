@@ -36,9 +36,7 @@ WHISPER = WhisperConfig(
     decoder_attention_heads=2, decoder_ffn_dim=32, num_mel_bins=80, vocab_size=64, pad_token_id=0,
     bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, classifier_proj_size=8,
 )  # fmt: skip
-COMPACT = CompactSettings(
-    width=32, n_transformer_layers=2, n_heads=2, feedforward=64, position_kernel=7, position_groups=4
-)
+COMPACT = CompactSettings(width=32, n_transformer_layers=2, n_heads=2, feedforward=64)
 
 
 def _encoders():

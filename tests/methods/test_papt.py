@@ -21,9 +21,7 @@ SMALL = {"n_clusters": 6, "kmeans_iterations": 5}
 
 def _encoder() -> Compact:
     torch.manual_seed(3)
-    settings = CompactSettings(
-        width=32, n_transformer_layers=2, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
-    )
+    settings = CompactSettings(width=32, n_transformer_layers=2, n_heads=2, feedforward=32)
     return Compact(settings).eval()
 
 

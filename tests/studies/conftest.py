@@ -23,9 +23,7 @@ def experiment(tmp_path_factory) -> Experiment:
     """Three recipes, two seeds, two folds of four buzzing voices."""
     torch.manual_seed(0)
     encoder = Compact(
-        CompactSettings(
-            width=32, n_transformer_layers=2, n_heads=2, feedforward=64, position_kernel=7, position_groups=4
-        ),
+        CompactSettings(width=32, n_transformer_layers=2, n_heads=2, feedforward=64),
         "compact-test",
     )
     few = TrainingSettings(epochs=3, batch_size=16, learning_rate=1e-3)

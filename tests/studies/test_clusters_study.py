@@ -148,9 +148,7 @@ def test_the_figure_shows_one_speakers_utterances_and_all_speakers_gains(found):
 def world(tmp_path_factory):
     """From a method's name to six hand-made voices in two folds; one hears the emotion in all of them."""
     torch.manual_seed(0)
-    tiny = CompactSettings(
-        width=16, n_transformer_layers=2, n_heads=2, feedforward=16, position_kernel=7, position_groups=4
-    )
+    tiny = CompactSettings(width=16, n_transformer_layers=2, n_heads=2, feedforward=16)
     encoder, few = Compact(tiny), TrainingSettings(epochs=1, batch_size=16)
 
     def heard(corpus, emotions, *others):
@@ -224,9 +222,7 @@ def stored(tmp_path_factory, synthetic_corpus):
     """Both studies of one pair of recipes, as they were written; synthetic voices, two folds, one seed."""
     folder = tmp_path_factory.mktemp("by_the_command")
     torch.manual_seed(0)
-    tiny = CompactSettings(
-        width=16, n_transformer_layers=2, n_heads=2, feedforward=16, position_kernel=7, position_groups=4
-    )
+    tiny = CompactSettings(width=16, n_transformer_layers=2, n_heads=2, feedforward=16)
     Compact(tiny).save(folder / "encoder")
     for name, n in (("without", 0), ("with", 1)):
         (folder / f"{name}.toml").write_text(RECIPE.format(folder / "encoder", n))

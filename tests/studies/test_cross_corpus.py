@@ -232,11 +232,7 @@ def renamed(name: str):
 def experiment(tmp_path_factory) -> Experiment:
     """Two hand-made corpora of six voices each; gender is heard plainly, and the rest is noise."""
     torch.manual_seed(0)
-    encoder = Compact(
-        CompactSettings(
-            width=16, n_transformer_layers=2, n_heads=2, feedforward=16, position_kernel=7, position_groups=4
-        )
-    )
+    encoder = Compact(CompactSettings(width=16, n_transformer_layers=2, n_heads=2, feedforward=16))
     few = TrainingSettings(epochs=2, batch_size=16, learning_rate=1e-3)
     shared = {"training": few}
     settings = {"embedding": 8, "hidden": 8}
@@ -326,11 +322,7 @@ def recipes(tmp_path_factory) -> list:
     """The baseline and CFA on a small encoder without training."""
     folder = tmp_path_factory.mktemp("recipes")
     torch.manual_seed(0)
-    Compact(
-        CompactSettings(
-            width=16, n_transformer_layers=2, n_heads=2, feedforward=16, position_kernel=7, position_groups=4
-        )
-    ).save(folder / "encoder")
+    Compact(CompactSettings(width=16, n_transformer_layers=2, n_heads=2, feedforward=16)).save(folder / "encoder")
     paths = [folder / f"{name}.toml" for name in ("baseline", "cfa")]
     for path in paths:
         more = "source_epochs = 1\nadversary = 8\n" if path.stem == "cfa" else ""

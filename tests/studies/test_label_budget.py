@@ -144,9 +144,7 @@ def test_the_figure_has_a_line_for_each_method_from_few_labels_to_all(found):
 def experiment(tmp_path_factory):
     """Two recipes on hand-made voices of six speakers, two folds and one seed; nothing is heard but noise."""
     torch.manual_seed(0)
-    tiny = CompactSettings(
-        width=16, n_transformer_layers=2, n_heads=2, feedforward=16, position_kernel=7, position_groups=4
-    )
+    tiny = CompactSettings(width=16, n_transformer_layers=2, n_heads=2, feedforward=16)
     encoder, few = Compact(tiny), TrainingSettings(epochs=1, batch_size=32)
     settings = {"embedding": 8, "hidden": 8, "projection": 8, "utterances_per_speaker": 8}
     recipes = [

@@ -15,9 +15,7 @@ def workspace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def encoder_folder(tmp_path_factory):
     torch.manual_seed(0)
-    settings = CompactSettings(
-        width=32, n_transformer_layers=2, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
-    )
+    settings = CompactSettings(width=32, n_transformer_layers=2, n_heads=2, feedforward=32)
     folder = tmp_path_factory.mktemp("encoder") / "encoder"
     Compact(settings).save(folder)
     return folder

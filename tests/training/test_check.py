@@ -23,9 +23,7 @@ def workspace(tmp_path_factory):
 
 def _encoder(folder, heard=()):
     torch.manual_seed(0)
-    settings = CompactSettings(
-        width=32, n_transformer_layers=2, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
-    )
+    settings = CompactSettings(width=32, n_transformer_layers=2, n_heads=2, feedforward=32)
     encoder = Compact(settings)
     encoder.heard_speakers = tuple(heard)
     encoder.save(folder)

@@ -34,9 +34,7 @@ def order(tmp_path_factory) -> Order:
 
     folder = tmp_path_factory.mktemp("material")
     torch.manual_seed(0)
-    settings = CompactSettings(
-        width=32, n_transformer_layers=2, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
-    )
+    settings = CompactSettings(width=32, n_transformer_layers=2, n_heads=2, feedforward=32)
     Compact(settings).save(folder / "encoder")
     table = load_corpus("synthetic", folder / "toy").table
     odd = table.drop(table.index[[0, *range(1, len(table), 16)]])  # shares of unequal size

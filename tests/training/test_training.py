@@ -35,9 +35,7 @@ def workspace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def encoder():
     torch.manual_seed(0)
-    settings = CompactSettings(
-        width=32, n_transformer_layers=2, n_heads=2, feedforward=64, position_kernel=7, position_groups=4
-    )
+    settings = CompactSettings(width=32, n_transformer_layers=2, n_heads=2, feedforward=64)
     return Compact(settings, "compact-test").eval().requires_grad_(False)
 
 
@@ -277,11 +275,7 @@ def test_a_plan_keeps_speakers_and_enrolment_apart(synthetic_corpus, utterances)
 
 
 def test_an_encoder_that_has_heard_the_test_speakers_is_refused(synthetic_corpus, workspace, tmp_path):
-    heard = Compact(
-        CompactSettings(
-            width=32, n_transformer_layers=1, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
-        )
-    )
+    heard = Compact(CompactSettings(width=32, n_transformer_layers=1, n_heads=2, feedforward=32))
     heard.heard_speakers = ("synthetic_3",)
     heard.save(tmp_path / "encoder")
     with pytest.raises(LeakingSplit, match="heard 1 of the test speakers .*synthetic_3"):
@@ -321,22 +315,20 @@ def test_distillation_learns_from_waveforms_and_exports_an_encoder(synthetic_cor
     torch.manual_seed(0)
     WhisperModel(
         WhisperConfig(
-            d_model=16, encoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=16, decoder_layers=1, vocab_size=8,
+            d_model=32, encoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=16, decoder_layers=1, vocab_size=8,
             decoder_attention_heads=2, decoder_ffn_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2,
         )
     ).save_pretrained(tmp_path / "teacher")  # fmt: skip
-    small = CompactSettings(
-        width=32, n_transformer_layers=1, n_heads=2, feedforward=32, position_kernel=7, position_groups=4
-    )
+    small = CompactSettings(width=32, n_transformer_layers=1, n_heads=2, feedforward=32)
     monkeypatch.setattr(distillation, "CompactSettings", lambda: small)
     recipe = replace(
-        read_recipe("distil_compact"), settings={"teacher": str(tmp_path / "teacher"), "teacher_layers": [1, 2], "crop_s": 0.5, "noise": 0.0},
+        read_recipe("distil_compact"), settings={"teacher": str(tmp_path / "teacher"), "crop_s": 0.5, "noise": 0.0},
         training=replace(FEW, epochs=8),
         data=replace(read_recipe("distil_compact").data, split=""),
     )  # fmt: skip
     assert train(recipe, synthetic_corpus, tmp_path / "run", workspace, Asked(device="cpu"), say=lambda line: None)
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    first, last = (record["layer_1"] + record["layer_2"] for record in (records[0], records[-1]))
+    first, last = (record["layer_0"] + record["layer_1"] for record in (records[0], records[-1]))
     assert last < 0.8 * first and all(np.isfinite(record["dev_loss"]) for record in records)
     encoder = load_encoder("compact", tmp_path / "run" / "checkpoint" / "encoder")
     assert encoder.width == 32 and encoder.heard_speakers == tuple(f"synthetic_{speaker}" for speaker in range(8))
