@@ -26,6 +26,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--folds", type=count, default=5, help="folds of consecutive speakers")
     parser.add_argument("--leave-one-speaker-out", action="store_true", help="as many folds as speakers")
+    parser.add_argument(
+        "--leave-one-corpus-out",
+        action="store_true",
+        help="as many folds as corpora: the others train, it is tested on",
+    )
+    parser.add_argument(
+        "--unheard",
+        action="store_true",
+        help="measure only speakers whom the encoder has not heard in its own training",
+    )
     parser.add_argument("--seeds", type=count, default=3, help="how many, from 0")
     parser.add_argument("--draws", type=count, default=0, help="also evaluate so many random choices of enrolment")
     parser.add_argument("--output", required=True, metavar="DIR")
@@ -41,7 +51,10 @@ def run(arguments: Namespace) -> int:
     corpus = load_corpora(arguments.corpus)
     choice = recipes[0].encoder
     encoder = load_encoder(choice.name, choice.source or None, (workspace.models,))
-    design = Design(None if arguments.leave_one_speaker_out else arguments.folds, arguments.seeds, arguments.draws)
+    design = Design(
+        None if arguments.leave_one_speaker_out else arguments.folds, arguments.seeds, arguments.draws,
+        arguments.leave_one_corpus_out, arguments.unheard,
+    )  # fmt: skip
     summary = crossvalidate(
         recipes, corpus, encoder, design, Path(arguments.output), workspace, arguments.device,
         say=lambda line: print(line, file=sys.stderr, flush=True),

@@ -20,7 +20,7 @@ class Answers:
     """What a method says of N targets.
 
     Attributes:
-        probability: of each class, (N, C), among the classes that the target's corpus has.
+        probability: of each class, (N, C), among the classes that the target's corpus has, or among all.
         attributes: arousal, valence, dominance on the scale learned, (N, 3); nan for those it does not predict.
         embedding: what its last layer hears, (N, D).
     """
@@ -36,6 +36,7 @@ def answers(
     targets: np.ndarray,
     enrolment: Mapping[str, np.ndarray],
     batch_size: int = 256,
+    among_all: bool = False,
 ) -> Answers:
     """What a method says of some rows.
 
@@ -45,6 +46,7 @@ def answers(
         targets: rows to predict.
         enrolment: rows of each speaker's enrolment.
         batch_size: targets at once.
+        among_all: ask for all emotions that the method tells apart, also those that the target's corpus lacks.
     """
     device = next(method.parameters()).device
     method.eval()
@@ -55,7 +57,7 @@ def answers(
         for rows, enrolled in in_order(utterances, targets, enrolment, batch_size):
             batch = utterances.batch(rows, enrolled).to(device)
             output, these = method(batch), slice(place, place + len(rows))
-            probability[these] = method.probabilities(output, batch.classes).cpu().numpy()
+            probability[these] = method.probabilities(output, None if among_all else batch.classes).cpu().numpy()
             embeddings.append(output.embedding.float().cpu().numpy())
             if output.attributes is not None:
                 attributes[these] = output.attributes.float().cpu().numpy()
@@ -103,7 +105,8 @@ class Trained:
         corpus, of = self.utterances.corpus, self.speakers if speakers is None else speakers
         return np.flatnonzero(target_rows(corpus, choice) & corpus.table["speaker"].isin(list(of)).to_numpy())
 
-    def predict(self, targets: np.ndarray, choice: pd.DataFrame) -> pd.DataFrame:
+    def predict(self, targets: np.ndarray, choice: pd.DataFrame, among_all: bool = False) -> pd.DataFrame:
         """The table of predictions of some rows, with the speakers enrolled by `choice` (columns speaker, utterance_id)."""
-        said = answers(self.method, self.utterances, targets, self.utterances.enrolment_rows(choice))
+        enrolment = self.utterances.enrolment_rows(choice)
+        said = answers(self.method, self.utterances, targets, enrolment, among_all=among_all)
         return predictions_table(self.utterances, targets, said, self.name, self.seed, self.fold)

@@ -2,7 +2,8 @@
 
 Source: "Enrolment-based personalisation for improving individual-level fairness in speech emotion recognition",
 arXiv 2406.06665, and its published code: one multi-head attention (4 heads), query = target, keys = values = enrolment,
-added to the target without a layer norm. Here the encoder is frozen; the trunk is trained in its place.
+added to the target without a layer norm. Here the encoder is frozen; the trunk is trained in its place. What the paper
+leaves open can be tried: to concatenate instead of attending, and a network of its own for the enrolled utterances.
 """
 
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from ser_core.data.batches import Batch
 from ser_core.methods.base import FeatureShape, Output
 from ser_core.methods.baseline import Baseline, BaselineSettings
 from ser_core.nn.attention import attend
-from ser_core.recipe import BadRecipe
+from ser_core.nn.front import Trunk
+from ser_core.recipe import BadRecipe, check_choice
 
 USES = ("all", "neutral", "emotional", "none")
 MISSING = ("mask", "silence")
+FUSIONS = ("attention", "concatenation")
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,15 @@ class EnrolmentAttentionSettings(BaselineSettings):
         use: 'neutral' is the paper's PERS N, 'emotional' PERS E, 'all' PERS A; 'none' is the baseline.
         missing: 'mask' leaves a missing class out; 'silence' attends to a vector of zeros in its place, close to what the
             paper's code does, which encodes 3 s of zeros.
+        fusion: 'attention'; or 'concatenation' of the target and the mean utterance of each emotion, zero where missing.
+        separate: enrolled utterances go through a trunk of their own.
     """
 
     n_heads: int = 4
     use: str = "all"
     missing: str = "mask"
+    fusion: str = "attention"
+    separate: bool = False
 
 
 class EnrolmentAttention(Baseline):
@@ -48,22 +55,42 @@ class EnrolmentAttention(Baseline):
             raise BadRecipe(f"use must be one of {', '.join(USES)} and missing one of {', '.join(MISSING)}")
         if settings.n_heads < 1 or settings.embedding % settings.n_heads:
             raise BadRecipe(f"embedding {settings.embedding} cannot be divided among n_heads {settings.n_heads}")
+        check_choice("fusion", settings.fusion, FUSIONS)
         super().__init__(settings, shape, emotions)
-        self.attention = nn.MultiheadAttention(settings.embedding, settings.n_heads, batch_first=True)
+        if settings.fusion == "attention":
+            self.attention = nn.MultiheadAttention(settings.embedding, settings.n_heads, batch_first=True)
+        else:
+            self.joined = nn.Linear(settings.embedding * (1 + len(emotions)), settings.embedding)
+        if settings.separate:
+            self.enrolment_trunk = Trunk(self.front.width, settings.embedding, settings.input_dropout)
 
     def forward(self, batch: Batch) -> Output:
         target = self.trunk(self.front(batch.features))
         heard, attended = self._heard(batch)
-        added, weights = attend(self.attention, target, heard, attended)
+        if self.settings.fusion == "attention":
+            added, weights = attend(self.attention, target, heard, attended)
+            weights = weights[:, : batch.present.shape[1]]
+        else:
+            added, weights = self._concatenated(target, heard, attended, batch.enrolment_emotion), None
         embedding = target + added
         shift = added.norm(dim=-1) / target.norm(dim=-1).clamp(min=1e-6)
-        return Output(embedding, self.head(embedding), weights[:, : batch.present.shape[1]], shift)
+        return Output(embedding, self.head(embedding), weights, shift)
+
+    def _concatenated(self, target: Tensor, heard: Tensor, there: Tensor, emotion: Tensor) -> Tensor:
+        """What the target and the mean utterance of each emotion come to together, (B, D); zero with nobody enrolled."""
+        n_slots = emotion.shape[1]  # silence, if any, is zero as a missing emotion is
+        of_emotion = one_hot(emotion.clamp(min=0), len(self.emotions)) * there[:, :n_slots, None]
+        means = (
+            of_emotion.to(heard).transpose(1, 2) @ heard[:, :n_slots] / of_emotion.sum(dim=1).clamp(min=1)[..., None]
+        )
+        return self.joined(torch.cat([target, means.flatten(1)], dim=1)) * there[:, :n_slots].any(dim=1, keepdim=True)
 
     def _heard(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The enrolment as vectors (B, K, D), and which of it is attended to (B, K) bool; silence, if any, comes last."""
         used = self._used_classes(batch.enrolment.device)
         attended = batch.present & used[batch.enrolment_emotion.clamp(min=0)]
-        heard = self.trunk(self.front(batch.enrolment)) * attended[..., None]
+        trunk = self.enrolment_trunk if self.settings.separate else self.trunk
+        heard = trunk(self.front(batch.enrolment)) * attended[..., None]
         if self.settings.missing == "mask":
             return heard, attended
         there = one_hot(batch.enrolment_emotion.clamp(min=0), len(self.emotions)).bool() & attended[..., None]

@@ -8,13 +8,17 @@ n / (n + within / between) (the best linear unbiased predictor of a random effec
 answer is the method's own answer without enrolment, exactly.
 
 It is trained in episodes (data/sampling.py): random utterances, missing classes, other sentences.
+
+Each part can be taken away, and prototypes (arXiv 1703.05175) be added: what enrolled utterances sound like once the
+reference is subtracted, and which emotion each of them is. Neither is better (benchmarks/ablations).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import normalize, one_hot
 
 from ser_core.data.batches import Batch, Utterances
 from ser_core.methods.base import FeatureShape, Output
@@ -23,9 +27,19 @@ from ser_core.methods.baseline import Baseline, BaselineSettings
 
 @dataclass(frozen=True)
 class SpeakerReferenceSettings(BaselineSettings):
-    """The baseline's network, trained in episodes."""
+    """The baseline's network, trained in episodes.
+
+    Attributes:
+        labels: an enrolled utterance is compared with the mean of its emotion; else with the mean of all of them.
+        shrinkage: the fewer are enrolled, the less they are believed.
+        prototypes: the target also attends to the enrolled utterances, which vote for their emotions; a key that stands for
+            nobody takes the votes where none of them sounds alike, or none is there.
+    """
 
     batches: str = "episodes"
+    labels: bool = True
+    shrinkage: bool = True
+    prototypes: bool = False
 
 
 class SpeakerReference(Baseline):
@@ -39,6 +53,10 @@ class SpeakerReference(Baseline):
         heard = (len(shape.layers), shape.n_values)
         self.register_buffer("emotion_mean_", torch.zeros(len(emotions), *heard))
         self.register_buffer("within_over_between_", torch.ones(heard))
+        if settings.prototypes:
+            self.sharpness = nn.Parameter(torch.tensor(5.0))
+            self.nobody = nn.Parameter(torch.tensor(0.5))
+            self.votes_count = nn.Parameter(torch.tensor(1.0))
 
     def fit_statistics(self, utterances: Utterances, rows: np.ndarray) -> "SpeakerReference":
         """Emotion means of the mean speaker, and variances, from the training speakers."""
@@ -46,9 +64,14 @@ class SpeakerReference(Baseline):
         heard = self.front.standardised(utterances.features[torch.from_numpy(rows)])
         speakers = utterances.corpus.table["speaker"].to_numpy()[rows]
         effects = fit_effects(heard.flatten(1).double().numpy(), speakers, utterances.emotion[rows], len(self.emotions))
-        of_mean_speaker = torch.from_numpy(effects.emotion + effects.mean_speaker).float()
-        self.emotion_mean_ = of_mean_speaker.unflatten(1, heard.shape[1:])
-        self.within_over_between_ = torch.from_numpy(effects.within / effects.between).float().view(heard.shape[1:])
+        emotion, within = effects.emotion, effects.within
+        if not self.settings.labels:
+            emotion, within = np.zeros_like(emotion), within + emotion.var(axis=0)
+        self.emotion_mean_ = torch.from_numpy(emotion + effects.mean_speaker).float().unflatten(1, heard.shape[1:])
+        if self.settings.shrinkage:
+            self.within_over_between_ = torch.from_numpy(within / effects.between).float().view(heard.shape[1:])
+        else:
+            self.within_over_between_ = torch.full(heard.shape[1:], 1e-6)
         return self
 
     def reference(self, enrolment: Tensor, present: Tensor, emotion: Tensor) -> Tensor:
@@ -67,11 +90,24 @@ class SpeakerReference(Baseline):
         return says.sum(dim=1) / (n + self.within_over_between_)
 
     def forward(self, batch: Batch) -> Output:
-        target = self.front.standardised(batch.features)
-        reference = self.reference(self.front.standardised(batch.enrolment), batch.present, batch.enrolment_emotion)
+        target, enrolment = self.front.standardised(batch.features), self.front.standardised(batch.enrolment)
+        reference = self.reference(enrolment, batch.present, batch.enrolment_emotion)
         before, embedding = (self.trunk(self.front.joined(heard)) for heard in (target, target - reference))
         shift = (embedding - before).norm(dim=-1) / before.norm(dim=-1).clamp(min=1e-6)
-        return Output(embedding, self.head(embedding), shift=shift)
+        logits, weights = self.head(embedding), None
+        if self.settings.prototypes:
+            heard = self.trunk(self.front.joined(enrolment - reference[:, None]))
+            weights = self._alike(embedding, heard, batch.present)
+            votes = weights[..., None] * one_hot(batch.enrolment_emotion.clamp(min=0), len(self.emotions))
+            logits = logits + self.votes_count * votes.sum(dim=1)
+        return Output(embedding, logits, weights, shift)
+
+    def _alike(self, target: Tensor, heard: Tensor, present: Tensor) -> Tensor:
+        """How much a target (B, D) is like each enrolled utterance (B, K, D): (B, K), what is left to 1 is like nobody."""
+        likeness = (normalize(heard, dim=-1) * normalize(target, dim=-1)[:, None]).sum(dim=-1)
+        with_nobody = torch.cat([likeness, self.nobody.expand(len(likeness), 1)], dim=1) * self.sharpness
+        there = torch.cat([present, present.new_ones(len(present), 1)], dim=1)
+        return with_nobody.masked_fill(~there, -torch.inf).softmax(dim=1)[:, :-1]
 
 
 @dataclass(frozen=True)

@@ -181,8 +181,8 @@ def _data(report: dict) -> str:
     sources = "\n".join(f"- {_LICENCES.get(corpus, corpus)}" for corpus in report["by_corpus"])
     return (
         f"## Data\n{sources}\n\nThe heads learned from {report['n_train_targets']} utterances of {len(report['train_speakers'])} speakers: "
-        f"{', '.join(report['train_speakers'])}. Epochs chosen on {', '.join(report['dev_speakers'])}. "
-        f"Tested on {', '.join(report['test_speakers'])}, whom no stage of training here heard, not even without labels "
+        f"{', '.join(report['train_speakers'])}. All epochs were gone through and the last was kept; "
+        f"how sure it may be was learned on {', '.join(report['dev_speakers'])}. Tested on {', '.join(report['test_speakers'])}, whom no stage of training here heard, not even without labels "
         f"(recipes/shipped_split.toml). Calm and boredom are *other* and were neither trained nor tested.\n"
     )
 

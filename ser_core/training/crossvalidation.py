@@ -50,6 +50,8 @@ from ser_core.workspace import Workspace
 
 ANOTHER_SPEAKER = "another speaker's enrolment"
 NOBODY = "nobody enrolled"
+ALL_EMOTIONS = "all emotions"
+"""Control: emotions that the target's corpus lacks may be answered as well."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,15 @@ class Design:
         n_folds: folds of consecutive speakers; None leaves one speaker out at a time.
         n_seeds: 0 to n_seeds - 1.
         n_draws: random choices of enrolment, evaluated with the networks of every seed.
+        corpora: every corpus is a fold instead: the others train, it is tested on.
+        unheard: measure only speakers whom the encoder has not heard in its own training; who trains in a fold stays the same.
     """
 
     n_folds: int | None = 5
     n_seeds: int = 3
     n_draws: int = 0
+    corpora: bool = False
+    unheard: bool = False
 
 
 def crossvalidate(
@@ -109,7 +115,8 @@ class Experiment:
 
     Attributes:
         choice: who is enrolled with what, the same for every recipe; never targets.
-        folds: test speakers of each.
+        folds: the speakers of each, kept out of its training.
+        tested: those of them who are measured.
         shared_texts: sentences on both sides of a fold; scripted corpora always have some.
         words: who reads, where a recipe reads.
     """
@@ -120,6 +127,7 @@ class Experiment:
     design: Design
     choice: pd.DataFrame
     folds: list[list[str]]
+    tested: list[list[str]]
     shared_texts: tuple[str, ...]
     words: Words | None = None
 
@@ -130,7 +138,7 @@ class Experiment:
             "speakers_on_both_sides": [],
             "heard_by_the_encoder": [],
             "sentences_on_both_sides": list(self.shared_texts),
-            **heard_without_labels(self.recipes, self.utterances.corpus, [one for fold in self.folds for one in fold]),
+            **heard_without_labels(self.recipes, self.utterances.corpus, [one for fold in self.tested for one in fold]),
         }
 
 
@@ -155,8 +163,8 @@ def set_up(
         say(f"note: {problem}")
     data = recipes[0].data
     labelled = corpus.only(~unlabelled_of(corpus, data))
-    folds = target_folds(corpus, data, design.n_folds) if data.target else speaker_folds(labelled, design.n_folds)
-    tested = [speaker for fold in folds for speaker in fold]
+    folds = target_folds(corpus, data, design.n_folds) if data.target else _folds(labelled, design)
+    tested = _unheard(folds, encoder) if design.unheard else folds
     texts = {
         text
         for fold in folds
@@ -166,7 +174,7 @@ def set_up(
     words, emotions = words_for(recipes, workspace), class_set(corpus, data)
     voices = voices_for(recipes, encoder, workspace)
     for one in listening(encoder, voices):
-        check_encoder_has_not_heard(one, tested)
+        check_encoder_has_not_heard(one, [speaker for fold in tested for speaker in fold])
     for recipe in recipes:
         method = build_method(recipe, encoder, emotions, words)
         check_learns(recipe, method)
@@ -176,7 +184,23 @@ def set_up(
     utterances = words.read(utterances, workspace, device, say) if words else utterances
     utterances = voices.heard(utterances, workspace, device, say) if voices else utterances
     choice = first_of_each(corpus)
-    return Experiment(tuple(recipes), utterances, encoder, design, choice, folds, tuple(sorted(texts)), words)
+    return Experiment(tuple(recipes), utterances, encoder, design, choice, folds, tested, tuple(sorted(texts)), words)
+
+
+def _folds(corpus: Corpus, design: Design) -> list[list[str]]:
+    if not design.corpora:
+        return speaker_folds(corpus, design.n_folds)
+    speakers = corpus.table.groupby("corpus", sort=False)["speaker"].unique()
+    if len(speakers) < 2:
+        raise BadCorpus(
+            f"only {corpus.name} is at hand: to leave one corpus out at a time, name two or more (--corpus)"
+        )
+    return [sorted(of_corpus) for of_corpus in speakers]
+
+
+def _unheard(folds: list[list[str]], encoder: SpeechEncoder) -> list[list[str]]:
+    left = [[speaker for speaker in fold if speaker not in encoder.heard_speakers] for fold in folds]
+    return left if any(left) else folds  # whoever was heard is then named by the check
 
 
 def speaker_folds(corpus: Corpus, n_folds: int | None) -> list[list[str]]:
@@ -200,7 +224,9 @@ def trained_folds(
 ) -> Iterator[Trained]:
     """Every recipe trained on every fold with every seed, one after the other."""
     for seed in range(experiment.design.n_seeds):
-        for fold, test in enumerate(experiment.folds):
+        for fold, test in enumerate(experiment.tested):
+            if not test:
+                continue
             for recipe in experiment.recipes:
                 yield train_fold(experiment, recipe, seed, fold, device)
             say(f"seed {seed}, fold {fold + 1} of {len(experiment.folds)}: {', '.join(test)}")
@@ -238,7 +264,7 @@ def train_fold(experiment: Experiment, recipe: Recipe, seed: int, fold: int, dev
         weights_seed=1000 * seed + fold,
         words=experiment.words,
     )
-    return Trained(recipe.name, learned.method, learned.utterances, tuple(experiment.folds[fold]), seed, fold, dev)
+    return Trained(recipe.name, learned.method, learned.utterances, tuple(experiment.tested[fold]), seed, fold, dev)
 
 
 def another_speakers(trained: Trained, choice: pd.DataFrame) -> pd.DataFrame:
@@ -266,6 +292,8 @@ def _measured(trained: Trained, choice: pd.DataFrame, n_draws: int) -> dict[str,
             trained.predict(targets, swapped).assign(control=ANOTHER_SPEAKER),
             trained.predict(targets, choice.iloc[:0]).assign(control=NOBODY),
         ]
+    if trained.method.tells_emotions and not trained.utterances.classes[targets].all():
+        controls.append(trained.predict(targets, choice, among_all=True).assign(control=ALL_EMOTIONS))
     for control, method in trained.method.variants().items():
         controls.append(replace(trained, method=method).predict(targets, choice).assign(control=control))
     for draw in range(n_draws):
@@ -317,6 +345,7 @@ def _write(output: Path, tables: dict[str, pd.DataFrame], summary: dict, experim
         "leak_check": experiment.verdict,
         "design": asdict(experiment.design),
         "folds": experiment.folds,
+        "tested": experiment.tested,
         "encoder": experiment.encoder.fingerprint,
         "recipes": [recipe.without_paths() for recipe in experiment.recipes],
         **provenance(),

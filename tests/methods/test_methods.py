@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ser_core.data.batches import Batch
+from ser_core.data.batches import Batch, Utterances
 from ser_core.methods import METHODS
 from ser_core.methods.base import FeatureShape, TextShape
 from ser_core.methods.checkpoint import BadCheckpoint, load_method, save_method
@@ -21,11 +21,17 @@ SHAPE = FeatureShape(n_layers=3, n_values=6, layers=(0, 2))
 READ = TextShape(n_layers=2, n_values=5, layers=(0, 1))
 SETTINGS = {"embedding": 8, "hidden": 10}
 RECOGNISING = {name: cls for name, cls in METHODS.items() if not cls.hears_waveforms}
-PERSONAL = [name for name, cls in RECOGNISING.items() if cls.uses_enrolment]
+VARIANTS = {
+    "concatenation": ("enrolment_attention", {"fusion": "concatenation"}),
+    "separate": ("enrolment_attention", {"separate": True}),
+    "prototypes": ("speaker_reference", {"prototypes": True}),
+}
+PERSONAL = [*(name for name, cls in RECOGNISING.items() if cls.uses_enrolment), *VARIANTS]
 
 
 def _build(name: str, pooling: str = "concatenate", **settings):
     torch.manual_seed(0)
+    name, settings = VARIANTS.get(name, (name, settings))
     known = {item.name for item in fields(METHODS[name].Settings)}
     usual = {key: value for key, value in SETTINGS.items() if key in known}
     method = METHODS[name].build({**usual, **settings}, replace(SHAPE, pooling=pooling), EMOTIONS, "test", READ)
@@ -174,9 +180,73 @@ def test_silence_is_attended_to_in_place_of_a_missing_class_and_a_mask_is_not():
     assert silent.attention.sum(dim=1).max() < 1  # the rest went to the silence
 
 
-@pytest.mark.parametrize("wrong", [{"use": "some"}, {"missing": "guess"}])
+def test_concatenation_joins_the_mean_utterance_of_each_emotion_by_hand():
+    method, batch = _build("concatenation"), _batch(n=1, n_slots=3)
+    batch = replace(batch, enrolment_emotion=torch.tensor([[0, 2, 2]]))
+    target = method.trunk(method.front(batch.features))
+    first, second, third = method.trunk(method.front(batch.enrolment))[0]
+    joined = torch.cat([target[0], first, torch.zeros(8), (second + third) / 2])
+    expected = method.head(target + method.joined(joined))
+    torch.testing.assert_close(method(batch).emotion_logits, expected)
+
+
+@pytest.mark.parametrize("name", ["concatenation", "separate"])
+def test_a_variant_of_enrolment_attention_without_enrolment_is_its_own_baseline_exactly(name):
+    method, baseline = _build(name), _build("baseline")
+    baseline.load_state_dict({key: value for key, value in method.state_dict().items() if key in baseline.state_dict()})
+    batch = _batch(n_present=0)
+    assert torch.equal(method(batch).emotion_logits, baseline(batch).emotion_logits)
+
+
+def test_a_separate_trunk_hears_the_enrolment_alone():
+    method, batch = _build("separate"), _batch()
+    heard = method.enrolment_trunk(method.front(batch.enrolment))
+    target = method.trunk(method.front(batch.features))
+    attended, _ = method.attention(target[:, None], heard, heard)
+    torch.testing.assert_close(method(batch).emotion_logits, method.head(target + attended[:, 0]))
+
+
+def test_prototypes_vote_for_the_emotion_they_are_of_and_nobody_takes_what_is_left():
+    method, batch = _build("prototypes"), _batch(n=1, n_slots=3)
+    batch = replace(
+        batch,
+        enrolment=batch.features[:, None].expand(-1, 3, -1, -1).clone(),
+        present=torch.tensor([[True, False, False]]),
+    )
+    batch = replace(batch, enrolment_emotion=torch.tensor([[2, -1, -1]]))
+    output = method(batch)  # the one that is there is the target itself: cosine 1
+    weight = torch.tensor([5.0 * 1.0, 5.0 * 0.5]).softmax(0)[0]
+    torch.testing.assert_close(output.attention[0], torch.tensor([float(weight), 0, 0]))
+    plain = method.head(output.embedding)
+    torch.testing.assert_close(output.emotion_logits - plain, torch.tensor([[0, 0, float(weight)]]))
+
+
+def test_parts_of_the_reference_can_be_taken_away(synthetic_corpus):
+    """Without labels all emotions have one mean; without shrinkage the reference is what the enrolled say, on average."""
+    emotions = tuple(sorted(synthetic_corpus.table["emotion"].unique()))
+    rng = torch.Generator().manual_seed(0)
+    features = torch.randn(len(synthetic_corpus.table), 3, 6, generator=rng)
+    utterances = Utterances(synthetic_corpus, emotions, features)
+    features += torch.tensor(utterances.emotion)[:, None, None]
+    enrolment, emotion = torch.randn(1, 2, 2, 6, generator=rng), torch.tensor([[0, 1]])
+    present, said = torch.ones(1, 2, dtype=torch.bool), {}
+    for part in ("labels", "shrinkage"):
+        method = METHODS["speaker_reference"].build({part: False}, SHAPE, emotions, "test")
+        said[part] = method.fit_statistics(utterances, np.arange(len(features)))
+    means = said["labels"].emotion_mean_
+    torch.testing.assert_close(means, means[:1].expand_as(means))
+    assert not torch.allclose(said["shrinkage"].emotion_mean_[0], said["shrinkage"].emotion_mean_[1], atol=0.3)
+    plain = (enrolment - said["shrinkage"].emotion_mean_[emotion]).mean(dim=1)
+    torch.testing.assert_close(said["shrinkage"].reference(enrolment, present, emotion), plain, atol=1e-4, rtol=1e-4)
+    assert (
+        said["labels"].reference(enrolment, present, emotion).abs().mean()
+        < 0.9 * (enrolment - means[0]).mean(1).abs().mean()
+    )
+
+
+@pytest.mark.parametrize("wrong", [{"use": "some"}, {"missing": "guess"}, {"fusion": "sum"}])
 def test_a_use_that_does_not_exist_is_refused(wrong):
-    with pytest.raises(BadRecipe, match="must be one of"):
+    with pytest.raises(BadRecipe, match="one of"):
         _build("enrolment_attention", **wrong)
 
 
