@@ -72,7 +72,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_reader: Path) -> P
     folder = tmp_path_factory.mktemp("models") / "tiny"
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        encoder = Compact(CompactSettings(width=64, n_transformer_layers=2, feedforward=64))
+        encoder = Compact(CompactSettings(width=64, n_transformer_layers=2, n_heads=4, feedforward=64))
         encoder.save(folder / "encoder")
         shape = FeatureShape(n_layers=3, n_values=128, layers=(0, 1, 2))
         for name in ("baseline", "speaker_reference", "enrolment_attention"):

@@ -4,6 +4,7 @@
 `build NAME --calibration --output FOLDER` what puts its baseline right by free speech.
 """
 
+import json
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -29,6 +30,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--calibration", action="store_true", help="add what free speech is heard by to the model in --output"
     )
+    parser.add_argument(
+        "--halves", metavar="FILE", help="report.json of the part compact of benchmarks/accuracy.py, for the card"
+    )
     parser.add_argument("--output", required=True, metavar="DIR", help="the model's folder")
 
 
@@ -41,9 +45,11 @@ def run(arguments: Namespace) -> int:
         return _add_calibration(arguments)
     encoder, source = split_encoder(arguments.encoder or "compact")
     folder = Path(arguments.output)
+    halves = json.loads(Path(arguments.halves).read_text(encoding="utf-8")) if arguments.halves else None
     build(
         arguments.name, encoder, source, load_corpora(arguments.corpus), folder, open_workspace(arguments.workspace),
         arguments.split, arguments.seed, arguments.device, lambda line: print(line, file=sys.stderr, flush=True),
+        halves,
     )  # fmt: skip
     print((folder / "README.md").read_text(encoding="utf-8"))
     return 0

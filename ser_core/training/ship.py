@@ -55,6 +55,7 @@ def build(
     seed: int = 0,
     device: str = "auto",
     say: Callable[[str], None] = print,
+    halves: dict | None = None,
 ) -> dict:
     """Train every recipe on the training speakers, measure on the test speakers, write folder and card.
 
@@ -69,6 +70,7 @@ def build(
         seed: of everything.
         device: where to train.
         say: told of progress.
+        halves: what benchmarks/accuracy.py measured of the encoder's recipe on speakers it never heard, for the card.
     """
     recipes = [for_the_app(read_recipe(recipe), encoder_name, encoder_source, split) for recipe in RECIPES]
     corpus = in_label_set(corpus, recipes[0].data)
@@ -84,6 +86,7 @@ def build(
     write_model(info)
     report = _report(predictions, controls, choice, corpus, recipes, seed, encoder.fingerprint, parts[0][2])
     report["certainty"] = {recipe.name: part[3] for recipe, part in zip(recipes, parts, strict=True)}
+    report.update({"halves": halves} if halves else {})
     write_json(folder / "report.json", report)
     (folder / "README.md").write_text(model_card(info, report), encoding="utf-8")
     return report
