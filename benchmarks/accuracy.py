@@ -132,7 +132,9 @@ def _measured_rows(folder: Path, made: dict) -> Iterator[dict]:
         )
         return
     draws = made["summary"] if folder.name != ACROSS else None
-    for corpus, part in predictions.groupby("corpus", sort=False):
+    by_corpus = predictions.groupby("corpus")
+    for corpus in (name for name in FOLDS if name in by_corpus.groups):
+        part = by_corpus.get_group(corpus)
         said = (
             _SAID[corpus] if folder.name != ACROSS else f"{_SAID[corpus].split(',')[0]}, learned from the other three"
         )
