@@ -1,4 +1,4 @@
-"""bench: speed and memory on this machine, as the table that README quotes."""
+"""bench: speed and memory of the models that ship, on this machine; benchmarks/speed.py compares them with others."""
 
 import json
 import os
@@ -16,14 +16,12 @@ from statistics import median
 
 import numpy as np
 import torch
-from transformers import Wav2Vec2Config
 
 from ser_core.commands.training_arguments import count, limit_threads
 from ser_core.data.audio import SAMPLE_RATE, Recording
 from ser_core.data.corpora import load_corpora
 from ser_core.data.corpora.synthetic import speechlike
 from ser_core.encoders.cache import EmbeddingCache
-from ser_core.encoders.wav2vec2 import Wav2Vec2
 from ser_core.inference.models import shipped_models
 from ser_core.inference.onnx import OnnxRecogniser, export_onnx, onnx_installed
 from ser_core.inference.recogniser import Enrolment, Recogniser
@@ -52,7 +50,6 @@ def run(arguments: Namespace) -> int:
     for info in shipped_models():
         if not info.why_unavailable(workspace):
             rows += _model(Recogniser(workspace, info.name, arguments.device), arguments, workspace)
-    rows.append(_reference_size(arguments))
     if arguments.app and _APP.is_file():
         rows += [row for info in shipped_models() if not info.why_unavailable(workspace) for row in _app(info.name)]
     machine = f"{os.cpu_count()} cores ({platform.machine()}), {torch.get_num_threads()} threads, {_device_name(arguments.device)}"
@@ -129,17 +126,6 @@ def _times_real_time(recogniser: Recogniser, named: str) -> float:
         cache.embed(paths)
         seconds = time.perf_counter() - start
     return cache.seconds_read / seconds
-
-
-def _reference_size(arguments: Namespace) -> dict:
-    """A forward pass of the size that published systems use, with random weights."""
-    encoder = Wav2Vec2(Wav2Vec2Config()).eval()
-    waveform = [torch.from_numpy(speechlike(_UTTERANCE_S))]
-    with torch.inference_mode():
-        milliseconds = _milliseconds(lambda: encoder(waveform), max(3, arguments.repeats // 5))
-    return _row(
-        "for comparison: an encoder of wav2vec2-base's size (95 M weights, random), 3 s, CPU", milliseconds, "ms"
-    )
 
 
 def _app(model: str) -> list[dict]:
