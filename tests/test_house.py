@@ -89,10 +89,10 @@ def test_what_ships_is_whole_has_a_card_and_names_its_test_speakers(name):
         assert word in info.card
 
 
-def test_the_compact_model_weighs_at_most_25_mb_and_all_that_ships_30():
+def test_the_compact_model_weighs_at_most_25_mb_and_all_that_ships_36():
     sizes = {path: path.stat().st_size for path in (REPOSITORY / "assets" / "models").rglob("*") if path.is_file()}
     assert sum(size for path, size in sizes.items() if "compact" in path.parts) <= 25 * 10**6
-    assert sum(sizes.values()) <= 30 * 10**6
+    assert sum(sizes.values()) <= 36 * 10**6
     assert [model.name for model in shipped_models()] == ["whisper-tiny.en", "compact"]
 
 

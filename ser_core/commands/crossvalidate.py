@@ -24,9 +24,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="TABLE.KEY=VALUE",
         help="change this in every recipe; may be repeated",
     )
-    parser.add_argument("--folds", type=count, default=5, help="folds of consecutive speakers")
-    parser.add_argument("--leave-one-speaker-out", action="store_true", help="as many folds as speakers")
-    parser.add_argument(
+    folds = parser.add_mutually_exclusive_group()
+    folds.add_argument("--folds", type=count, default=5, help="folds of consecutive speakers")
+    folds.add_argument("--leave-one-speaker-out", action="store_true", help="as many folds as speakers")
+    folds.add_argument(
         "--leave-one-corpus-out",
         action="store_true",
         help="as many folds as corpora: the others train, it is tested on",
@@ -52,7 +53,7 @@ def run(arguments: Namespace) -> int:
     choice = recipes[0].encoder
     encoder = load_encoder(choice.name, choice.source or None, (workspace.models,))
     design = Design(
-        None if arguments.leave_one_speaker_out else arguments.folds, arguments.seeds, arguments.draws,
+        None if arguments.leave_one_speaker_out or arguments.leave_one_corpus_out else arguments.folds, arguments.seeds, arguments.draws,
         arguments.leave_one_corpus_out, arguments.unheard,
     )  # fmt: skip
     summary = crossvalidate(

@@ -20,7 +20,7 @@ from ser_core.encoders.mel import LogMel
 from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, read_tensors, write_folder
 
 _N_POSITIONS = 1501
-"""Of 30 s, and of a frame that they may end with."""
+"""Of 30 s, and of a frame that may be put before them (methods/papt.py)."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ class Compact(SpeechEncoder):
             encoder.load_state_dict(read_tensors(folder, lambda key: key))
         except (KeyError, TypeError, RuntimeError):
             raise EncoderUnavailable(
-                f"'{folder.name}' does not hold a compact encoder; install the app again"
+                f"'{folder.name}' does not hold a compact encoder of this version; if it came with the app, install that "
+                f"again, and if you trained it, train it again (recipe distil_compact)"
             ) from None
         return encoder.eval()
 

@@ -20,7 +20,7 @@ class Answers:
     """What a method says of N targets.
 
     Attributes:
-        probability: of each class, (N, C), among the classes that the target's corpus has, or among all.
+        probability: of each class, (N, C), among the classes that the target's corpus has, or all have together.
         attributes: arousal, valence, dominance on the scale learned, (N, 3); nan for those it does not predict.
         embedding: what its last layer hears, (N, D).
     """
@@ -46,18 +46,20 @@ def answers(
         targets: rows to predict.
         enrolment: rows of each speaker's enrolment.
         batch_size: targets at once.
-        among_all: ask for all emotions that the method tells apart, also those that the target's corpus lacks.
+        among_all: ask for the emotions of all corpora, also those that the target's own corpus lacks.
     """
     device = next(method.parameters()).device
     method.eval()
     n, n_classes = len(targets), len(utterances.emotions)
     probability, attributes = np.empty((n, n_classes), np.float32), np.full((n, 3), np.nan, np.float32)
     embeddings, place = [np.empty((0, 0), np.float32)], 0
+    some_corpus_has = torch.from_numpy(utterances.classes.any(axis=0)).to(device)
     with torch.inference_mode(), autocast(device):
         for rows, enrolled in in_order(utterances, targets, enrolment, batch_size):
             batch = utterances.batch(rows, enrolled).to(device)
             output, these = method(batch), slice(place, place + len(rows))
-            probability[these] = method.probabilities(output, None if among_all else batch.classes).cpu().numpy()
+            asked = some_corpus_has.expand_as(batch.classes) if among_all else batch.classes
+            probability[these] = method.probabilities(output, asked).cpu().numpy()
             embeddings.append(output.embedding.float().cpu().numpy())
             if output.attributes is not None:
                 attributes[these] = output.attributes.float().cpu().numpy()
@@ -88,7 +90,7 @@ class Trained:
     Attributes:
         name: of the method; the key under `models` in report.json.
         speakers: of the corpus, unheard.
-        dev: speakers who chose the epoch.
+        dev: speakers who were kept to choose by.
         seed, fold: where it comes from, for the table of predictions.
     """
 

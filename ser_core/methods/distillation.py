@@ -1,7 +1,8 @@
 """Distillation: the compact encoder learns frame by frame what the lower layers of Whisper hear.
 
 Sources: feature distillation as in DistilHuBERT, arXiv 2110.01900, but layer by layer, since the student has the shape of
-the layers it learns from; the teacher hears what the student hears, as in arXiv 2106.05237, section 2. No labels are used.
+the layers it learns from; the teacher hears the same stretch at the same speed, as in arXiv 2106.05237, section 2, but for
+the noise. No labels are used.
 """
 
 from collections.abc import Mapping
@@ -12,12 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ser_core.data.audio import SAMPLE_RATE
 from ser_core.data.augmentation import SPEEDS, change_speed, random_crop, random_noise
 from ser_core.data.batches import Batch, Utterances
 from ser_core.encoders import load_encoder
 from ser_core.encoders.compact import Compact, CompactSettings
 from ser_core.methods.base import FeatureShape, Method, Output, Stage
-from ser_core.recipe import BadRecipe
+from ser_core.recipe import BadRecipe, check_range
+
+LONGEST = 30 * SAMPLE_RATE
+"""Samples that a Whisper model can hear at once."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +37,21 @@ class DistillationSettings:
         forced: share of the training in which each layer is given the teacher's frames of the one below it, so that all
             layers learn from the start; after it each is given the student's own.
         bf16: compute in bfloat16 on a CPU as well.
+        start: a folder of the compact encoder to go on from; random weights if empty.
+        joined: up to so many utterances are heard as one, end to end and at most 30 s: 1, 2, 4, … of them, each as often.
     """
 
     teacher: str = ""
+    start: str = ""
+    joined: int = 1
     noise: float = 0.5
     clean_targets: bool = True
     crop_s: float = 3.0
     forced: float = 0.5
     bf16: bool = False
+
+    def __post_init__(self) -> None:
+        check_range(self, noise=(0, 1), crop_s=(0.1, 30), forced=(0, 1), joined=(1, None))
 
 
 class Distillation(Method):
@@ -51,7 +63,8 @@ class Distillation(Method):
 
     def __init__(self, settings: DistillationSettings, shape: FeatureShape, emotions: tuple[str, ...]):
         super().__init__(settings, shape, emotions)
-        self.student = Compact(CompactSettings())
+        start = settings.start and load_encoder("compact", settings.start)
+        self.student = start.train().requires_grad_() if start else Compact(CompactSettings())
         teacher = load_encoder("whisper", settings.teacher or None)
         if teacher.width != self.student.width or teacher.n_layers < self.student.n_layers:
             raise BadRecipe(
@@ -64,7 +77,8 @@ class Distillation(Method):
 
     def fit_statistics(self, utterances: Utterances, rows: np.ndarray) -> "Distillation":
         """Scale of the teacher's frames over 300 training utterances."""
-        self.student.heard_speakers = tuple(sorted(utterances.corpus.table["speaker"].unique()))
+        heard = {*self.student.heard_speakers, *utterances.corpus.table["speaker"]}
+        self.student.heard_speakers = tuple(sorted(heard))
         some = np.random.default_rng(0).permutation(rows)[:300]
         frames = torch.cat([self._teacher_frames((utterances.waveform(int(row)),))[0][:, 0] for row in some], dim=1)
         self.scale_ = frames.std(dim=1, keepdim=True).clamp(min=1e-3)
@@ -79,17 +93,24 @@ class Distillation(Method):
         if self.training:
             heard = tuple(random_crop(waveform, self.settings.crop_s, self.rng) for waveform in heard)
             heard = tuple(change_speed(waveform, float(self.rng.choice(SPEEDS))) for waveform in heard)
+            heard = self._joined(heard)
         clean = heard
         if self.training:
             heard = tuple(random_noise(w, self.rng) if self.rng.random() < self.settings.noise else w for w in heard)
         device = batch.waveforms[0].device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.bf16 or device.type == "cuda"):
+        bf16 = device.type == "cuda" or self.settings.bf16 and device.type == "cpu"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             wanted, mask = self._teacher_frames(clean if self.settings.clean_targets else heard)
             forced = self.training and self.progress < self.settings.forced
             local, _ = self.student.local(heard)
             layers = self.student.contextual(local, mask, wanted.transpose(0, 1) if forced else None)
         errors = ((layers.transpose(0, 1).float() - wanted) / self.scale_[:, None])[:, mask].square().mean(dim=(1, 2))
         return {f"layer_{place}": error / len(errors) for place, error in enumerate(errors)}
+
+    def _joined(self, waveforms: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """End to end, a random number at a time, so that later positions than those of one utterance are learned."""
+        n = 2 ** int(self.rng.integers(self.settings.joined.bit_length()))
+        return tuple(torch.cat(waveforms[at : at + n])[:LONGEST] for at in range(0, len(waveforms), n))
 
     def forward(self, batch: Batch) -> Output:
         raise NotImplementedError("distillation trains an encoder; it recognises nothing by itself")
@@ -99,8 +120,8 @@ class Distillation(Method):
         self.student.save(folder / "encoder", half=True)
 
     def _teacher_frames(self, waveforms: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """What its lower layers hear, (L, B, T, D) float32, and which frames there are, (B, T) bool."""
+        """What the layers that are left of it hear, (L, B, T, D) float32, and which frames there are, (B, T) bool."""
         self.teacher.to(waveforms[0].device)
         with torch.no_grad():
             layers, mask = self.teacher(waveforms)
-        return layers[:, : self.student.n_layers].transpose(0, 1).float(), mask
+        return layers.transpose(0, 1).float(), mask

@@ -51,11 +51,14 @@ class EnrolmentAttention(Baseline):
     uses_enrolment = True
 
     def __init__(self, settings: EnrolmentAttentionSettings, shape: FeatureShape, emotions: tuple[str, ...]):
-        if settings.use not in USES or settings.missing not in MISSING:
-            raise BadRecipe(f"use must be one of {', '.join(USES)} and missing one of {', '.join(MISSING)}")
+        for key, known in (("use", USES), ("missing", MISSING), ("fusion", FUSIONS)):
+            check_choice(key, getattr(settings, key), known)
+        if settings.fusion == "concatenation" and settings.missing == "silence":
+            raise BadRecipe(
+                "fusion 'concatenation' has a place for each emotion, zero where missing: leave missing at 'mask'"
+            )
         if settings.n_heads < 1 or settings.embedding % settings.n_heads:
             raise BadRecipe(f"embedding {settings.embedding} cannot be divided among n_heads {settings.n_heads}")
-        check_choice("fusion", settings.fusion, FUSIONS)
         super().__init__(settings, shape, emotions)
         if settings.fusion == "attention":
             self.attention = nn.MultiheadAttention(settings.embedding, settings.n_heads, batch_first=True)
@@ -78,12 +81,9 @@ class EnrolmentAttention(Baseline):
 
     def _concatenated(self, target: Tensor, heard: Tensor, there: Tensor, emotion: Tensor) -> Tensor:
         """What the target and the mean utterance of each emotion come to together, (B, D); zero with nobody enrolled."""
-        n_slots = emotion.shape[1]  # silence, if any, is zero as a missing emotion is
-        of_emotion = one_hot(emotion.clamp(min=0), len(self.emotions)) * there[:, :n_slots, None]
-        means = (
-            of_emotion.to(heard).transpose(1, 2) @ heard[:, :n_slots] / of_emotion.sum(dim=1).clamp(min=1)[..., None]
-        )
-        return self.joined(torch.cat([target, means.flatten(1)], dim=1)) * there[:, :n_slots].any(dim=1, keepdim=True)
+        of_emotion = one_hot(emotion.clamp(min=0), len(self.emotions)) * there[..., None]
+        means = of_emotion.to(heard).transpose(1, 2) @ heard / of_emotion.sum(dim=1).clamp(min=1)[..., None]
+        return self.joined(torch.cat([target, means.flatten(1)], dim=1)) * there.any(dim=1, keepdim=True)
 
     def _heard(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The enrolment as vectors (B, K, D), and which of it is attended to (B, K) bool; silence, if any, comes last."""

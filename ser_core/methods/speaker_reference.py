@@ -9,8 +9,8 @@ answer is the method's own answer without enrolment, exactly.
 
 It is trained in episodes (data/sampling.py): random utterances, missing classes, other sentences.
 
-Each part can be taken away, and prototypes (arXiv 1703.05175) be added: what enrolled utterances sound like once the
-reference is subtracted, and which emotion each of them is. Neither is better (benchmarks/ablations).
+Parts can be taken away, and prototypes (arXiv 1703.05175) be added: what enrolled utterances sound like once the reference is
+subtracted, and which emotion each of them is (benchmarks/ablations).
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,11 @@
-"""Several recipes on one corpus: same folds, same seeds, same enrolment, same targets (protocol of the README).
+"""Several recipes on one corpus, or on several joined: same folds, seeds, enrolment and targets (protocol of the README).
 
 Writes into the output folder:
     predictions.csv  one row for each target, method and seed
     dev.csv          the same of the dev speakers of each fold
     enrolment.csv    the utterances used to enrol: speaker, emotion, utterance_id
-    controls.csv     predictions of the same networks with another speaker's enrolment, and with nobody enrolled
+    controls.csv     predictions of the same networks with another speaker's enrolment, with nobody enrolled, and, where a
+                     corpus lacks emotions that another has, with those allowed as well
     draws.csv        results of random choices of enrolment, one row a draw, method and seed (with --draws)
     report.json      the summary, with recipes, versions, commit, seeds, folds and the leak checker's verdict
     table.md         the summary as a table
@@ -51,7 +52,7 @@ from ser_core.workspace import Workspace
 ANOTHER_SPEAKER = "another speaker's enrolment"
 NOBODY = "nobody enrolled"
 ALL_EMOTIONS = "all emotions"
-"""Control: emotions that the target's corpus lacks may be answered as well."""
+"""Control: emotions that the target's corpus lacks, and another one has, may be answered as well."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Design:
         n_folds: folds of consecutive speakers; None leaves one speaker out at a time.
         n_seeds: 0 to n_seeds - 1.
         n_draws: random choices of enrolment, evaluated with the networks of every seed.
-        corpora: every corpus is a fold instead: the others train, it is tested on.
+        corpora: every corpus is a fold instead: the others train, it is tested on; `n_folds` is then None.
         unheard: measure only speakers whom the encoder has not heard in its own training; who trains in a fold stays the same.
     """
 
@@ -89,9 +90,9 @@ def crossvalidate(
     With `demo` the predictions are also written there as the app shows them (evaluation/demo.py).
 
     Raises:
-        BadRecipe: two recipes of one name, or of different label sets.
-        BadCorpus: too few speakers for the folds.
-        LeakingSplit: a speaker on both sides of a fold.
+        BadRecipe: two recipes of one name, or of different label sets; a design that does not suit them or the encoder.
+        BadCorpus: too few speakers or corpora for the folds, or an emotion that only one corpus teaches.
+        LeakingSplit: a speaker on both sides of a fold, or heard by the encoder.
     """
     _check(recipes, design)
     output.mkdir(parents=True, exist_ok=True)  # before hours are spent
@@ -190,15 +191,36 @@ def set_up(
 def _folds(corpus: Corpus, design: Design) -> list[list[str]]:
     if not design.corpora:
         return speaker_folds(corpus, design.n_folds)
-    speakers = corpus.table.groupby("corpus", sort=False)["speaker"].unique()
+    by_corpus = corpus.table.groupby("corpus", sort=False)
+    speakers = by_corpus["speaker"].unique()
     if len(speakers) < 2:
         raise BadCorpus(
-            f"only {corpus.name} is at hand: to leave one corpus out at a time, name two or more (--corpus)"
+            f"only {speakers.index[0]} has emotions: to leave one corpus out at a time, name two or more that have (--corpus)"
         )
+    in_both = corpus.table.groupby("speaker")["corpus"].nunique()
+    if (in_both > 1).any():
+        raise BadCorpus(
+            f"speaker '{in_both.idxmax()}' is in {in_both.max()} corpora: to leave one corpus out at a time, nobody may be in "
+            f"two; rename speakers that are different people, and join corpora that share people"
+        )
+    has = {name: set(part["emotion"]) for name, part in by_corpus}
+    for name, emotion in (
+        (name, emotion) for name, own in has.items() for emotion in corpus.emotions if emotion in own
+    ):
+        if not any(emotion in own for other, own in has.items() if other != name):
+            raise BadCorpus(
+                f"'{emotion}' is in {name} alone, so nobody teaches it when {name} is tested; set data.emotions to \"shared\", "
+                f'or to "app" if the corpora have the app\'s seven between them'
+            )
     return [sorted(of_corpus) for of_corpus in speakers]
 
 
 def _unheard(folds: list[list[str]], encoder: SpeechEncoder) -> list[list[str]]:
+    if not encoder.heard_speakers:
+        raise BadRecipe(
+            "unheard speakers are to be measured, but this encoder does not say whom it has heard: of published ones that is "
+            "not known, of one trained here its config.json tells"
+        )
     left = [[speaker for speaker in fold if speaker not in encoder.heard_speakers] for fold in folds]
     return left if any(left) else folds  # whoever was heard is then named by the check
 
@@ -268,7 +290,7 @@ def train_fold(experiment: Experiment, recipe: Recipe, seed: int, fold: int, dev
 
 
 def another_speakers(trained: Trained, choice: pd.DataFrame) -> pd.DataFrame:
-    """The control: every test speaker gets somebody else's enrolment, with one speaker left out that of a training speaker."""
+    """The control: every tested speaker gets somebody else's enrolment; where one alone is tested, that of anybody else."""
     rng, test = np.random.default_rng([trained.seed, trained.fold, 1]), list(trained.speakers)
     if len(test) > 1:
         return of_another_speaker(choice[choice["speaker"].isin(test)], test, rng)
@@ -292,7 +314,8 @@ def _measured(trained: Trained, choice: pd.DataFrame, n_draws: int) -> dict[str,
             trained.predict(targets, swapped).assign(control=ANOTHER_SPEAKER),
             trained.predict(targets, choice.iloc[:0]).assign(control=NOBODY),
         ]
-    if trained.method.tells_emotions and not trained.utterances.classes[targets].all():
+    classes = trained.utterances.classes
+    if trained.method.tells_emotions and (classes != classes.any(axis=0)).any():
         controls.append(trained.predict(targets, choice, among_all=True).assign(control=ALL_EMOTIONS))
     for control, method in trained.method.variants().items():
         controls.append(replace(trained, method=method).predict(targets, choice).assign(control=control))
@@ -330,6 +353,10 @@ def _check(recipes: Sequence[Recipe], design: Design) -> None:
     silent = [recipe.name for recipe in recipes if METHODS[recipe.method].hears_waveforms]
     if silent:
         raise BadRecipe(f"'{silent[0]}' trains an encoder and recognises nothing; it cannot be compared")
+    if design.corpora and (design.n_folds is not None or recipes[0].data.target):
+        raise BadRecipe(
+            "one corpus is left out at a time: that goes neither with a number of folds nor with [data] target"
+        )
     if design.n_seeds < 1 or design.n_draws < 0:
         raise BadRecipe(f"{design.n_seeds} seeds and {design.n_draws} draws: at least 1 seed and 0 draws are needed")
 

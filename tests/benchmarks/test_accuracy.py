@@ -15,6 +15,8 @@ from ser_core.data.manifest import join, make_corpus
 from ser_core.encoders import load_encoder
 from ser_core.encoders.compact import Compact, CompactSettings
 from ser_core.evaluation.performance import uar
+from ser_core.methods import METHODS
+from ser_core.methods.base import FeatureShape
 from ser_core.recipe import TrainingSettings, read_recipe
 from ser_core.training.card import _halves
 
@@ -38,12 +40,13 @@ CORPORA = {
     "ravdess": _corpus("ravdess", ("neutral", "fear", "anger")),
     "emodb": _corpus("emodb", ("neutral", "anger")),
     "nemo": _corpus("nemo", ("neutral", "fear")),
+    "korean": _corpus("korean", ("neutral", "anger")),
 }
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> Path:
-    """The output of the whole command, on three corpora of noise and encoders of random weights."""
+    """The output of the whole command, on corpora of noise and encoders of random weights."""
     tmp_path = tmp_path_factory.mktemp("accuracy")
     torch.manual_seed(0)
     settings = CompactSettings(width=16, n_transformer_layers=1, n_heads=2, feedforward=16)
@@ -88,13 +91,13 @@ def test_every_line_is_of_speakers_kept_apart_and_says_what_the_predictions_say(
     halves = [("RAVDESS", encoder, method, 6) for encoder in ("whisper", "compact") for method in accuracy.RECIPES]
     own = [
         (name, "whisper", method, 6)
-        for name in ("RAVDESS", "EmoDB", "RAVDESS", "EmoDB", "nEMO")
+        for name in ("RAVDESS", "EmoDB", "RAVDESS", "EmoDB", "nEMO", "Korean")
         for method in accuracy.RECIPES
     ]
     assert said == [*own, *halves]
     table = pd.read_csv(measured / "across" / "predictions.csv")
     german = table[(table["corpus"] == "emodb") & (table["method"] == "baseline")]
-    line = next(row for row in rows if row["protocol"] == "EmoDB, learned from the other three")
+    line = next(row for row in rows if row["protocol"] == "EmoDB, learned from the others")
     assert line["uar"] == pytest.approx(
         german.groupby("seed").apply(lambda one: uar(one["emotion"], one["predicted_emotion"])).mean()
     )
@@ -128,3 +131,26 @@ def test_the_table_is_made_again_without_the_predictions(measured, monkeypatch, 
     accuracy.main()
     table = (measured / "accuracy.md").read_text()
     assert (kept / "accuracy.md").read_text() == table and capsys.readouterr().out == table + "\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--parts", "emodb", "--corpus", "ravdess=DIR"], "--corpus emodb=DIR is missing"),
+        (["--parts", "across", "--corpus", "ravdess=DIR"], "--corpus emodb=DIR is missing; the parts asked for need"),
+        (["--parts", "ravdess", "compact", "--corpus", "ravdess=DIR"], "needs --compact DIR DIR"),
+        (["--parts", "compact", "--corpus", "ravdess=DIR", "--compact", "A", "B"], "stands beside ravdess"),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_measured(monkeypatch, tmp_path, capsys, words, said):
+    monkeypatch.setattr(sys, "argv", ["accuracy.py", *words, "--output", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        accuracy.main()
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "benchmarks" / "ablations").glob("*.toml")))
+def test_every_ablation_is_a_method_that_can_be_built(path):
+    recipe = read_recipe(path)
+    shape = FeatureShape(n_layers=4, n_values=6, layers=(1, 2))
+    METHODS[recipe.method].build(recipe.settings, shape, ("neutral", "anger"), path.name)

@@ -12,7 +12,7 @@ from ser_core.data.batches import Utterances
 from ser_core.data.manifest import BadCorpus, LeakingSplit, join, make_corpus
 from ser_core.encoders import load_encoder
 from ser_core.evaluation.performance import uar
-from ser_core.recipe import TrainingSettings, read_recipe
+from ser_core.recipe import BadRecipe, TrainingSettings, read_recipe
 from ser_core.training.crossvalidation import ALL_EMOTIONS, Design, crossvalidate, fold_plan, set_up
 
 FEW = TrainingSettings(epochs=1, batch_size=16, dev_share=0.0)
@@ -31,6 +31,7 @@ def corpus(name: str, emotions: tuple[str, ...], n_speakers: int = 6):
 
 ENGLISH = corpus("english", ("neutral", "fear", "anger"))
 POLISH = corpus("polish", ("neutral", "fear"), n_speakers=4)
+GERMAN = corpus("german", ("neutral", "anger"))
 
 
 @pytest.fixture
@@ -81,24 +82,44 @@ def test_an_encoder_that_heard_everybody_is_refused(encoder, recipe, workspace):
 
 
 def test_every_corpus_is_tested_by_what_the_others_taught(encoder, recipe, workspace, tmp_path):
-    design = Design(None, 1, corpora=True)
-    experiment = set_up([recipe], join([ENGLISH, POLISH]), encoder, design, workspace, "cpu")
+    design, three = Design(None, 1, corpora=True), join([ENGLISH, POLISH, GERMAN])
+    experiment = set_up([recipe], three, encoder, design, workspace, "cpu")
     source = experiment.utterances.corpus.table["corpus"].to_numpy()
-    for fold, name in enumerate(("english", "polish")):
+    tested = []
+    for fold in range(3):
         _, plan, dev = fold_plan(experiment, recipe, 0, fold)
-        assert (
-            set(source[plan.test]) == {name} and set(source[plan.train]) == {"english", "polish"} - {name} and not dev
-        )
-    crossvalidate([recipe], join([ENGLISH, POLISH]), encoder, design, tmp_path, workspace, "cpu", lambda line: None)
+        (name,) = set(source[plan.test])
+        assert set(source[plan.train]) == {"english", "polish", "german"} - {name} and not dev
+        tested.append(name)
+    assert sorted(tested) == ["english", "german", "polish"]
+    crossvalidate([recipe], three, encoder, design, tmp_path, workspace, "cpu", lambda line: None)
     predictions, controls = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("predictions", "controls"))
     polish = predictions[predictions["corpus"] == "polish"]
     assert set(polish["predicted_emotion"]) <= {"neutral", "fear"} and (polish["p_anger"] == 0).all()
     of_all = controls[controls["control"] == ALL_EMOTIONS]
-    assert set(of_all["corpus"]) == {"polish"} and (of_all["p_anger"] > 0).all()  # English has all of them
+    assert len(of_all) == len(predictions) and (of_all["p_anger"] > 0).all()  # the same targets, with every emotion
     summary = json.loads((tmp_path / "report.json").read_text())["summary"]["speaker_reference"]
     assert summary[f"uar_{ALL_EMOTIONS}"] == pytest.approx(uar(of_all["emotion"], of_all["predicted_emotion"]))
 
 
-def test_one_corpus_cannot_be_left_out(encoder, recipe, workspace):
-    with pytest.raises(BadCorpus, match="only english is at hand"):
-        set_up([recipe], ENGLISH, encoder, Design(None, 1, corpora=True), workspace, "cpu")
+@pytest.mark.parametrize(
+    ("corpora", "said"),
+    [
+        ([ENGLISH], "only english has emotions"),
+        ([ENGLISH, POLISH], "'anger' is in english alone, so nobody teaches it"),
+        ([GERMAN, replace(corpus("german", ("neutral", "anger")), name="again")], "speaker 'german0' is in 2 corpora"),
+    ],
+)
+def test_corpora_that_cannot_be_left_out_one_at_a_time_are_refused(encoder, recipe, workspace, corpora, said):
+    if len(corpora) == 2 and corpora[1].name == "again":
+        other = corpora[1].table.assign(corpus="again")
+        corpora = [corpora[0], replace(corpora[1], table=other.set_axis([f"again_{one}" for one in other.index]))]
+    with pytest.raises(BadCorpus, match=said):
+        set_up([recipe], join(corpora), encoder, Design(None, 1, corpora=True), workspace, "cpu")
+
+
+def test_designs_that_contradict_themselves_or_the_encoder_are_refused(encoder, recipe, workspace):
+    with pytest.raises(BadRecipe, match="goes neither with a number of folds"):
+        set_up([recipe], ENGLISH, encoder, Design(5, 1, corpora=True), workspace, "cpu")
+    with pytest.raises(BadRecipe, match="does not say whom it has heard"):
+        set_up([recipe], ENGLISH, encoder, Design(2, 1, unheard=True), workspace, "cpu")
