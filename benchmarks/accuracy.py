@@ -72,6 +72,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--corpus", action="append", default=[], metavar="NAME=DIR")
     parser.add_argument("--encoder", default="whisper", metavar="NAME[=DIR]")
     parser.add_argument("--compact", nargs=2, metavar="DIR", help="encoders distilled without one half of the actors")
+    parser.add_argument("--note", default="", help="what a reader should know of the two encoders, for the card")
     parser.add_argument("--parts", nargs="*", choices=[*FOLDS, ACROSS, HALVES], default=[*FOLDS, ACROSS, HALVES])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--draws", type=int, default=20, help="random choices of enrolment, on RAVDESS and EmoDB")
@@ -114,7 +115,7 @@ def _measure_halves(part: str, arguments: argparse.Namespace) -> None:
     reports = [_report(half) for half in halves]
     same = {key: reports[0][key] for key in ("recipes", "design", "folds", "commit")}
     each = {key: [report[key] for report in reports] for key in ("tested", "encoder", "leak_check")}
-    write_json(folder / "report.json", {**same, "halves": each})
+    write_json(folder / "report.json", {**same, "halves": {**each, "note": arguments.note}})
 
 
 def _crossvalidate(recipes: list[Recipe], names: list[str], design: Design, output: Path, arguments) -> None:

@@ -39,13 +39,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Build into the output folder; the card is printed."""
     limit_threads(arguments.threads)
+    if arguments.halves and (arguments.reader or arguments.calibration):
+        raise BadRecipe("--halves belongs to the card of the whole model; --reader and --calibration keep what it says")
     if arguments.reader:
         return _add_reader(arguments)
     if arguments.calibration:
         return _add_calibration(arguments)
     encoder, source = split_encoder(arguments.encoder or "compact")
     folder = Path(arguments.output)
-    halves = json.loads(Path(arguments.halves).read_text(encoding="utf-8")) if arguments.halves else None
+    halves = _halves(arguments.halves, encoder) if arguments.halves else None
     build(
         arguments.name, encoder, source, load_corpora(arguments.corpus), folder, open_workspace(arguments.workspace),
         arguments.split, arguments.seed, arguments.device, lambda line: print(line, file=sys.stderr, flush=True),
@@ -53,6 +55,24 @@ def run(arguments: Namespace) -> int:
     )  # fmt: skip
     print((folder / "README.md").read_text(encoding="utf-8"))
     return 0
+
+
+def _halves(file: str, encoder: str) -> dict:
+    """What was measured of the encoder's recipe, checked before hours are spent."""
+    if encoder != "compact":
+        raise BadRecipe(
+            f"--halves tells how the encoder that ships was made, but '{encoder}' is not ours: leave it out"
+        )
+    try:
+        measured = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadRecipe(f"--halves {Path(file).name} cannot be read ({error.__class__.__name__})") from None
+    if not isinstance(measured, dict) or not {"rows", "halves", "commit"} <= measured.keys():
+        raise BadRecipe(
+            f"--halves {Path(file).name} is not what was measured of two halves; take report.json in the folder 'compact' of "
+            f"what benchmarks/accuracy.py wrote"
+        )
+    return measured
 
 
 def _add_reader(arguments: Namespace) -> int:

@@ -214,13 +214,14 @@ def _halves(measured: dict) -> str:
     of_halves = measured["halves"]["tested"]
     halves = [", ".join(sorted(one.removeprefix("ravdess_") for fold in folds for one in fold)) for folds in of_halves]
     return (
-        "### RAVDESS, all 20 actors, none of them heard by the encoder\n\n"
-        "The four actors above are few. So the encoder's recipe was run twice more, each time without one half of the actors, who "
+        "### RAVDESS, all 20 actors, by encoders of ours that never heard them\n\n"
+        "The four actors above are few. So the encoder's recipes were run twice more, each time without one half of the actors, who "
         "were not heard even without labels: the first without "
-        f"{halves[0]}, the second without {halves[1]} (recipes/compact_without_first_half.toml, …_second_half.toml). The heads "
+        f"{halves[0]}, the second without {halves[1]} (recipes/compact_without_first_half_split.toml, …_second_half_split.toml). The heads "
         f"learned in 5 folds from the 16 actors outside the fold, in RAVDESS' eight classes, {measured['rows'][0]['n_seeds']} seeds; each "
         "encoder is measured on its own half, and Whisper tiny.en (`whisper`) on the same actors, folds and seeds. These are "
-        f"not the weights that ship, but what their recipe gives (`benchmarks/accuracy.py`, commit {measured['commit'][:12]}).\n\n"
+        f"not the weights that ship, but what their recipes give (`benchmarks/accuracy.py`, commit {measured['commit'][:12]}). "
+        f"{measured['halves'].get('note', '')}\n\n"
         + "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *rows])
         + "\n"
     )

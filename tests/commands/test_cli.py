@@ -361,8 +361,19 @@ def test_a_model_is_built_measured_and_answers(attune, clips, tiny_model, tmp_pa
         "cpu",
     ]
     folder = tmp_path / "built"
-    code, out, _ = attune("build", "built", *where, "--split", tmp_path / "split.toml", "--output", folder)
+    halves = tmp_path / "halves.json"
+    row = {"encoder": "compact", "method": "baseline", "uar": 0.5, "uar_interval": [0.4, 0.6], "worst_speaker": 0.3}
+    row |= {"excess_gini": None, "new_sentence": 0.45, "n_seeds": 3}
+    tested = [[["ravdess_01"], []], [[], ["ravdess_02"]]]
+    halves.write_text(json.dumps({"rows": [row], "halves": {"tested": tested}, "commit": "0123456789abcdef"}))
+    code, out, _ = attune(
+        "build", "built", *where, "--split", tmp_path / "split.toml", "--halves", halves, "--output", folder
+    )
     assert code == 0 and out.startswith("# built") and "Tested on synthetic_6, synthetic_7" in out
+    assert (
+        "the first without 01, the second without 02" in out
+        and "| compact | baseline | 0.500 (0.400 to 0.600) |" in out
+    )
     report = json.loads((folder / "report.json").read_text())
     assert report["train_speakers"] == [f"synthetic_{speaker}" for speaker in range(4)]
     assert set(report["by_corpus"]["synthetic"]["baseline"]["speaker_uar"]) == {"synthetic_6", "synthetic_7"}
@@ -375,6 +386,22 @@ def test_a_model_is_built_measured_and_answers(attune, clips, tiny_model, tmp_pa
     assert str(tmp_path) not in (folder / "report.json").read_text().replace(str(tmp_path / "split.toml"), "")
     code, out, _ = attune("predict", clips["fear"], *_clip_arguments(clips, "--enrol"), "--model", folder, "--json")
     assert code == 0 and json.loads(out)[0]["personaliser"] == "speaker_reference"
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "said"),
+    [
+        ("{}", (), "is not what was measured of two halves"),
+        ("no JSON", (), "cannot be read (JSONDecodeError)"),
+        ("{}", ("--calibration",), "--halves belongs to the card of the whole model"),
+        ("{}", ("--encoder", "whisper"), "'whisper' is not ours"),
+    ],
+)
+def test_halves_that_say_nothing_are_refused_before_anything_is_built(attune, tmp_path, content, more, said):
+    (tmp_path / "halves.json").write_text(content)
+    where = ["--corpus", f"synthetic={tmp_path / 'toy'}", "--output", tmp_path / "built"]
+    code, _, err = attune("build", "built", *where, "--halves", tmp_path / "halves.json", *more)
+    assert code == 2 and said in err and not (tmp_path / "built").exists()
 
 
 def test_models_says_what_can_be_used_and_why_not_the_rest(attune, monkeypatch):
