@@ -200,7 +200,7 @@ def as_table(rows: list[dict]) -> str:
         cells = [
             f"{row['protocol']} ({row['n_speakers']}, {row['n_targets']})", row["encoder"], row["method"],
             f"{_number(row['uar'])} ({_span(row['uar_interval'])})",
-            "–" if change is None else f"{change:+.3f} ({_span(row['change_interval'])})", _number(row["p"]),
+            "–" if change is None else f"{change:+.3f} ({_span(row['change_interval'])})", _chance(row["p"]),
             f"{_number(row['worst_speaker'])} – {_number(row['best_speaker'])}",
             _number(row["new_sentence"]), _number(row["another_speaker"]),
             f"{draws['uar']:.3f} ± {draws['sd']:.3f} ({draws['n']})" if draws else "–",
@@ -217,6 +217,10 @@ def _span(interval: list[float | None] | None) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _chance(p: float | None) -> str:
+    return "< .001" if p is not None and p < 0.001 else _number(p)
 
 
 def _report(folder: Path) -> dict:
