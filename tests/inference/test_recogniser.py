@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ser_core.data.audio import Recording, read_recording
+from ser_core.data.audio import SAMPLE_RATE, Recording, level_and_trim, read_recording
 from ser_core.data.corpora.synthetic import buzz
+from ser_core.encoders import load_encoder
 from ser_core.encoders.base import EncoderUnavailable
 from ser_core.evaluation.certainty import Certainty
 from ser_core.inference import models
@@ -239,3 +240,16 @@ def test_the_models_that_ship_answer_on_real_speech(model, workspace, corpora, w
     prediction = recogniser.recognise(read_recording(actor / "03-01-05-02-02-02-23.flac"), recogniser.enrol(clips))
     assert prediction.personalised.emotion == "anger"
     assert prediction.personaliser == "speaker_reference" and prediction.shift > 0
+
+
+def test_the_compact_encoder_hears_late_in_long_speech_as_well_as_early(workspace, corpora, weights):
+    """What it learned from were utterances of some two seconds; it must be as near to Whisper where a person goes on."""
+    compact = Recogniser(workspace, "compact", "cpu").encoder
+    whisper = load_encoder("whisper", weights / "whisper-tiny.en-encoder")
+    files = sorted((corpora / "ravdess" / "Actor_23").glob("03-01-0[3-6]-*.flac"))[::4]
+    speech = torch.from_numpy(np.concatenate([level_and_trim(read_recording(file).waveform) for file in files]))
+    assert len(speech) > 8 * SAMPLE_RATE
+    with torch.inference_mode():
+        wanted, heard = whisper([speech])[0][0, 1:4], compact([speech])[0][0, 1:4]
+    errors = ((heard - wanted) ** 2 / wanted.var(dim=1, keepdim=True)).mean(dim=(0, 2))
+    assert errors[300:].mean() < 1.5 * errors[:100].mean() < 0.75
