@@ -44,7 +44,7 @@ WHERE = {HALVES: "ravdess"}
 DRAWN = ("ravdess", "emodb")
 
 _HEAD = (
-    "protocol (speakers, targets)", "encoder", "method", "UAR (95 % interval)", "change", "p", "worst – best speaker",
+    "protocol (speakers, targets, seeds)", "encoder", "method", "UAR (95 % interval)", "change", "p", "worst – best speaker",
     "new sentence", "another speaker's enrolment", "random enrolments", "all seven allowed", "excess Gini", "gap by gender (chance reaches)",
 )  # fmt: skip
 SAID = {
@@ -107,7 +107,7 @@ def _measure_halves(part: str, arguments: argparse.Namespace) -> None:
     for n, source in enumerate(arguments.compact, 1):
         recipes = [_everybody_trains(read_recipe(recipe)).with_encoder("compact", source) for recipe in RECIPES]
         design = Design(FOLDS[WHERE[part]], arguments.seeds, unheard=True)
-        halves.append(folder / f"half {n}")
+        halves.append(folder / f"half_{n}")
         _crossvalidate(recipes, [WHERE[part]], design, halves[-1], arguments)
     for name in ("predictions.csv", "controls.csv"):
         pd.concat([_read(half / name) for half in halves]).to_csv(folder / name, index=False)
@@ -198,7 +198,7 @@ def as_table(rows: list[dict]) -> str:
     for row in rows:
         change, draws = row["change"], row["draws"]
         cells = [
-            f"{row['protocol']} ({row['n_speakers']}, {row['n_targets']})", row["encoder"], row["method"],
+            f"{row['protocol']} ({row['n_speakers']}, {row['n_targets']}, {row['n_seeds']})", row["encoder"], row["method"],
             f"{_number(row['uar'])} ({_span(row['uar_interval'])})",
             "–" if change is None else f"{change:+.3f} ({_span(row['change_interval'])})", _chance(row["p"]),
             f"{_number(row['worst_speaker'])} – {_number(row['best_speaker'])}",

@@ -109,7 +109,7 @@ def test_every_line_is_of_speakers_kept_apart_and_says_what_the_predictions_say(
 
 
 def test_each_half_is_measured_by_the_encoder_that_has_not_heard_it(measured):
-    first, second = (pd.read_csv(measured / "compact" / f"half {n}" / "predictions.csv") for n in (1, 2))
+    first, second = (pd.read_csv(measured / "compact" / f"half_{n}" / "predictions.csv") for n in (1, 2))
     assert set(first["speaker"]) == {"ravdess_0", "ravdess_1", "ravdess_2"}
     assert set(second["speaker"]) == {"ravdess_3", "ravdess_4", "ravdess_5"}
     both = pd.read_csv(measured / "compact" / "predictions.csv")
