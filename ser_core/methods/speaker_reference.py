@@ -23,6 +23,7 @@ from torch.nn.functional import normalize, one_hot
 from ser_core.data.batches import Batch, Utterances
 from ser_core.methods.base import FeatureShape, Output
 from ser_core.methods.baseline import Baseline, BaselineSettings
+from ser_core.recipe import check_range
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,19 @@ class SpeakerReferenceSettings(BaselineSettings):
 
     Attributes:
         labels: an enrolled utterance is compared with the mean of its emotion; else with the mean of all of them.
-        shrinkage: the fewer are enrolled, the less they are believed.
+        shrinkage: how much less a few enrolled utterances are believed than many: 1 as the variances say, 0 not at all.
         prototypes: the target also attends to the enrolled utterances, which vote for their emotions; a key that stands for
             nobody takes the votes where none of them sounds alike, or none is there.
     """
 
     batches: str = "episodes"
     labels: bool = True
-    shrinkage: bool = True
+    shrinkage: float = 1.0
     prototypes: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, shrinkage=(0, None))
 
 
 class SpeakerReference(Baseline):
@@ -68,10 +73,7 @@ class SpeakerReference(Baseline):
         if not self.settings.labels:
             emotion, within = np.zeros_like(emotion), within + emotion.var(axis=0)
         self.emotion_mean_ = torch.from_numpy(emotion + effects.mean_speaker).float().unflatten(1, heard.shape[1:])
-        if self.settings.shrinkage:
-            self.within_over_between_ = torch.from_numpy(within / effects.between).float().view(heard.shape[1:])
-        else:
-            self.within_over_between_ = torch.full(heard.shape[1:], 1e-6)
+        self.within_over_between_ = torch.from_numpy(within / effects.between).float().view(heard.shape[1:])
         return self
 
     def reference(self, enrolment: Tensor, present: Tensor, emotion: Tensor) -> Tensor:
@@ -87,7 +89,7 @@ class SpeakerReference(Baseline):
         """
         says = (enrolment - self.emotion_mean_[emotion.clamp(min=0)]) * present[..., None, None]
         n = present.sum(dim=1)[:, None, None].to(says.dtype)
-        return says.sum(dim=1) / (n + self.within_over_between_)
+        return says.sum(dim=1) / (n + self.settings.shrinkage * self.within_over_between_).clamp(min=1e-6)
 
     def forward(self, batch: Batch) -> Output:
         target, enrolment = self.front.standardised(batch.features), self.front.standardised(batch.enrolment)

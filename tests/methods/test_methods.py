@@ -230,8 +230,8 @@ def test_parts_of_the_reference_can_be_taken_away(synthetic_corpus):
     features += torch.tensor(utterances.emotion)[:, None, None]
     enrolment, emotion = torch.randn(1, 2, 2, 6, generator=rng), torch.tensor([[0, 1]])
     present, said = torch.ones(1, 2, dtype=torch.bool), {}
-    for part in ("labels", "shrinkage"):
-        method = METHODS["speaker_reference"].build({part: False}, SHAPE, emotions, "test")
+    for part, without in (("labels", False), ("shrinkage", 0.0)):
+        method = METHODS["speaker_reference"].build({part: without}, SHAPE, emotions, "test")
         said[part] = method.fit_statistics(utterances, np.arange(len(features)))
     means = said["labels"].emotion_mean_
     torch.testing.assert_close(means, means[:1].expand_as(means))
