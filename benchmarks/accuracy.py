@@ -1,12 +1,12 @@
-"""The accuracy table: every corpus at hand by speakers who are apart, each corpus by the other three, and compact by actors it never heard.
+"""The accuracy table: every corpus by speakers kept apart, each by what the others teach, and compact by actors it never heard.
 
 python benchmarks/accuracy.py --corpus ravdess=DIR --corpus emodb=DIR --corpus nemo=DIR --corpus korean=DIR \\
-    --encoder whisper=FOLDER --compact RUN/checkpoint/encoder RUN/checkpoint/encoder --output OUT [--parts ravdess emodb …]
+    --encoder whisper=FOLDER --compact FIRST/checkpoint/encoder SECOND/checkpoint/encoder --output OUT [--parts ravdess emodb …]
 
-Everybody but the fold trains and the last epoch is kept (training.dev_share = 0), as in the models that ship. The two encoders of
---compact are `train distil_compact --set data.split=\\"compact_without_first_half_split\\"` and `…_second_half_split`: each is measured on the
-half of the actors that it has not heard, and `whisper` beside on the same actors. Each part is written to a folder of its own,
-and the table, accuracy.json and accuracy.md, made of all that are there.
+Everybody but the fold trains and the last epoch is kept (training.dev_share = 0), as in the models that ship. The encoders of
+--compact come from `train distil_compact` with data.split compact_without_first_half_split and …_second_half_split: each is
+measured on the half of the actors that it has not heard, and --encoder beside it on the same actors. Each part is written to a
+folder of its own, and the table, accuracy.json and accuracy.md, made of all that are there.
 """
 
 import argparse
@@ -154,7 +154,7 @@ def _measured_rows(folder: Path, made: dict) -> Iterator[dict]:
             raise SystemExit("compact and ravdess were measured at other folds, seeds or commits: measure both anew")
         for of, encoder in ((beside, other["recipes"][0]["encoder"]["name"]), (folder, "compact")):
             yield from _of_corpus(
-                "RAVDESS, by encoders that never heard the actor", encoder, *_predicted(of), choice, None
+                "RAVDESS, actors whom compact never heard", encoder, *_predicted(of), choice, None
             )
         return
     predictions, controls = _predicted(folder)

@@ -61,7 +61,7 @@ class SpeakerReference(Baseline):
         if settings.prototypes:
             self.sharpness = nn.Parameter(torch.tensor(5.0))
             self.nobody = nn.Parameter(torch.tensor(0.5))
-            self.votes_count = nn.Parameter(torch.tensor(1.0))
+            self.vote_weight = nn.Parameter(torch.tensor(1.0))
 
     def fit_statistics(self, utterances: Utterances, rows: np.ndarray) -> "SpeakerReference":
         """Emotion means of the mean speaker, and variances, from the training speakers."""
@@ -101,7 +101,7 @@ class SpeakerReference(Baseline):
             heard = self.trunk(self.front.joined(enrolment - reference[:, None]))
             weights = self._alike(embedding, heard, batch.present)
             votes = weights[..., None] * one_hot(batch.enrolment_emotion.clamp(min=0), len(self.emotions))
-            logits = logits + self.votes_count * votes.sum(dim=1)
+            logits = logits + self.vote_weight * votes.sum(dim=1)
         return Output(embedding, logits, weights, shift)
 
     def _alike(self, target: Tensor, heard: Tensor, present: Tensor) -> Tensor:
