@@ -153,9 +153,7 @@ def _measured_rows(folder: Path, made: dict) -> Iterator[dict]:
         ):
             raise SystemExit("compact and ravdess were measured at other folds, seeds or commits: measure both anew")
         for of, encoder in ((beside, other["recipes"][0]["encoder"]["name"]), (folder, "compact")):
-            yield from _of_corpus(
-                "RAVDESS, actors whom compact never heard", encoder, *_predicted(of), choice, None
-            )
+            yield from _of_corpus("RAVDESS, actors whom compact never heard", encoder, *_predicted(of), choice, None)
         return
     predictions, controls = _predicted(folder)
     by_corpus = predictions.groupby("corpus")
