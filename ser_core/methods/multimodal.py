@@ -110,7 +110,7 @@ class Multimodal(Method):
         self.text_shape = text if reads else None
         if self.hears_speech:
             self.listener = LISTENERS[settings.listener](settings.listening(), shape, emotions)
-            self.listener.head = nn.Identity()
+            self.listener.head = _Silent(len(emotions))
             self.uses_enrolment = self.listener.uses_enrolment
             self.no_speech = nn.Parameter(torch.zeros(width))
         if reads:
@@ -215,6 +215,8 @@ class Multimodal(Method):
         """From both modalities side by side, (B, 2 D), to what the heads say."""
         untold = joined.new_full((len(joined), len(self.emotions)), torch.nan)
         logits = self.heads["emotion"](joined) if "emotion" in self.heads else untold
+        if heard is not None:
+            logits = logits + heard.emotion_logits
         attributes = None
         if self.rates:
             unknown = joined.new_full((len(joined),), torch.nan)
@@ -239,6 +241,17 @@ class Multimodal(Method):
         """The embedding (B, D) where it is there (B, 1), and training does not leave it out; else the learned vector."""
         kept = (self.leave_out[name](torch.ones_like(embedding[:, :1])) > 0) & there.bool()
         return torch.where(kept, embedding, absent)
+
+
+class _Silent(nn.Module):
+    """In place of a listener's head: what is left of its logits (B, C) is what the enrolled utterances vote for."""
+
+    def __init__(self, n_emotions: int):
+        super().__init__()
+        self.n_emotions = n_emotions
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return embedding.new_zeros(len(embedding), self.n_emotions)
 
 
 def _scale(values: Tensor) -> Tensor:

@@ -2,15 +2,18 @@
 
 Model: a standardised vector of an utterance is mean speaker + speaker + emotion + rest, x = m + s + c + r. From training
 speakers we know m, the mean c of every emotion, and how much speakers (between) and utterances (within) vary. Each
-enrolled utterance of a known emotion then says e − m − c about the speaker, and the best linear guess of s from n of them is their mean, shrunk by
-n / (n + within / between) (the best linear unbiased predictor of a random effect; Robinson 1991, Statistical Science
-6(1)). Labels matter: a missing class does not tilt the reference, and with nobody enrolled it is zero, so that the
-answer is the method's own answer without enrolment, exactly.
+enrolled utterance of a known emotion then says e − m − c about the speaker, and the guess of s from n of them is their mean,
+shrunk by n / (n + λ missing within / between), where missing is the share of the emotions of which none is enrolled. With λ = 1
+and without that share it is the best linear unbiased predictor of a random effect (Robinson 1991, Statistical Science 6(1)).
+The share is as in a finite population (Cochran 1977, Sampling Techniques, section 2.6): a speaker has only so many emotions, and
+whoever enrolled all of them is believed. λ and the share were chosen on dev speakers. Labels matter: a missing class does not
+tilt the reference, and with nobody enrolled it is zero, so that the answer is the method's own answer without enrolment, exactly.
 
-It is trained in episodes (data/sampling.py): random utterances, missing classes, other sentences.
+Once the reference is subtracted, the target is compared with each enrolled utterance, which votes for its emotion as far as they
+are alike (after the matching networks of arXiv 1606.04080, section 2.1).
 
-Parts can be taken away, and prototypes (arXiv 1703.05175) be added: what enrolled utterances sound like once the reference is
-subtracted, and which emotion each of them is (benchmarks/ablations).
+It is trained in episodes (data/sampling.py): random utterances, missing classes, other sentences. What each part is worth:
+benchmarks/ablations.
 """
 
 from dataclasses import dataclass
@@ -32,15 +35,15 @@ class SpeakerReferenceSettings(BaselineSettings):
 
     Attributes:
         labels: an enrolled utterance is compared with the mean of its emotion; else with the mean of all of them.
-        shrinkage: how much less a few enrolled utterances are believed than many: 1 as the variances say, 0 not at all.
+        shrinkage: λ, how much less enrolled utterances of a few emotions are believed than of all: 0 not at all.
         prototypes: the target also attends to the enrolled utterances, which vote for their emotions; a key that stands for
             nobody takes the votes where none of them sounds alike, or none is there.
     """
 
     batches: str = "episodes"
     labels: bool = True
-    shrinkage: float = 1.0
-    prototypes: bool = False
+    shrinkage: float = 0.5
+    prototypes: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,7 +92,12 @@ class SpeakerReference(Baseline):
         """
         says = (enrolment - self.emotion_mean_[emotion.clamp(min=0)]) * present[..., None, None]
         n = present.sum(dim=1)[:, None, None].to(says.dtype)
-        return says.sum(dim=1) / (n + self.settings.shrinkage * self.within_over_between_).clamp(min=1e-6)
+        missing = 1 - self._told(present, emotion).sum(dim=1).clamp(max=1).float().mean(dim=-1)[:, None, None]
+        return says.sum(dim=1) / (n + self.settings.shrinkage * missing * self.within_over_between_).clamp(min=1)
+
+    def _told(self, present: Tensor, emotion: Tensor) -> Tensor:
+        """Which emotion each enrolled utterance is of, (B, K, C); zero where there is none."""
+        return one_hot(emotion.clamp(min=0), len(self.emotions)) * present[..., None]
 
     def forward(self, batch: Batch) -> Output:
         target, enrolment = self.front.standardised(batch.features), self.front.standardised(batch.enrolment)
@@ -100,7 +108,7 @@ class SpeakerReference(Baseline):
         if self.settings.prototypes:
             heard = self.trunk(self.front.joined(enrolment - reference[:, None]))
             weights = self._alike(embedding, heard, batch.present)
-            votes = weights[..., None] * one_hot(batch.enrolment_emotion.clamp(min=0), len(self.emotions))
+            votes = weights[..., None] * self._told(batch.present, batch.enrolment_emotion)
             logits = logits + self.vote_weight * votes.sum(dim=1)
         return Output(embedding, logits, weights, shift)
 

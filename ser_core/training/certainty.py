@@ -1,4 +1,4 @@
-"""How sure a trained method may be: learned on the dev speakers who chose its epoch, before anybody measures it."""
+"""How sure a trained method may be: learned on dev speakers, whom it did not train on, before anybody measures it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

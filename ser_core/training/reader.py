@@ -31,7 +31,7 @@ from ser_core.training.hearing import embedded
 from ser_core.training.preparation import build_method, class_set, in_label_set, make_plan
 from ser_core.training.provenance import provenance
 from ser_core.training.ship import SPLIT
-from ser_core.training.trainer import Watch, fit, seeded
+from ser_core.training.trainer import fit, seeded
 from ser_core.training.words import Words, with_own_words, without_words, words_for
 from ser_core.workspace import Workspace
 
@@ -73,10 +73,10 @@ def add_reader(
     choice = first_of_each(corpus)
     plan = make_plan(utterances, choice, dev, test)
     seeded(seed)
-    best: list[float] = []
     method = build_method(recipe, encoder, utterances.emotions, words)
-    fit(method, utterances, plan, recipe.training, seed, device, Watch(lambda record: best.append(record["dev_uar"])))
-    say(f"{recipe.name}: best dev UAR {max(best):.3f} in epoch {int(np.argmax(best)) + 1} of {len(best)}")
+    nobody = plan.dev[:0]  # the last epoch is kept, as in ship.build
+    fit(method, utterances, replace(plan, dev=nobody), recipe.training, seed, device)
+    say(f"{recipe.name}: trained for {recipe.training.epochs} epochs")
     save_method(method, recipe, folder / recipe.name, half=True)
     method = learn_certainty(load_method(folder / recipe.name), utterances, plan.dev, plan.enrolment)
     save_method(method, recipe, folder / recipe.name, half=True)

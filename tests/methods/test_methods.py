@@ -24,7 +24,7 @@ RECOGNISING = {name: cls for name, cls in METHODS.items() if not cls.hears_wavef
 VARIANTS = {
     "concatenation": ("enrolment_attention", {"fusion": "concatenation"}),
     "separate": ("enrolment_attention", {"separate": True}),
-    "prototypes": ("speaker_reference", {"prototypes": True}),
+    "without_prototypes": ("speaker_reference", {"prototypes": False}),
 }
 PERSONAL = [*(name for name, cls in RECOGNISING.items() if cls.uses_enrolment), *VARIANTS]
 
@@ -207,7 +207,7 @@ def test_a_separate_trunk_hears_the_enrolment_alone():
 
 
 def test_prototypes_vote_for_the_emotion_they_are_of_and_nobody_takes_what_is_left():
-    method, batch = _build("prototypes"), _batch(n=1, n_slots=3)
+    method, batch = _build("speaker_reference"), _batch(n=1, n_slots=3)
     batch = replace(
         batch,
         enrolment=batch.features[:, None].expand(-1, 3, -1, -1).clone(),
@@ -219,6 +219,9 @@ def test_prototypes_vote_for_the_emotion_they_are_of_and_nobody_takes_what_is_le
     torch.testing.assert_close(output.attention[0], torch.tensor([float(weight), 0, 0]))
     plain = method.head(output.embedding)
     torch.testing.assert_close(output.emotion_logits - plain, torch.tensor([[0, 0, float(weight)]]))
+    without = _build("without_prototypes")(batch)
+    torch.testing.assert_close(without.emotion_logits, plain)
+    assert without.attention is None
 
 
 def test_parts_of_the_reference_can_be_taken_away(synthetic_corpus):
@@ -230,8 +233,8 @@ def test_parts_of_the_reference_can_be_taken_away(synthetic_corpus):
     features += torch.tensor(utterances.emotion)[:, None, None]
     enrolment, emotion = torch.randn(1, 2, 2, 6, generator=rng), torch.tensor([[0, 1]])
     present, said = torch.ones(1, 2, dtype=torch.bool), {}
-    for part, without in (("labels", False), ("shrinkage", 0.0)):
-        method = METHODS["speaker_reference"].build({part: without}, SHAPE, emotions, "test")
+    for part, settings in (("labels", {"labels": False, "shrinkage": 1.0}), ("shrinkage", {"shrinkage": 0.0})):
+        method = METHODS["speaker_reference"].build(settings, SHAPE, emotions, "test")
         said[part] = method.fit_statistics(utterances, np.arange(len(features)))
     means = said["labels"].emotion_mean_
     torch.testing.assert_close(means, means[:1].expand_as(means))
@@ -267,11 +270,23 @@ def test_the_reference_is_the_shrunk_mean_of_what_each_utterance_says_by_hand():
     method.within_over_between_ = torch.full((2, 6), 2.0)
     enrolment = torch.zeros(1, 2, 2, 6)
     enrolment[0, 0], enrolment[0, 1] = 4.0, 7.0  # neutral, whose mean is 0; happiness, whose mean is 2
-    emotion = torch.tensor([[0, 1]])
-    both = method.reference(enrolment, torch.ones(1, 2, dtype=torch.bool), emotion)
+    emotion, both_there = torch.tensor([[0, 1]]), torch.ones(1, 2, dtype=torch.bool)
+    both = method.reference(enrolment, both_there, emotion)
     one = method.reference(enrolment, torch.tensor([[True, False]]), emotion)
-    torch.testing.assert_close(both, torch.full((1, 2, 6), (4 + 5) / (2 + 2.0)))
-    torch.testing.assert_close(one, torch.full((1, 2, 6), 4 / (1 + 2.0)))
+    twice = method.reference(enrolment, both_there, torch.zeros(1, 2, dtype=torch.long))
+    torch.testing.assert_close(
+        both, torch.full((1, 2, 6), (4 + 5) / (2 + 0.5 * 2.0 / 3))
+    )  # one of three emotions is missing
+    torch.testing.assert_close(one, torch.full((1, 2, 6), 4 / (1 + 0.5 * 2.0 * 2 / 3)))
+    torch.testing.assert_close(twice, torch.full((1, 2, 6), (4 + 7) / (2 + 0.5 * 2.0 * 2 / 3)))
+
+
+def test_whoever_enrolled_every_emotion_is_believed_as_they_are():
+    method, batch = _build("speaker_reference"), _batch(n=1, n_slots=3)
+    method.within_over_between_ = torch.full((2, 6), 9.0)
+    heard, emotion = method.front.standardised(batch.enrolment), torch.tensor([[2, 0, 1]])
+    plain = (heard - method.emotion_mean_[emotion]).mean(dim=1)
+    torch.testing.assert_close(method.reference(heard, torch.ones(1, 3, dtype=torch.bool), emotion), plain)
 
 
 def test_labels_matter_to_the_reference():
