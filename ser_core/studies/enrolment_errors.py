@@ -17,7 +17,7 @@ from ser_core.studies.conditions import Condition, altered, nobody
 TITLE = "What if the enrolment is wrong?"
 READING = (
     "Each lane is one kind of mistake in the enrolment; the recordings to recognise are the same in all of them, and clean. To "
-    "exchange labels within a complete set cannot matter to these methods: they use which labels there are, or none."
+    "exchange labels within a complete set matters only where recordings vote for their emotion (speaker_reference)."
 )
 IN_ORDER = False
 

@@ -203,8 +203,12 @@ def clips_table(comparison: Comparison | None) -> str:
                 signed(answer.probabilities[now.emotion] - now.probabilities[now.emotion]),
             ]
         )
-    note = "" if weights else "<p>This personaliser weighs all recordings alike.</p>"
-    return f'<div class="numbers">{note}{table(heads, rows)}</div>'
+    note = (
+        "The weight is how far the answer attends to a recording."
+        if weights
+        else "This personaliser weighs all recordings alike."
+    )
+    return f'<div class="numbers"><p>{note}</p>{table(heads, rows)}</div>'
 
 
 def others_table(by_model: Sequence[tuple[str, Sequence["Prediction"]]], asked_model: str, asked: str | None) -> str:

@@ -222,10 +222,11 @@ def _of(table: pd.DataFrame, method: str, condition: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize("condition", ["two labels exchanged", "all labels shuffled"])
 @pytest.mark.parametrize("method", METHODS)
-def test_no_method_hears_which_utterance_a_label_belongs_to(method, condition, predictions):
-    """Attention sees no labels, and the reference subtracts the sum of the emotions' means, whatever their order."""
+def test_which_utterance_a_label_belongs_to_matters_where_utterances_vote(method, condition, predictions):
+    """Attention sees no labels; the reference's utterances vote for the emotions they are labelled with."""
     table = predictions["enrolment-errors"]
-    np.testing.assert_allclose(_of(table, method, condition), _of(table, method, RIGHT), atol=1e-5)
+    shift = (_of(table, method, condition) - _of(table, method, RIGHT)).abs().to_numpy().max()
+    assert shift > 1e-4 if method == "speaker_reference" else shift < 1e-5
 
 
 @pytest.mark.parametrize(("method", "moves"), [("enrolment_attention", False), ("speaker_reference", True)])
