@@ -2,7 +2,7 @@
 
 Sources: feature distillation as in DistilHuBERT, arXiv 2110.01900, but layer by layer, since the student has the shape of
 the layers it learns from; the teacher hears the same stretch at the same speed, as in arXiv 2106.05237, section 2, but for
-the noise. No labels are used.
+the noise (as in WavLM, arXiv 2110.13900, section 3.1). No labels are used.
 """
 
 from collections.abc import Mapping
@@ -31,8 +31,7 @@ class DistillationSettings:
 
     Attributes:
         teacher: a folder or hub id of a Whisper model as wide as the student; Whisper tiny.en if empty.
-        noise: share of utterances that are heard through noise.
-        clean_targets: only the student hears the noise, not the teacher (as in WavLM, arXiv 2110.13900, section 3.1).
+        noise: share of utterances that the student hears through noise, and the teacher without.
         crop_s: longest stretch heard in training, in seconds.
         forced: share of the training in which each layer is given the teacher's frames of the one below it, so that all
             layers learn from the start; after it each is given the student's own.
@@ -45,7 +44,6 @@ class DistillationSettings:
     start: str = ""
     joined: int = 1
     noise: float = 0.5
-    clean_targets: bool = True
     crop_s: float = 3.0
     forced: float = 0.5
     bf16: bool = False
@@ -100,7 +98,7 @@ class Distillation(Method):
         device = batch.waveforms[0].device
         bf16 = device.type == "cuda" or self.settings.bf16 and device.type == "cpu"
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            wanted, mask = self._teacher_frames(clean if self.settings.clean_targets else heard)
+            wanted, mask = self._teacher_frames(clean)
             forced = self.training and self.progress < self.settings.forced
             local, _ = self.student.local(heard)
             layers = self.student.contextual(local, mask, wanted.transpose(0, 1) if forced else None)
