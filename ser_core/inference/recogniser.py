@@ -91,8 +91,8 @@ class Prediction:
         personaliser: which of its personalisers; None if nobody is enrolled.
         baseline: the answer for everybody.
         personalised: the answer for the enrolled speaker; None if nobody is enrolled, or nothing that is used.
-        attention: how much each enrolled utterance counted, summing to at most one; None if nobody is enrolled or the personaliser
-            weighs them all alike.
+        attention: how far the answer attends to each enrolled utterance, summing to at most one; None if nobody is enrolled or the
+            personaliser weighs them all alike.
         shift: how far the enrolment moved the utterance's embedding, relative to the embedding's length.
         milliseconds: decode, encode, personalise, total.
         calibrated: the baseline put right by free speech; None without any, or where the model cannot.

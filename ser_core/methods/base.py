@@ -26,8 +26,8 @@ class Output:
         emotion_logits: (B, C); nan where a method tells no emotions apart.
         attributes: arousal, valence and dominance on the scale learned, (B, 3), nan for one that is not learned; None where
             a method learns none.
-        attention: how much each enrolled utterance counted, (B, K), rows sum to at most one, and to zero with nobody
-            enrolled; None where a method does not weigh them.
+        attention: how far the answer attends to each enrolled utterance, (B, K), rows sum to at most one, and to zero with
+            nobody enrolled; None where a method does not weigh them. A method may use all of them alike beside.
         shift: how far the enrolment moved the embedding, (B,), relative to the embedding's own length.
     """
 

@@ -11,7 +11,7 @@ learned beside the attributes; any of our methods may listen on the speech side,
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -203,8 +203,9 @@ class Multimodal(Method):
         parts, heard = [], None
         if self.hears_speech:
             heard = self.listener(batch)
-            there = torch.ones(len(batch), 1, device=heard.embedding.device)
-            parts.append(self._or_absent(heard.embedding, there, self.no_speech, "speech"))
+            kept = self._kept(torch.ones_like(heard.embedding[:, :1]), "speech")
+            heard = replace(heard, emotion_logits=heard.emotion_logits * kept)
+            parts.append(torch.where(kept, heard.embedding, self.no_speech))
         if self.text_shape is not None:
             parts.append(self._words(batch))
         if self.settings.speaker_embedding:
@@ -235,12 +236,12 @@ class Multimodal(Method):
 
     def _words(self, batch: Batch) -> Tensor:
         read = (batch.text[:, list(self.text_shape.layers)] - self.text_mean_) / self.text_scale_
-        return self._or_absent(self.reader(read.flatten(1)), batch.has_text[:, None], self.no_text, "text")
+        embedding = self.reader(read.flatten(1))
+        return torch.where(self._kept(batch.has_text[:, None].to(embedding), "text"), embedding, self.no_text)
 
-    def _or_absent(self, embedding: Tensor, there: Tensor, absent: Tensor, name: str) -> Tensor:
-        """The embedding (B, D) where it is there (B, 1), and training does not leave it out; else the learned vector."""
-        kept = (self.leave_out[name](torch.ones_like(embedding[:, :1])) > 0) & there.bool()
-        return torch.where(kept, embedding, absent)
+    def _kept(self, there: Tensor, name: str) -> Tensor:
+        """Of which rows a modality that is there (B, 1) is heard, (B, 1) bool: training leaves some out."""
+        return self.leave_out[name](torch.ones_like(there)).bool() & there.bool()
 
 
 class _Silent(nn.Module):

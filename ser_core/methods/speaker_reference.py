@@ -3,14 +3,15 @@
 Model: a standardised vector of an utterance is mean speaker + speaker + emotion + rest, x = m + s + c + r. From training
 speakers we know m, the mean c of every emotion, and how much speakers (between) and utterances (within) vary. Each
 enrolled utterance of a known emotion then says e − m − c about the speaker, and the guess of s from n of them is their mean,
-shrunk by n / (n + λ missing within / between), where missing is the share of the emotions of which none is enrolled. With λ = 1
-and without that share it is the best linear unbiased predictor of a random effect (Robinson 1991, Statistical Science 6(1)).
-The share is as in a finite population (Cochran 1977, Sampling Techniques, section 2.6): a speaker has only so many emotions, and
-whoever enrolled all of them is believed. λ and the share were chosen on dev speakers. Labels matter: a missing class does not
-tilt the reference, and with nobody enrolled it is zero, so that the answer is the method's own answer without enrolment, exactly.
+shrunk by n / (n + λ missing within / between), where missing is the share of the method's emotions of which none is enrolled. With
+λ = 1 and without that share it is the best linear unbiased predictor of a random effect (Robinson 1991, Statistical Science 6(1)).
+The share is by analogy with a finite population (Cochran 1977, Sampling Techniques, section 2.6): a speaker has only so many
+emotions, and whoever enrolled all of them is believed, as if single utterances had no noise of their own. That served
+dev speakers better. Labels matter: a missing class does not tilt the reference, and with nobody enrolled it is zero, so that the
+answer is the method's own answer without enrolment, exactly.
 
 Once the reference is subtracted, the target is compared with each enrolled utterance, which votes for its emotion as far as they
-are alike (after the matching networks of arXiv 1606.04080, section 2.1).
+are alike (after the matching networks of arXiv 1606.04080, section 2.1); a missing class gets no votes.
 
 It is trained in episodes (data/sampling.py): random utterances, missing classes, other sentences. What each part is worth:
 benchmarks/ablations.
@@ -26,7 +27,7 @@ from torch.nn.functional import normalize, one_hot
 from ser_core.data.batches import Batch, Utterances
 from ser_core.methods.base import FeatureShape, Output
 from ser_core.methods.baseline import Baseline, BaselineSettings
-from ser_core.recipe import check_range
+from ser_core.recipe import BadRecipe, check_range
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class SpeakerReferenceSettings(BaselineSettings):
         labels: an enrolled utterance is compared with the mean of its emotion; else with the mean of all of them.
         shrinkage: λ, how much less enrolled utterances of a few emotions are believed than of all: 0 not at all.
         prototypes: the target also attends to the enrolled utterances, which vote for their emotions; a key that stands for
-            nobody takes the votes where none of them sounds alike, or none is there.
+            nobody takes the votes where none of them sounds alike, or none is there. How sharply, how alike nobody is and
+            what a vote weighs are learned, but hardly leave where they start (5, 0.5, 1) at the learning rate of the recipes.
     """
 
     batches: str = "episodes"
@@ -48,6 +50,10 @@ class SpeakerReferenceSettings(BaselineSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, shrinkage=(0, None))
+        if self.prototypes and not self.labels:
+            raise BadRecipe(
+                "without 'labels' no enrolled utterance can vote for its emotion; set 'prototypes' to false"
+            )
 
 
 class SpeakerReference(Baseline):
@@ -92,12 +98,15 @@ class SpeakerReference(Baseline):
         """
         says = (enrolment - self.emotion_mean_[emotion.clamp(min=0)]) * present[..., None, None]
         n = present.sum(dim=1)[:, None, None].to(says.dtype)
-        missing = 1 - self._told(present, emotion).sum(dim=1).clamp(max=1).float().mean(dim=-1)[:, None, None]
+        n_told = n
+        if self.settings.labels:
+            n_told = self._told(present, emotion).sum(dim=1).clamp(max=1).sum(dim=-1)[:, None, None]
+        missing = (1 - n_told / len(self.emotions)).clamp(min=0)
         return says.sum(dim=1) / (n + self.settings.shrinkage * missing * self.within_over_between_).clamp(min=1)
 
     def _told(self, present: Tensor, emotion: Tensor) -> Tensor:
         """Which emotion each enrolled utterance is of, (B, K, C); zero where there is none."""
-        return one_hot(emotion.clamp(min=0), len(self.emotions)) * present[..., None]
+        return one_hot(emotion.clamp(min=0), len(self.emotions)) * (present & (emotion >= 0))[..., None]
 
     def forward(self, batch: Batch) -> Output:
         target, enrolment = self.front.standardised(batch.features), self.front.standardised(batch.enrolment)
@@ -107,17 +116,22 @@ class SpeakerReference(Baseline):
         logits, weights = self.head(embedding), None
         if self.settings.prototypes:
             heard = self.trunk(self.front.joined(enrolment - reference[:, None]))
-            weights = self._alike(embedding, heard, batch.present)
-            votes = weights[..., None] * self._told(batch.present, batch.enrolment_emotion)
-            logits = logits + self.vote_weight * votes.sum(dim=1)
+            told = self._told(batch.present, batch.enrolment_emotion).to(heard.dtype)
+            weights = self._alike(embedding, heard, told)
+            logits = logits + self.vote_weight * (weights[..., None] * told).sum(dim=1)
         return Output(embedding, logits, weights, shift)
 
-    def _alike(self, target: Tensor, heard: Tensor, present: Tensor) -> Tensor:
-        """How much a target (B, D) is like each enrolled utterance (B, K, D): (B, K), what is left to 1 is like nobody."""
+    def _alike(self, target: Tensor, heard: Tensor, told: Tensor) -> Tensor:
+        """How much a target (B, D) is like each enrolled utterance (B, K, D): (B, K), what is left to 1 is like nobody.
+
+        Several utterances of an emotion share its weight.
+        """
         likeness = (normalize(heard, dim=-1) * normalize(target, dim=-1)[:, None]).sum(dim=-1)
-        with_nobody = torch.cat([likeness, self.nobody.expand(len(likeness), 1)], dim=1) * self.sharpness
-        there = torch.cat([present, present.new_ones(len(present), 1)], dim=1)
-        return with_nobody.masked_fill(~there, -torch.inf).softmax(dim=1)[:, :-1]
+        n_of_its_emotion = (told @ told.sum(dim=1)[..., None])[..., 0]  # zero where there is no utterance
+        shared = likeness * self.sharpness - n_of_its_emotion.clamp(min=1).log()
+        keys = torch.cat([shared, (self.nobody * self.sharpness).expand(len(likeness), 1)], dim=1)
+        there = torch.cat([n_of_its_emotion > 0, told.new_ones(len(told), 1).bool()], dim=1)
+        return keys.masked_fill(~there, -torch.inf).softmax(dim=1)[:, :-1]
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ say how often, and for whom.</p>
 WAYS = f"""
 <ul>
 <li><b>{personaliser_name("speaker_reference")}</b> works out what is your voice and what is the emotion you said, and takes
-your voice away before it guesses.</li>
+your voice away before it guesses; recordings of yours that then sound like the new one vote for their emotion.</li>
 <li><b>Attention</b> looks among your recordings (all, the neutral ones only, or the emotional ones only) for those that are
 like the new utterance, and adds what it hears in them.</li>
 <li><b>Calibrated</b> needs no labels: it compares what the model says of your free speech with the emotions that the training

@@ -233,7 +233,10 @@ def test_parts_of_the_reference_can_be_taken_away(synthetic_corpus):
     features += torch.tensor(utterances.emotion)[:, None, None]
     enrolment, emotion = torch.randn(1, 2, 2, 6, generator=rng), torch.tensor([[0, 1]])
     present, said = torch.ones(1, 2, dtype=torch.bool), {}
-    for part, settings in (("labels", {"labels": False, "shrinkage": 1.0}), ("shrinkage", {"shrinkage": 0.0})):
+    for part, settings in (
+        ("labels", {"labels": False, "shrinkage": 1.0, "prototypes": False}),
+        ("shrinkage", {"shrinkage": 0.0}),
+    ):
         method = METHODS["speaker_reference"].build(settings, SHAPE, emotions, "test")
         said[part] = method.fit_statistics(utterances, np.arange(len(features)))
     means = said["labels"].emotion_mean_
@@ -289,21 +292,45 @@ def test_whoever_enrolled_every_emotion_is_believed_as_they_are():
     torch.testing.assert_close(method.reference(heard, torch.ones(1, 3, dtype=torch.bool), emotion), plain)
 
 
-def test_labels_matter_to_the_reference():
+def test_labels_matter_to_the_reference_where_emotions_are_missing_and_not_in_a_complete_set():
     method, batch = _build("speaker_reference"), _batch()
-    swapped = replace(
-        batch,
-        enrolment_emotion=(batch.enrolment_emotion + 1) % 3,
-        present=batch.present & torch.tensor([True, True, False]),
-    )
-    plain = replace(batch, present=swapped.present)
-    assert not torch.allclose(method(swapped).emotion_logits, method(plain).emotion_logits)
+    heard, moved = method.front.standardised(batch.enrolment), (batch.enrolment_emotion + 1) % 3
+    some = batch.present & torch.tensor([True, True, False])
+    right, wrong = (method.reference(heard, some, emotion) for emotion in (batch.enrolment_emotion, moved))
+    assert (right - wrong).abs().max() > 0.1
+    right, wrong = (method.reference(heard, batch.present, emotion) for emotion in (batch.enrolment_emotion, moved))
+    torch.testing.assert_close(right, wrong)
 
 
-def test_speaker_reference_undoes_a_speakers_offset_given_many_utterances():
-    """A target shifted by s with an enrolment shifted by s sounds like neither shifted."""
+def test_without_labels_no_label_is_heard():
+    method, batch = _build("speaker_reference", labels=False, prototypes=False), _batch()
+    method.emotion_mean_[:] = method.emotion_mean_[:1].clone()  # what fit_statistics makes of them
+    other = replace(batch, enrolment_emotion=torch.where(batch.present, 1, -1))
+    torch.testing.assert_close(method(other).emotion_logits, method(batch).emotion_logits)
+    with pytest.raises(BadRecipe, match="without 'labels' no enrolled utterance can vote"):
+        _build("speaker_reference", labels=False)
+
+
+def test_several_recordings_of_an_emotion_share_its_vote():
+    method, batch = _build("speaker_reference"), _batch(n=2, n_slots=3)
+    heard, target = torch.randn(2, 3, 8), torch.randn(2, 8)
+    once = method._alike(target, heard, method._told(batch.present, batch.enrolment_emotion).float())
+    emotion = torch.cat([batch.enrolment_emotion, batch.enrolment_emotion[:, :1]], dim=1)
+    told = method._told(torch.ones(2, 4, dtype=torch.bool), emotion).float()
+    twice = method._alike(target, torch.cat([heard, heard[:, :1]], dim=1), told)
+    torch.testing.assert_close(twice[:, 1:3], once[:, 1:])
+    torch.testing.assert_close(twice[:, 0] + twice[:, 3], once[:, 0])
+
+
+def test_an_emotion_that_the_method_does_not_know_has_no_vote():
+    method, batch = _build("speaker_reference"), _batch(n=1, n_slots=2)
+    unknown = replace(batch, enrolment_emotion=torch.tensor([[1, -1]]))
+    assert method(unknown).attention[0, 1] == 0 and method(unknown).attention[0, 0] > 0
+
+
+def test_speaker_reference_undoes_a_speakers_offset():
+    """A target shifted by s with a complete enrolment shifted by s sounds like neither shifted."""
     method, batch = _build("speaker_reference"), _batch()
-    method.within_over_between_ = torch.zeros(2, 6)
     shift = torch.randn(1, 3, 6)
     moved = replace(batch, features=batch.features + shift, enrolment=batch.enrolment + shift[:, None])
     torch.testing.assert_close(method(moved).emotion_logits, method(batch).emotion_logits, atol=1e-4, rtol=1e-4)

@@ -131,6 +131,21 @@ def test_training_leaves_the_words_out_as_often_as_said_and_use_never(p):
     assert not (method.eval()._words(batch) == method.no_text).all(dim=1).any()
 
 
+def test_where_training_leaves_the_voice_out_its_enrolment_has_no_vote():
+    torch.manual_seed(0)
+    quiet = {"input_dropout": 0.0, "dropout": 0.0, "text_dropout": 0.0}
+    method = built(listener="speaker_reference", speech_dropout=0.5, **quiet).train()
+    batch = batch_of(40)
+    other = replace(batch, enrolment_emotion=(batch.enrolment_emotion + 1) % 3)  # a complete set: the reference stays
+    answers = []
+    for one in (batch, other):
+        torch.manual_seed(3)
+        answers.append(method(one))
+    left_out = (answers[0].embedding[:, : len(method.no_speech)] == method.no_speech).all(dim=1)
+    changed = (answers[0].emotion_logits - answers[1].emotion_logits).abs().amax(dim=1)
+    assert 10 < left_out.sum() < 30 and changed[left_out].max() < 1e-5 < 1e-3 < changed[~left_out].min()
+
+
 def test_the_answer_from_words_alone_does_not_depend_on_the_voice():
     method, batch = built(listener="speaker_reference"), batch_of()
     other = replace(batch, features=torch.randn(N, 3, 6), present=torch.zeros(N, 3, dtype=torch.bool))

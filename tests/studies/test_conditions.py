@@ -230,7 +230,7 @@ def test_which_utterance_a_label_belongs_to_matters_where_utterances_vote(method
 
 
 @pytest.mark.parametrize(("method", "moves"), [("enrolment_attention", False), ("speaker_reference", True)])
-def test_a_label_that_takes_anothers_place_moves_the_reference_alone(method, moves, predictions):
+def test_a_label_that_takes_anothers_place_moves_the_reference_and_no_attention(method, moves, predictions):
     table = predictions["enrolment-errors"]
     shift = (_of(table, method, "one bad: wrong label") - _of(table, method, RIGHT)).abs().to_numpy().max()
     assert shift > 1e-3 if moves else shift < 1e-5
