@@ -9,7 +9,9 @@ import math
 import numpy as np
 import torch
 
+from ser_core.encoders.base import autocast
 from ser_core.inference.recogniser import Enrolment, Recogniser
+from ser_core.methods.base import Output
 from ser_core.methods.speaker_reference import SpeakerReference
 
 HARDLY_ITS_LABEL = 0.05
@@ -52,10 +54,27 @@ def voice_threshold(recogniser: Recogniser) -> float:
 
 
 def label_answer(recogniser: Recogniser, enrolment: Enrolment, name: str) -> dict[str, float]:
-    """What the model says of one recording with all the others enrolled, or with none where it is alone."""
-    place = enrolment.utterances.index(name)
-    said = recogniser.answer(enrolment.features[place : place + 1], enrolment.without(name))
-    return (said.personalised or said.baseline).probabilities
+    """What the model says of one recording with all the others enrolled, or with none where it is alone.
+
+    The others have no votes here: among them all emotions but its own would.
+    """
+    place, method = enrolment.utterances.index(name), _reference(recogniser)
+    emotion = _emotions(recogniser, enrolment)
+    others = (emotion >= 0) & (torch.arange(len(emotion)) != place)
+    if method is None or not others.any():
+        return recogniser.answer(enrolment.features[place : place + 1]).baseline.probabilities
+    with torch.inference_mode(), autocast(recogniser.device):
+        heard = method.front.standardised(torch.from_numpy(enrolment.features).to(recogniser.device))
+        reference = method.reference(*(of_all[None].to(heard.device) for of_all in (heard, others, emotion)))
+        embedding = method.trunk(method.front.joined(heard[place : place + 1] - reference))
+        said = method.probabilities(Output(embedding, method.head(embedding)))[0]
+    return dict(zip(recogniser.info.emotions, said.tolist(), strict=True))
+
+
+def _emotions(recogniser: Recogniser, enrolment: Enrolment) -> torch.Tensor:
+    """(K,) places among the model's emotions; -1 for one it does not know."""
+    places = {emotion: place for place, emotion in enumerate(recogniser.info.emotions)}
+    return torch.tensor([places.get(emotion, -1) for emotion in enrolment.emotions])
 
 
 def voice_scores(recogniser: Recogniser, enrolment: Enrolment) -> np.ndarray | None:
@@ -68,10 +87,9 @@ def voice_scores(recogniser: Recogniser, enrolment: Enrolment) -> np.ndarray | N
         (K,) mean log-likelihood ratio of a dimension; None where there are too few others, or the model cannot tell.
     """
     method = _reference(recogniser)
-    known = [k for k, emotion in enumerate(enrolment.emotions) if emotion in recogniser.info.emotions]
-    if method is None or len(known) < len(enrolment.emotions) or len(known) <= _MIN_OTHERS:
+    emotion = _emotions(recogniser, enrolment)
+    if method is None or (emotion < 0).any() or len(emotion) <= _MIN_OTHERS:
         return None
-    emotion = torch.tensor([recogniser.info.emotions.index(word) for word in enrolment.emotions])
     with torch.inference_mode():
         heard = method.front.standardised(torch.from_numpy(enrolment.features).to(recogniser.device))
         rest = (heard - method.emotion_mean_[emotion.to(heard.device)]).flatten(1).double().cpu().numpy()

@@ -6,9 +6,9 @@ enrolled utterance of a known emotion then says e − m − c about the speaker,
 shrunk by n / (n + λ missing within / between), where missing is the share of the method's emotions of which none is enrolled. With
 λ = 1 and without that share it is the best linear unbiased predictor of a random effect (Robinson 1991, Statistical Science 6(1)).
 The share is by analogy with a finite population (Cochran 1977, Sampling Techniques, section 2.6): a speaker has only so many
-emotions, and whoever enrolled all of them is believed, as if single utterances had no noise of their own. That served
-dev speakers better. Labels matter: a missing class does not tilt the reference, and with nobody enrolled it is zero, so that the
-answer is the method's own answer without enrolment, exactly.
+emotions, and whoever enrolled all of them is believed, as if single utterances had no noise of their own. Labels matter: a
+missing class does not tilt the reference, and with nobody enrolled it is zero, so that the answer is the method's own answer
+without enrolment, exactly.
 
 Once the reference is subtracted, the target is compared with each enrolled utterance, which votes for its emotion as far as they
 are alike (after the matching networks of arXiv 1606.04080, section 2.1); a missing class gets no votes.
