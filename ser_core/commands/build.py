@@ -1,7 +1,8 @@
 """build: train a model that ships on the corpora at hand, measure it, write its card.
 
 `build NAME --reader --sentences DIR --output FOLDER` adds the part that reads words to a model that is there, and
-`build NAME --calibration --output FOLDER` what puts its baseline right by free speech.
+`build NAME --calibration --output FOLDER` what puts its baseline right by free speech; `build NAME --card --output FOLDER`
+writes its card anew from what was measured.
 """
 
 import json
@@ -11,8 +12,10 @@ from pathlib import Path
 
 from ser_core.commands.training_arguments import add_training_arguments, count, limit_threads, split_encoder
 from ser_core.data.corpora import load_corpora
+from ser_core.inference.models import read_model
 from ser_core.recipe import BadRecipe
 from ser_core.training.calibrate import add_calibration
+from ser_core.training.card import write_card
 from ser_core.training.reader import add_reader
 from ser_core.training.ship import SPLIT, build
 from ser_core.workspace import open_workspace
@@ -20,7 +23,7 @@ from ser_core.workspace import open_workspace
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="of the model")
-    add_training_arguments(parser)
+    add_training_arguments(parser, needs_corpus=False)
     parser.add_argument("--split", default=SPLIT, metavar="FILE", help="a .toml that names the dev and test speakers")
     parser.add_argument("--seed", type=count, default=0)
     parser.add_argument("--reader", action="store_true", help="add the part that reads words to the model in --output")
@@ -31,6 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--calibration", action="store_true", help="add what free speech is heard by to the model in --output"
     )
     parser.add_argument(
+        "--card", action="store_true", help="write the card of the model in --output anew; nothing is trained"
+    )
+    parser.add_argument(
         "--halves", metavar="FILE", help="report.json of the part compact of benchmarks/accuracy.py, for the card"
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="the model's folder")
@@ -39,8 +45,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Build into the output folder; the card is printed."""
     limit_threads(arguments.threads)
-    if arguments.halves and (arguments.reader or arguments.calibration):
-        raise BadRecipe("--halves belongs to the card of the whole model; --reader and --calibration keep what it says")
+    if arguments.halves and (arguments.reader or arguments.calibration or arguments.card):
+        raise BadRecipe("--halves belongs to the build of the whole model; --reader, --calibration and --card keep it")
+    if arguments.card:
+        print(write_card(read_model(Path(arguments.output))))
+        return 0
+    if not arguments.corpus:
+        raise BadRecipe("build needs --corpus NAME=DIR, all that the model learns from; only --card does without")
     if arguments.reader:
         return _add_reader(arguments)
     if arguments.calibration:

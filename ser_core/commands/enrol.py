@@ -11,6 +11,8 @@ from ser_core.commands.record import add_device_argument, record_with_meter
 from ser_core.data.audio import AudioRejected, read_recording
 from ser_core.data.quality import assess
 from ser_core.data.talk import TALK, cut_talk
+from ser_core.inference.enrolment import enrolment_of
+from ser_core.inference.plausibility import hints
 from ser_core.inference.profiles import Profile, ProfileStore, UnknownProfile
 from ser_core.inference.prompts import HINTS, PROMPTS
 from ser_core.inference.recogniser import Recogniser
@@ -79,7 +81,8 @@ def _known(store: ProfileStore, arguments: Namespace) -> Profile | None:
     except UnknownProfile:
         return None
     n = len(profile.utterances) + len(profile.talk)
-    print(f"adding to {profile.name}, who has {n} recording{'' if n == 1 else 's'}", file=sys.stderr)
+    replaced = "; what is given now takes the place of what there is for the same emotion"
+    print(f"adding to {profile.name}, who has {n} recording{'' if n == 1 else 's'}{replaced}", file=sys.stderr)
     if profile.consent is None or not profile.consent.is_current:
         profile = store.agree(arguments.name, ask_for_consent(arguments.agree))
     return profile
@@ -92,7 +95,17 @@ def _from_files(store: ProfileStore, arguments: Namespace) -> Profile:
         clips.append((clip.emotion, clip.recording.waveform, quality.to_dict()))
         _say_advice(clip.emotion, [*clip.recording.warnings, *quality.advice])
     made = None if _known(store, arguments) else ask_for_consent(arguments.agree)
-    return store.add_many(arguments.name, clips, create=made)
+    profile = store.add_many(arguments.name, clips, create=made)
+    _say_hints(store, profile, arguments)
+    return profile
+
+
+def _say_hints(store: ProfileStore, profile: Profile, arguments: Namespace) -> None:
+    """Which recordings do not sound like their label, or like the others' person."""
+    recogniser = Recogniser(open_workspace(arguments.workspace))
+    odd = hints(recogniser, enrolment_of(store, profile.name, recogniser))
+    for utterance in profile.utterances:
+        _say_advice(utterance.emotion, odd.get(utterance.utterance_id, ()))
 
 
 def _record(store: ProfileStore, arguments: Namespace) -> Profile:
@@ -108,7 +121,9 @@ def _record(store: ProfileStore, arguments: Namespace) -> Profile:
         if made and not store.get(arguments.name).utterances:  # a profile without a voice is of no use
             store.delete(arguments.name)
             print("  nothing was recorded; nothing was stored", file=sys.stderr)
-    return store.get(arguments.name)
+    profile = store.get(arguments.name)
+    _say_hints(store, profile, arguments)
+    return profile
 
 
 def _skipped() -> bool:

@@ -8,12 +8,13 @@ from ser_core.encoders import ENCODERS
 from ser_core.recipe import BadRecipe, Recipe
 
 
-def add_training_arguments(parser: ArgumentParser) -> None:
+def add_training_arguments(parser: ArgumentParser, needs_corpus: bool = True) -> None:
     """Corpus, encoder, device, threads."""
     parser.add_argument(
         "--corpus",
         action="append",
-        required=True,
+        required=needs_corpus,
+        default=[],
         metavar="NAME=DIR",
         help="may be repeated; corpora are joined; what adapts to a corpus adapts to the last one",
     )

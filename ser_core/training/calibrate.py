@@ -27,7 +27,7 @@ from ser_core.labels import APP_EMOTIONS, GENDERS
 from ser_core.methods.base import Method
 from ser_core.methods.checkpoint import load_method
 from ser_core.recipe import DataChoice, read_split
-from ser_core.training.card import with_calibration_section
+from ser_core.training.card import write_card
 from ser_core.training.hearing import embedded
 from ser_core.training.preparation import in_label_set
 from ser_core.training.provenance import provenance
@@ -253,5 +253,5 @@ def add_calibration(
         "n_similar": settings.n_similar, "shrinkage": settings.shrinkage, "talk_s": TALK_S, "n_draws": 5, **provenance(),
     }  # fmt: skip
     write_json(folder / "calibration.json", report)
-    (folder / "README.md").write_text(with_calibration_section(info.card, report), encoding="utf-8")
+    write_card(info)
     return report

@@ -1,5 +1,6 @@
-"""The card of a model that ships, written from its report: every number in it was measured by `build`."""
+"""The card of a model that ships, written from its reports: every number in it was measured by `build`."""
 
+import json
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -35,24 +36,29 @@ the person who speaks, and whom it serves well. Non-commercial only, because cor
 - It recognises *acted* expressions in short scripted utterances. It does not know what anybody feels.
 - Few speakers, four languages, adults. Other languages, ages, spontaneous speech, telephones and noise are untested.
 - It is often wrong, and more often for some people than for others: see the tables, speaker by speaker.
+- Whoever enrols another person's recordings, or wrong labels, may get worse answers than with none: see *another speaker's enrolment*.
 - Inferring emotions of people at work or in education is prohibited in the EU (AI Act, Article 5(1)(f)).
 - Never use it to decide anything about a person.
 """
 
 
-def model_card(info: ModelInfo, report: dict) -> str:
-    """Markdown: data, licence, accuracy, fairness, intended use, limits."""
+def model_card(info: ModelInfo, report: dict, words: dict | None = None, calibration: dict | None = None) -> str:
+    """Markdown: data, licence, accuracy, fairness, words and free speech where they were added, intended use, limits."""
     parts = [_head(info, report), _data(report), "## Accuracy and fairness on test speakers\n"]
     parts.append(
         "Enrolment: the alphabetically first utterance of each emotion, removed from the targets of every method. "
-        "UAR over the classes of the seven that the corpus has. One seed: the weights that ship.\n"
+        "UAR over the classes of the seven that the corpus has, of all targets together: so it may lie above or below that of both "
+        "genders. Gini, worst speaker and gender are of the two to four people listed. One seed: the weights that ship.\n"
     )
     for corpus, summary in report["by_corpus"].items():
         parts.append(_table(corpus, summary))
         parts.append(_per_speaker(summary, info))
     if "halves" in report:
         parts.append(_halves(report["halves"]))
-    return "\n".join([*parts, _certainty(report["certainty"]), _FOOT])
+    parts.append(_certainty(report["certainty"]))
+    parts.extend([_words(words)] if words else [])
+    parts.extend([_free_speech(calibration)] if calibration else [])
+    return "\n".join([*parts, _FOOT])
 
 
 def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict, notes: Sequence[str] = ()) -> str:
@@ -96,11 +102,22 @@ def run_card(info: ModelInfo, report: dict, recipe: Recipe, data: dict, notes: S
     )
 
 
-def with_words_section(card: str, report: dict) -> str:
-    """The card with what was measured of the part that reads words, in place of what stood there before."""
-    before, _, rest = card.partition("## Intended use")
-    before, _, after = before.partition("## Words")
-    free_speech = after.partition("## Free speech")[2]
+def write_card(info: ModelInfo) -> str:
+    """README.md of a shipped model's folder, from what is measured there of its parts; returns it.
+
+    report.json is of the whole; words.json and calibration.json, where they are, of the parts that were added.
+    """
+    report, words, calibration = (
+        json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        for file in (info.folder / f"{name}.json" for name in ("report", "words", "calibration"))
+    )
+    card = model_card(info, report, words, calibration)
+    (info.folder / "README.md").write_text(card, encoding="utf-8")
+    return card
+
+
+def _words(report: dict) -> str:
+    """What was measured of the part that reads words."""
     rows = [
         f"| {corpus} | {name} | {one['n_targets']} | {_number(one['uar'])} | {_number(one.get('ece'))} | "
         + " | ".join(_number(one.get(f"ccc_{attribute}")) for attribute in ATTRIBUTES)
@@ -112,7 +129,7 @@ def with_words_section(card: str, report: dict) -> str:
     table = "\n".join([head, "|" + "---|" * (5 + len(ATTRIBUTES)), *rows])
     sentences = report["sentences"]
     return (
-        f"{before}## Words\nThe part that reads (`{report['recipe']['name']}`, arXiv 2506.10930, with a speaker reference on the "
+        f"## Words\nThe part that reads (`{report['recipe']['name']}`, arXiv 2506.10930, with a speaker reference on the "
         f"speech side) learned from the same speakers and from GoEmotions (Demszky et al. 2020, Apache-2.0), through "
         f"all-MiniLM-L6-v2 (Apache-2.0), which knows English only. Made by `python -m ser_core build NAME --reader`, seed "
         f"{report['seed']}, commit {report['commit'][:12]}.\n\n"
@@ -123,15 +140,11 @@ def with_words_section(card: str, report: dict) -> str:
         f"(data/circumplex.py), not ratings.\n\n{table}\n\n"
         f"The words alone, on the {sentences['n']} GoEmotions test sentences with one label: macro-F1 "
         f"{_number(sentences['macro_f1'])}, UAR {_number(sentences['uar'])} (the head was trained with classes alike).\n\n"
-        f"{'## Free speech' + free_speech if free_speech else ''}## Intended use{rest}"
     )
 
 
-def with_calibration_section(card: str, report: dict) -> str:
-    """The card with what was measured of free speech, in place of what stood there before."""
-    before, _, rest = card.partition("## Intended use")
-    before, _, after = before.partition("## Free speech")
-    words = after.partition("## Words")[2]
+def _free_speech(report: dict) -> str:
+    """What was measured of free speech."""
     rows = [
         f"| {corpus} | {name} | {one['n_speakers']} | {one['n_targets']:.0f} | "
         + f"{one['n_talk']:.0f} | "
@@ -149,7 +162,7 @@ def with_calibration_section(card: str, report: dict) -> str:
         ]
     )
     return (
-        f"{before}{'## Words' + words if words else ''}## Free speech\n`calibration.safetensors` puts the baseline right by half a minute "
+        f"## Free speech\n`calibration.safetensors` puts the baseline right by half a minute "
         f"of a person's speech without labels: prior correction, p'(c) ∝ p(c) · π̄(c)/π̂(c), with π̄ from "
         f"the {report['n_similar']} most similar training speakers (the analogue for classes of PLDC, arXiv 2309.02418), shrinkage "
         f"{report['shrinkage']:g} utterances, both chosen on dev speakers. It holds one row of numbers a training speaker, without "
@@ -161,13 +174,13 @@ def with_calibration_section(card: str, report: dict) -> str:
         f"nowhere): {two.get('one speaker', 0):.1%} of single test speakers' twelve utterances were taken for two people's, "
         f"{two.get('other gender', 0):.0%} of those shared by a woman and a man, and {two.get('same gender', 0):.0%} of those of two people "
         f"of one gender.\n\n"
-        f"## Intended use{rest}"
     )
 
 
 def _head(info: ModelInfo, report: dict) -> str:
     encoder = (
-        "its own, in `encoder/`; it learned from the same training speakers"
+        "its own, in `encoder/`; it learned from the same training speakers, without labels, to imitate the lower layers of OpenAI's "
+        "Whisper tiny.en (MIT)"
         if info.source == "encoder"
         else (f"`{info.source}`, frozen and not included; whose voices its publisher trained it on is not known here")
     )
@@ -230,7 +243,9 @@ def _halves(measured: dict) -> str:
 def _per_speaker(summary: dict, info: ModelInfo) -> str:
     before, after = summary[info.baseline]["speaker_uar"], summary[info.personalisers[0]]["speaker_uar"]
     listed = "; ".join(f"{speaker} {_number(before[speaker])} → {_number(after[speaker])}" for speaker in before)
-    return f"Per speaker, {info.baseline} → {info.personalisers[0]}: {listed}.\n"
+    worse = [speaker for speaker in before if after[speaker] < before[speaker]]
+    said = f"**Worse off once enrolled: {', '.join(worse)}.**" if worse else "Nobody is worse off once enrolled."
+    return f"Per speaker, {info.baseline} → {info.personalisers[0]}: {listed}. {said}\n"
 
 
 def _certainty(by_method: dict) -> str:
@@ -261,7 +276,8 @@ def _certainty(by_method: dict) -> str:
         "threshold. Probabilities here are among the emotions that the corpus has; in the app all emotions are asked for.\n\n"
         + "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *rows])
         + f"\n\nMean ECE over the corpora, before → after (by chance): {_means(by_method)}. One temperature cannot put right that a method is "
-        "too sure of one corpus and not sure enough of another.\n"
+        "too sure of one corpus and not sure enough of another, and where dev speakers are not like the test speakers it makes it worse: "
+        f"{_worse(by_method)}.\n"
     )
 
 
@@ -277,6 +293,17 @@ def _means(by_method: dict) -> str:
         f"{method} {_number(before)} → {_number(after)} ({_number(chance)})"
         for method, (before, after, chance) in means.items()
     )
+
+
+def _worse(by_method: dict) -> str:
+    """Which methods' mean calibration error the temperature raises."""
+    worse = [
+        method
+        for method, one in by_method.items()
+        if fmean(test["ece"] for test in one["test"].values())
+        > fmean(test["ece_before"] for test in one["test"].values())
+    ]
+    return f"so here for {', '.join(worse)}" if worse else "here for none"
 
 
 def _number(value: float | None) -> str:

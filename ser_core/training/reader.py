@@ -25,7 +25,7 @@ from ser_core.labels import ATTRIBUTES
 from ser_core.methods.checkpoint import load_method, save_method
 from ser_core.methods.multimodal import Multimodal
 from ser_core.recipe import DataChoice, Recipe, read_recipe, read_split
-from ser_core.training.card import with_words_section
+from ser_core.training.card import write_card
 from ser_core.training.certainty import learn_certainty
 from ser_core.training.hearing import embedded
 from ser_core.training.preparation import build_method, class_set, in_label_set, make_plan
@@ -91,7 +91,7 @@ def add_reader(
     info = replace(info, reader=reader)
     write_model(info)
     write_json(folder / "words.json", report)
-    (folder / "README.md").write_text(with_words_section(info.card, report), encoding="utf-8")
+    write_card(info)
     return report
 
 

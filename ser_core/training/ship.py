@@ -20,7 +20,7 @@ from ser_core.labels import APP_EMOTIONS
 from ser_core.methods import METHODS
 from ser_core.methods.checkpoint import load_method, save_method
 from ser_core.recipe import DataChoice, Recipe, read_recipe, read_split
-from ser_core.training.card import model_card
+from ser_core.training.card import write_card
 from ser_core.training.certainty import described_certainty, learn_certainty
 from ser_core.training.crossvalidation import ANOTHER_SPEAKER
 from ser_core.training.hearing import embedded
@@ -88,7 +88,9 @@ def build(
     report["certainty"] = {recipe.name: part[3] for recipe, part in zip(recipes, parts, strict=True)}
     report.update({"halves": halves} if halves else {})
     write_json(folder / "report.json", report)
-    (folder / "README.md").write_text(model_card(info, report), encoding="utf-8")
+    for part in ("words.json", "calibration.json"):  # of heads that are no more
+        (folder / part).unlink(missing_ok=True)
+    write_card(info)
     return report
 
 

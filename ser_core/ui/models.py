@@ -114,7 +114,9 @@ class Models:
 
         better = takewhile(lambda model: model.name != chosen, shipped_models())
         missing = " and ".join(model.name for model in better if model.why_unavailable(self._workspace))
-        wanting = f"{missing} would be better, but its weights are not on this computer: see the tab About."
+        wanting = (
+            f"{missing} did better on our test speakers, but its weights are not on this computer: see the tab About."
+        )
         return wanting if missing else "It is the best one that ships with Attune."
 
     def _load(self, name: str | None, loaded: "Future[Recogniser]") -> None:

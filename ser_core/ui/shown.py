@@ -80,8 +80,10 @@ def enrolled_so_far(profile: Profile | None) -> str:
 
 def change_in_words(comparison: Comparison | None) -> str:
     """How far the enrolment moved the answer, and what was heard."""
-    if comparison is None or comparison.prediction.personalised is None:
+    if comparison is None:
         return ""
+    if comparison.prediction.personalised is None:
+        return '<p class="quiet">There is one answer only, so nothing differs yet.</p>'
     said = comparison.prediction
     before, after = said.baseline.probabilities, said.personalised.probabilities
     emotion = max(before, key=lambda name: abs(after[name] - before[name]))

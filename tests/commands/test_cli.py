@@ -190,6 +190,15 @@ def test_enrolling_with_the_microphone_stores_each_take_and_asks_again(attune, m
     assert "silent" in err and "You will not believe" in err
 
 
+def test_the_terminal_hints_at_an_odd_recording_and_says_what_is_replaced(attune, clips):
+    assert attune("enrol", "Ann", "--agree", *_clip_arguments(clips))[0] == 0
+    code, out, err = attune("enrol", "Ann", "--clip", f"anger={clips['fear']}")
+    assert code == 0 and "who has 7 recordings; what is given now takes the place" in err and "7 of 7" in out
+    assert (
+        "fear: This is the same recording as the one for anger." in err or "anger: This is the same recording as" in err
+    )
+
+
 def test_an_enrolment_that_is_broken_off_keeps_what_was_said_and_an_empty_one_nothing(attune, monkeypatch):
     from ser_core.commands import enrol
 
@@ -386,6 +395,11 @@ def test_a_model_is_built_measured_and_answers(attune, clips, tiny_model, tmp_pa
     assert str(tmp_path) not in (folder / "report.json").read_text().replace(str(tmp_path / "split.toml"), "")
     code, out, _ = attune("predict", clips["fear"], *_clip_arguments(clips, "--enrol"), "--model", folder, "--json")
     assert code == 0 and json.loads(out)[0]["personaliser"] == "speaker_reference"
+    card = (folder / "README.md").read_text()
+    (folder / "README.md").unlink()
+    assert attune("build", "toy", "--card", "--output", folder)[0] == 0 and (folder / "README.md").read_text() == card
+    code, _, err = attune("build", "toy", "--output", folder)
+    assert code == 2 and "build needs --corpus" in err and (folder / "README.md").read_text() == card
 
 
 @pytest.mark.parametrize(
@@ -393,7 +407,7 @@ def test_a_model_is_built_measured_and_answers(attune, clips, tiny_model, tmp_pa
     [
         ("{}", (), "is not what was measured of two halves"),
         ("no JSON", (), "cannot be read (JSONDecodeError)"),
-        ("{}", ("--calibration",), "--halves belongs to the card of the whole model"),
+        ("{}", ("--calibration",), "--halves belongs to the build of the whole model"),
         ("{}", ("--encoder", "whisper"), "'whisper' is not ours"),
     ],
 )
@@ -456,7 +470,7 @@ def test_the_terminal_asks_before_it_keeps_a_voice_and_before_it_erases_one(attu
     consent = json.loads(attune("profiles", "show", "Ann", "--json")[1])["consent"]
     assert consent["version"] and consent["agreed"].startswith("20")
     code, _, err = attune("enrol", "ann", *_clip_arguments(clips))  # agreed before: not asked again
-    assert code == 0 and "adding to Ann, who has 7 recordings" in err
+    assert code == 0 and "adding to Ann, who has 7 recordings; what is given now" in err
     code, _, err = attune("profiles", "delete", "Ann")
     assert code == 2 and "Erase Ann and 7 recordings for ever?" in err
     assert attune("profiles", "rename", "Ann", "Anna")[0] == 0
