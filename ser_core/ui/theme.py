@@ -233,7 +233,7 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 #train-command textarea { font-family: var(--font-mono); font-size: .85rem; }
 /* about */
 .numbers.in-words th, .numbers.in-words td { text-align: left !important; }
-.numbers.in-words td { white-space: nowrap; }
+.numbers.in-words td:first-child { min-width: 8rem; }
 .explained code { overflow-wrap: anywhere; }
 .about-model { border: 1px solid var(--line); border-radius: 14px; padding: 1rem !important; }
 .about-model h3 { font-size: 1.15rem; font-weight: 650; }
