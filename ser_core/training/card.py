@@ -7,7 +7,7 @@ from statistics import fmean
 from ser_core.evaluation.summary import NO_WORDS, OWN_WORDS
 from ser_core.inference.models import ModelInfo
 from ser_core.labels import ATTRIBUTES
-from ser_core.recipe import Recipe
+from ser_core.recipe import BadRecipe, Recipe
 
 _LICENCES = {
     "ravdess": "RAVDESS, Livingstone & Russo 2018, CC BY-NC-SA 4.0",
@@ -106,7 +106,14 @@ def write_card(info: ModelInfo) -> str:
     """README.md of a shipped model's folder, from what is measured there of its parts; returns it.
 
     report.json is of the whole; words.json and calibration.json, where they are, of the parts that were added.
+
+    Raises:
+        BadRecipe: there is no report.json.
     """
+    if not (info.folder / "report.json").is_file():
+        raise BadRecipe(
+            f"{info.folder.name} has no report.json, which its card is written from: `build` the whole model"
+        )
     report, words, calibration = (
         json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
         for file in (info.folder / f"{name}.json" for name in ("report", "words", "calibration"))

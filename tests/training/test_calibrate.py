@@ -13,8 +13,10 @@ from ser_core.inference.models import CALIBRATION, VOICES, read_model
 from ser_core.inference.recogniser import Recogniser
 from ser_core.labels import APP_EMOTIONS
 from ser_core.methods.checkpoint import load_method
+from ser_core.recipe import BadRecipe
 from ser_core.training import calibrate
 from ser_core.training.calibrate import BASELINE, MIXED, NEUTRAL, add_calibration, imitated_talk, predictions
+from ser_core.training.card import write_card
 from ser_core.training.hearing import embedded
 
 TEST = ["synthetic_2", "synthetic_3"]
@@ -22,7 +24,11 @@ TEST = ["synthetic_2", "synthetic_3"]
 
 @pytest.fixture(scope="module")
 def model(tiny_model, tmp_path_factory):
-    return shutil.copytree(tiny_model, tmp_path_factory.mktemp("model") / "tiny")
+    folder = shutil.copytree(tiny_model, tmp_path_factory.mktemp("model") / "tiny")
+    nothing = dict.fromkeys(("train_speakers", "dev_speakers", "test_speakers"), [])
+    measured = {"by_corpus": {}, "certainty": {}, "n_train_targets": 0, "seed": 0, "commit": "none", "torch": "none"}
+    (folder / "report.json").write_text(json.dumps(nothing | measured))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +85,13 @@ def test_a_model_gets_its_correction_its_numbers_and_a_card_that_keeps_the_rest(
     card = (model / "README.md").read_text()
     assert (model / CALIBRATION).is_file() and (model / VOICES).is_file()
     assert json.loads((model / "calibration.json").read_text())["by_corpus"] == json.loads(to_json(report["by_corpus"]))
-    assert card.count("## Free speech") == 1 and "## Intended use" in card
+    assert card.count("## Free speech") == 1 and "## How sure it is" in card and "## Intended use" in card
     again = add_calibration(model, synthetic_corpus, workspace, split, "cpu", lambda line: None)
     assert to_json(again["by_corpus"]) == to_json(report["by_corpus"])  # the same seed, the same numbers
     assert (model / "README.md").read_text().count("## Free speech") == 1
+    (model / "report.json").unlink()
+    with pytest.raises(BadRecipe, match="tiny has no report.json"):
+        write_card(read_model(model))
     recogniser = Recogniser(workspace, str(model))
     assert recogniser.info.load_calibration().vectors_.shape[0] == 5  # training speakers only
     assert pd.isna(report["two_voices"].get("one speaker")) is False
