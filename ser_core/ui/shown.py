@@ -83,7 +83,8 @@ def change_in_words(comparison: Comparison | None) -> str:
     if comparison is None:
         return ""
     if comparison.prediction.personalised is None:
-        return '<p class="quiet">There is one answer only, so nothing differs yet.</p>'
+        alone = comparison.prediction.calibrated is None
+        return '<p class="quiet">There is one answer only, so nothing differs yet.</p>' if alone else ""
     said = comparison.prediction
     before, after = said.baseline.probabilities, said.personalised.probabilities
     emotion = max(before, key=lambda name: abs(after[name] - before[name]))
