@@ -81,7 +81,9 @@ def _known(store: ProfileStore, arguments: Namespace) -> Profile | None:
     except UnknownProfile:
         return None
     n = len(profile.utterances) + len(profile.talk)
-    replaced = "; what is given now takes the place of what there is for the same emotion"
+    replaced = (
+        "; what is given now takes the place of what there is for the same emotion, free speech that of free speech"
+    )
     print(f"adding to {profile.name}, who has {n} recording{'' if n == 1 else 's'}{replaced}", file=sys.stderr)
     if profile.consent is None or not profile.consent.is_current:
         profile = store.agree(arguments.name, ask_for_consent(arguments.agree))
@@ -102,6 +104,8 @@ def _from_files(store: ProfileStore, arguments: Namespace) -> Profile:
 
 def _say_hints(store: ProfileStore, profile: Profile, arguments: Namespace) -> None:
     """Which recordings do not sound like their label, or like the others' person."""
+    if not profile.utterances:
+        return
     recogniser = Recogniser(open_workspace(arguments.workspace))
     odd = hints(recogniser, enrolment_of(store, profile.name, recogniser))
     for utterance in profile.utterances:

@@ -16,9 +16,10 @@ import soundfile
 from ser_core.__main__ import main
 from ser_core.commands import COMMANDS
 from ser_core.data.corpora.synthetic import buzz
-from ser_core.inference.consent import QUESTION, Consent, nobodys_voice
+from ser_core.inference.consent import QUESTION, Consent, consent_now, nobodys_voice
 from ser_core.inference.profiles import ProfileStore
 from ser_core.labels import APP_EMOTIONS
+from ser_core.workspace import open_workspace
 
 RATE = 16_000
 
@@ -197,6 +198,13 @@ def test_the_terminal_hints_at_an_odd_recording_and_says_what_is_replaced(attune
     assert (
         "fear: This is the same recording as the one for anger." in err or "anger: This is the same recording as" in err
     )
+
+
+def test_to_skip_every_emotion_leaves_a_profile_without_recordings_as_it_is(attune, workspace, monkeypatch):
+    ProfileStore(open_workspace(workspace).profiles).create("me", consent_now())
+    monkeypatch.setattr("builtins.input", lambda: "s")
+    code, out, _ = attune("enrol", "me", "--agree", "--record")
+    assert code == 0 and "0 of 7" in out
 
 
 def test_an_enrolment_that_is_broken_off_keeps_what_was_said_and_an_empty_one_nothing(attune, monkeypatch):
