@@ -69,6 +69,9 @@ def test_every_personaliser_is_explained(services: Services, ann: str, utterance
         assert "The largest change" in page[CHANGE] and "Difference" in page[NUMBERS]
         assert page[CLIPS].count("<tr>") == 1 + 3 and "Answer without it" in page[CLIPS]
         assert "Weight" in page[CLIPS] and "attends" in page[CLIPS]
+        now = page[0].now
+        alike = shown.clips_table(replace(now, prediction=replace(now.prediction, attention=None)))
+        assert "Weight" not in alike and "weighs all recordings alike" in alike
         assert page[OTHERS].count("(shown)") == 1
 
 
