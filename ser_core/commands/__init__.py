@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "predict": "what do these recordings sound like, to everybody's model and to yours",
     "enrol": "store one recording per emotion of a person",
     "profiles": "list, show, delete, export and import what is stored",
+    "accounts": "who may sign in where Attune is shared",
     "record": "record a file from this computer's microphone",
     "transcribe": "what is said in these recordings, written down by Whisper",
     "models": "what can be used here; fetch what cannot yet",

@@ -3,7 +3,7 @@
 import sys
 from argparse import ArgumentParser
 
-from ser_core.inference.consent import NOTICE, QUESTION, Consent, ConsentMissing, consent_now
+from ser_core.inference.consent import LOCAL, QUESTION, Consent, ConsentMissing, consent_now
 
 
 class NotConfirmed(ValueError):
@@ -15,7 +15,7 @@ def add_agree_argument(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--agree", action="store_true", help=f"do not ask; it means: “{QUESTION}” (the notice stands below)"
     )
-    parser.epilog = " ".join(f"{title}: {words}" for title, words in NOTICE)
+    parser.epilog = " ".join(f"{title}: {words}" for title, words in LOCAL.points)
 
 
 def ask_for_consent(agree: bool) -> Consent:
@@ -28,7 +28,7 @@ def ask_for_consent(agree: bool) -> Consent:
         return consent_now()
     if not sys.stdin.isatty():
         raise ConsentMissing("nothing was stored: ask whose voice it is, then say so with --agree (see --help)")
-    for title, words in NOTICE:
+    for title, words in LOCAL.points:
         print(f"{title}: {words}", file=sys.stderr)
     if _yes(f"{QUESTION}."):
         return consent_now()

@@ -3,34 +3,69 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-WORDING_VERSION = "2026-11c"
-"""Changes whenever `NOTICE` or `QUESTION` says something else; whoever agreed to an older one is asked again."""
-
-NOTICE = (
-    (
-        "What is kept",
-        "the name you give, the recordings you make (sentences and, if you choose to, free speech), what is computed from them "
-        "and, where you typed it or Whisper is on this computer, what is said in the sentences, in one database file in "
-        "Attune's folder on this computer; and, only if you ask for it, how often the answers were right.",
-    ),
-    ("For how long", "until you erase it."),
-    ("Nothing is sent anywhere", "Attune works without a network."),
-    (
-        "How to erase",
-        "“Delete” removes the recording, or the free speech, that it stands below; “Erase this profile” removes everything at "
-        "once; in the terminal, “profiles delete” does the same.",
-    ),
-    (
-        "The law",
-        "inferring emotions at work or in education is prohibited in the EU (AI Act, Article 5(1)(f)).",
-    ),
-)
-"""Titles and words, in the order they are shown."""
-
 QUESTION = "I have read this, and the voice I record is mine or its owner agrees"
 """What one agrees to."""
 
 _NOBODY = "synthetic voice"
+_LAW = "inferring emotions at work or in education is prohibited in the EU (AI Act, Article 5(1)(f))."
+_HOW_TO_ERASE = (
+    "“Delete” removes the recording, or the free speech, that it stands below; “Erase this profile” removes everything at "
+    "once"
+)
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What a person is told.
+
+    Attributes:
+        version: changes whenever the words do; whoever agreed to an older one is asked again.
+        points: titles and words, in the order they are shown.
+    """
+
+    version: str
+    points: tuple[tuple[str, str], ...]
+
+    def for_keeping(self, days: int | None) -> tuple[tuple[str, str], ...]:
+        """The points, with the end that whoever runs Attune has set to profiles that nobody uses."""
+        ended = f"until you erase it, and at most {days} days after it was last used."
+        return tuple((title, ended if title == "For how long" and days else words) for title, words in self.points)
+
+
+LOCAL = Wording(
+    "2026-11c",
+    (
+        (
+            "What is kept",
+            "the name you give, the recordings you make (sentences and, if you choose to, free speech), what is computed from them "
+            "and, where you typed it or Whisper is on this computer, what is said in the sentences, in one database file in "
+            "Attune's folder on this computer; and, only if you ask for it, how often the answers were right.",
+        ),
+        ("For how long", "until you erase it."),
+        ("Nothing is sent anywhere", "Attune works without a network."),
+        ("How to erase", f"{_HOW_TO_ERASE}; in the terminal, “profiles delete” does the same."),
+        ("The law", _LAW),
+    ),
+)
+"""At one's own computer."""
+
+SHARED = Wording(
+    "2026-11d, shared",
+    (
+        (
+            "What is kept",
+            "the name you give, the recordings you make (sentences and, if you choose to, free speech), what is computed from them "
+            "and, where you typed it or Whisper is there, what is said in the sentences, in the database of the computer that runs "
+            "Attune for your group; with when you agreed; and, only if you ask for it, how often the answers were right.",
+        ),
+        ("Who can see it", "you, once signed in; other accounts cannot. Whoever runs that computer can read its database."),
+        ("For how long", "until you erase it."),
+        ("Where it is sent", "from your browser to that computer, and nowhere else."),
+        ("How to erase", f"{_HOW_TO_ERASE}."),
+        ("The law", _LAW),
+    ),
+)
+"""Where several people sign in to one Attune."""
 
 
 class ConsentMissing(ValueError):
@@ -51,8 +86,8 @@ class Consent:
 
     @property
     def is_current(self) -> bool:
-        """Whether it was this wording."""
-        return self.version == WORDING_VERSION
+        """Whether it was a wording of today."""
+        return self.version in (LOCAL.version, SHARED.version)
 
     @property
     def is_nobodys(self) -> bool:
@@ -60,9 +95,9 @@ class Consent:
         return self.version == _NOBODY
 
 
-def consent_now() -> Consent:
-    """Somebody agrees to the wording of today."""
-    return Consent(WORDING_VERSION, _now())
+def consent_now(wording: Wording = LOCAL) -> Consent:
+    """Somebody agrees to a wording of today."""
+    return Consent(wording.version, _now())
 
 
 def nobodys_voice() -> Consent:

@@ -123,8 +123,14 @@ def kept_where(services: Services) -> str:
         ("Trainings", workspace.runs),
         ("Models that were trained here and put to use", workspace.trained),
     )
-    rows = [[words, f"<code>{safe(path.name)}</code>", _size(path)] for words, path in places]
     n = len(services.names())
+    if services.is_shared:
+        return (
+            f"<p>{n} profile{'' if n == 1 else 's'} of this account, on the computer that runs Attune for your group; only you see "
+            "them here, and whoever runs it can read its database. Trainings, fetched weights and embedded corpora belong to all "
+            "who sign in. To delete a person, use “Erase this profile”.</p>"
+        )
+    rows = [[words, f"<code>{safe(path.name)}</code>", _size(path)] for words, path in places]
     return (
         f"<p>All of it is in the folder <code>{safe(str(workspace.root))}</code>.</p>"
         f'<div class="numbers in-words">{table(["What", "Where", "Size"], rows)}</div>'

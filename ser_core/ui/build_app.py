@@ -1,5 +1,6 @@
 """The page: its tabs and how it is served."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
@@ -9,15 +10,24 @@ from starlette.concurrency import run_in_threadpool
 
 from ser_core.inference.archives import MAX_UNPACKED  # the largest of the limits; recordings have their own
 from ser_core.ui import about, compare, enrol, fairness, train
+from ser_core.ui.errors import for_people
 from ser_core.ui.listening import MAX_PIECE_BYTES, answer
 from ser_core.ui.runs import Around
 from ser_core.ui.services import Services
-from ser_core.ui.theme import CSS, HEADER, THEME
+from ser_core.ui.theme import CSS, HEADER, THEME, safe
 
 _DELETE_UPLOADS = (600, 3600)
 """Every ten minutes, what is older than an hour; all of it when the app ends."""
 
 _SCRIPTS = ("page.js", "enrol.js", "live.js")
+
+
+def signed_in(services: Services) -> str:
+    """Who is signed in, and the way out."""
+    return (
+        f'<form class="signed-in" method="post" action="sign-out">Signed in as <b>{safe(services.account_name)}</b> '
+        "<button>Sign out</button></form>"
+    )
 
 
 def build_page(services: Services) -> gr.Blocks:
@@ -27,6 +37,9 @@ def build_page(services: Services) -> gr.Blocks:
         # in the browser, so that a reload finds it again: nothing but the name; the secret hides it from nobody
         remembered = gr.BrowserState(enrol.NOBODY, storage_key="attune-profile", secret="attune")
         gr.HTML(HEADER)
+        if services.is_shared:
+            account = gr.HTML(elem_id="account")
+            page.load(for_people(signed_in, services), None, account, api_visibility="private", show_progress="hidden")
         enrol.microphone_help()
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Enrol", id="enrol") as tab:
@@ -42,14 +55,20 @@ def build_page(services: Services) -> gr.Blocks:
     return page.queue(max_size=16, default_concurrency_limit=2, api_open=False)
 
 
-def build_app(services: Services) -> FastAPI:
-    """The page as a web application, closed in every way that gradio leaves open."""
+def build_app(services: Services, account_of: Callable[[Request], str | None] | None = None) -> FastAPI:
+    """The page as a web application, closed in every way that gradio leaves open.
+
+    Args:
+        services: what it calls.
+        account_of: who signed in, where it is shared; gradio then answers nobody else.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _own_routes(app, services)
     return gr.mount_gradio_app(
         app,
         build_page(services),
         path="/",
+        auth_dependency=account_of,
         theme=THEME,
         css=CSS,
         head=_scripts(),

@@ -182,6 +182,7 @@ def hear(
         return page_of(services, visit, name)
     _say_if_loading(services, model, progress)
     try:
+        services.take()
         recording, decode_ms = read(upload)
         visit.add(compare(services, recording, asked, decode_ms, upload))
     except ValueError as error:

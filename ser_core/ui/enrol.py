@@ -6,7 +6,7 @@ import gradio as gr
 
 from ser_core.data.audio import AudioRejected
 from ser_core.inference.archives import BadArchive
-from ser_core.inference.consent import NOTICE, QUESTION, ConsentMissing
+from ser_core.inference.consent import QUESTION, ConsentMissing
 from ser_core.inference.profiles import (
     BadProfileName,
     EnrolledUtterance,
@@ -51,9 +51,10 @@ _ENCOURAGED = {
 # what is shown
 
 
-def notice() -> str:
+def notice(services: Services) -> str:
     """What a person is told before anything is kept."""
-    points = "".join(f"<li><b>{title}:</b> {words}</li>" for title, words in NOTICE)
+    told_of = services.wording.for_keeping(services.keep_days)
+    points = "".join(f"<li><b>{title}:</b> {words}</li>" for title, words in told_of)
     return f'{step("1. Before you start")}<div class="notice"><ul>{points}</ul></div>'
 
 
@@ -400,7 +401,7 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, tab
         page: the page, which asks for the choice of the last visit when it has come.
     """
     agreed, shown = gr.State(False), gr.State(None)
-    gr.HTML(notice())
+    gr.HTML(notice(services))
     consent = gr.Checkbox(label=QUESTION, elem_id="enrol-consent", container=False)
 
     gr.HTML(step("2. Whose voice?"))

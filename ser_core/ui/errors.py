@@ -12,27 +12,39 @@ from typing import Any
 import gradio as gr
 
 logger = logging.getLogger("attune")
+_ASKER = inspect.Parameter("asker", inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def for_people(handler: Callable, services: Any, *bound: Any) -> Callable:
-    """A handler of the page, given the services; what goes wrong in it is shown in words and never with a path.
+    """A handler of the page, given whose services they are; what goes wrong in it is shown in words and never with a path.
 
-    Our own small errors speak for themselves; anything else is a bug: it is logged, and the person gets its reference.
+    Every handler that touches the services goes through here: this is where accounts are kept apart. Our own small errors speak for themselves; anything else is a bug: it is logged, and the person gets its reference.
     """
 
     @wraps(handler)
-    def told(*arguments, **options):
+    def told(asker: gr.Request, *arguments, **options):
         with _in_words():
-            return handler(services, *bound, *arguments, **options)
+            return handler(_allowed(services, asker, arguments), *bound, *arguments, **options)
 
     @wraps(handler)
-    def told_on_the_way(*arguments, **options):
+    def told_on_the_way(asker: gr.Request, *arguments, **options):
         with _in_words():
-            yield from handler(services, *bound, *arguments, **options)
+            yield from handler(_allowed(services, asker, arguments), *bound, *arguments, **options)
 
     chosen = told_on_the_way if inspect.isgeneratorfunction(handler) else told
-    chosen.__signature__ = inspect.signature(partial(handler, services, *bound))  # gradio counts the arguments
+    # gradio counts the arguments, and gives the request to those that are annotated so
+    wanted = inspect.signature(partial(handler, services, *bound)).parameters.values()
+    chosen.__signature__ = inspect.Signature([_ASKER, *wanted])
+    own = {name: hint for name, hint in handler.__annotations__.items() if hint is gr.Request}
+    chosen.__annotations__ = {"asker": gr.Request, **own}
     return chosen
+
+
+def _allowed(services: Any, asker: gr.Request, arguments: tuple) -> Any:
+    """The services of whoever asks, who may name no file of somebody else's page."""
+    theirs = services.of(asker)
+    theirs.files.check(arguments)
+    return theirs
 
 
 @contextmanager

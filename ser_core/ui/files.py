@@ -1,9 +1,11 @@
 """Files that the page hands out or was given: in a private folder that is emptied at the start and at the end.
 
-gradio copies what it hands out into folders of its own within the private one, so what is forgotten is looked for there.
+What is forgotten is looked for in all of the folder: gradio puts what was uploaded into folders of its own within it.
 """
 
+import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +14,37 @@ import soundfile
 from ser_core.data.audio import SAMPLE_RATE
 
 _OURS = "attune-"
+_APART = "accounts"
+
+
+class NotUploaded(ValueError):
+    """A file was named that this page was not given."""
 
 
 class PrivateFiles:
     """The private folder: recordings to play, documents to save, what was uploaded."""
 
-    def __init__(self, folder: Path):
-        self._folder = folder
+    def __init__(self, folder: Path, within: Path | None = None):
+        """A folder; `within` is the one that uploads go to, the same if None."""
+        self._folder, self._all = folder, within or folder
+
+    def apart(self) -> "PrivateFiles":
+        """A folder of its own, which nobody can guess, for one account."""
+        return PrivateFiles(self._all / _APART / secrets.token_hex(8), self._all)
+
+    def check(self, arguments: Iterable[object]) -> None:
+        """Look whether what a page sends names no file that was made for another account.
+
+        Raises:
+            NotUploaded: it does.
+        """
+        if any(isinstance(argument, str) and not self.may_see(argument) for argument in arguments):
+            raise NotUploaded("this file is not one of this page; choose it again")
+
+    def may_see(self, path: str) -> bool:
+        """Whether a path, if it is one, is not in the folder of another account."""
+        normal = Path(os.path.normpath(path))
+        return not normal.is_relative_to(self._all / _APART) or normal.is_relative_to(self._folder)
 
     def document(self, name: str, content: str | bytes) -> str:
         """Write something to be saved by the person, as attune-NAME, where nobody can guess it."""
@@ -51,5 +77,5 @@ class PrivateFiles:
 
     def forget_upload(self, upload: str) -> None:
         """Delete what was uploaded; never a file of the person's own."""
-        if self._folder in Path(upload).parents:
+        if self._all in Path(upload).parents:
             Path(upload).unlink(missing_ok=True)

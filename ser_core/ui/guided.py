@@ -22,6 +22,8 @@ from ser_core.ui.theme import EMOTIONS, emotion_name, prompt, safe
 PAGE = -1
 """The choice of the page's microphone, among this computer's."""
 
+_THIS_PAGE = ("This page's microphone", PAGE)
+
 _LONGEST_S = 8.0
 _SHOW_EVERY_S = 0.2
 _SPOKE_ABOVE_DBFS, _PAUSE_S = -40.0, 1.2
@@ -63,7 +65,7 @@ def meter(level_dbfs: float, seconds: float) -> str:
 
 def sources() -> tuple[list[tuple[str, int]], str]:
     """Microphones to choose from, and what is missing, in words."""
-    offered = [("This page's microphone", PAGE)]
+    offered = [_THIS_PAGE]
     try:
         found = input_devices()
     except NoMicrophone as error:
@@ -168,6 +170,8 @@ def keep(
 
 def record_here(services: Services, name: str, agreed: bool, emotion: str, source: int, request: gr.Request):
     """Record with a microphone of this computer: its level as it goes, then what became of it."""
+    if services.is_shared:
+        raise NoMicrophone("where Attune is shared, its own microphones stay closed; record with your browser's")
     take = _TAKES[request.session_hash] = ComputerTake(source)
     try:
         for level_dbfs, seconds in take.levels():
@@ -314,13 +318,14 @@ def connect(services: Services, panel: Panel, start: gr.Button, cards: gr.Column
             None, panel.goes_on, None, js="(goes_on) => window.attune.guided.on(goes_on)"
         )
     panel.source.input(
-        lambda name, emotion, source: step_of(services.profile(name), emotion, source), inputs, panel.step, **private
+        do(lambda services, name, emotion, source: step_of(services.profile(name), emotion, source)),
+        inputs, panel.step, **private,
     )
 
 
 def found_sources(services: Services) -> tuple:
     """Look which microphones there are now."""
-    offered, missing = sources()
+    offered, missing = ([_THIS_PAGE], "") if services.is_shared else sources()
     few = len(offered) == 1
     return gr.Dropdown(offered, value=PAGE, visible=not few), f'<p class="quiet">{missing}</p>' if missing else ""
 

@@ -157,9 +157,10 @@ def begin(services: Services, name: str, model: str | None, personaliser: str | 
             told(f"Others are listening just now. You are number {place} in the row; it goes on by itself."),
         )
         time.sleep(_ASK_AGAIN_S)
+    services.take()
     take = live_take(services, Asked(name, model or None, personaliser or None))
     words = live_words(services, take) if counts else None
-    token = services.listeners.open(ticket, take, name, lambda grown: shown_now(grown, name, words))
+    token = services.listeners.open(ticket, take, services.whose(name), lambda grown: shown_now(grown, name, words))
     yield token, ticket, told("Waiting for the microphone …")
 
 

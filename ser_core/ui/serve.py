@@ -1,13 +1,18 @@
-"""From a command line to a served page: a port, a private folder for what is uploaded, and only this computer let in."""
+"""From a command line to a served page: a port, a private folder for what is uploaded, and who is let in."""
 
+import errno
+import ipaddress
 import logging
 import shutil
 import socket
 import threading
+import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -18,10 +23,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ser_core.workspace import Workspace
 
+if TYPE_CHECKING:
+    from ser_core.ui.services import Services
+
+logger = logging.getLogger("attune")
+
 HOST = "127.0.0.1"
 PORT = 7860
 _N_TRIED = 20
-_OUR_NAMES = {HOST, "localhost"}
+_FIRST_LOOK_S, _LOOK_AGAIN_S, _STEADY_S = 60.0, 3600.0, 60.0
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -33,34 +43,84 @@ _HEADERS = {
 
 
 class BadPort(ValueError):
-    """A port that cannot be had; the message says what to do."""
+    """A port or an address that cannot be had; the message says what to do."""
 
 
-def serve(workspace: Workspace, model: str | None, device: str, port: str | None, browser: bool) -> None:
-    """Serve the app until the process is told to end (Ctrl+C, SIGTERM).
+class BadServing(ValueError):
+    """Options that do not go together; the message says what to do."""
 
-    Args:
-        workspace: where everything is kept.
+
+@dataclass(frozen=True)
+class Serving:
+    """How the app is served.
+
+    Attributes:
         model: name or folder; the best that is available if None. One that is named is checked before anything starts.
         device: 'auto', or as torch names it.
         port: as typed; 7860 or the next that is free if None.
         browser: open the page.
+        keep_days: profiles that nobody used for longer are erased; none if None.
+        shared: several people sign in, each with profiles of their own. What follows is for that alone.
+        listen: the address to listen at; this computer only if None.
+        host_names: by which it is reached, beside 'localhost'.
+        certificate, private_key: files for https; both or none.
+        corpora: the folder below which corpora may be evaluated and trained on; none if None.
+    """
+
+    model: str | None = None
+    device: str = "auto"
+    port: str | None = None
+    browser: bool = False
+    keep_days: int | None = None
+    shared: bool = False
+    listen: str | None = None
+    host_names: Sequence[str] = ()
+    certificate: str | None = None
+    private_key: str | None = None
+    corpora: str | None = None
+
+    def check(self) -> None:
+        """Look whether the options go together.
+
+        Raises:
+            BadServing: they do not.
+        """
+        if self.keep_days is not None and self.keep_days < 1:
+            raise BadServing(f"--keep-days {self.keep_days} is not a number of days; give 1 or more")
+        if not self.shared and (self.listen or self.host_names or self.certificate or self.private_key or self.corpora):
+            raise BadServing("--listen, --host-name, --certificate, --private-key and --corpora are for --shared; add it")
+        if bool(self.certificate) != bool(self.private_key):
+            raise BadServing("--certificate and --private-key go together; give both files or none")
+        for path in (self.certificate, self.private_key, self.corpora):
+            if path and not Path(path).exists():
+                raise BadServing(f"there is no '{Path(path).name}' at the place named; check the path")
+        if self.listen and not self.certificate:
+            raise BadServing(
+                "passwords and voices would travel unprotected: give --certificate and --private-key with --listen, or leave "
+                "it away and let a reverse proxy on this computer speak https"
+            )
+
+
+def serve(workspace: Workspace, how: Serving) -> None:
+    """Serve the app until the process is told to end (Ctrl+C, SIGTERM).
 
     Raises:
-        BadPort, UnknownModel, EncoderUnavailable, DeviceUnavailable: bad input.
+        BadPort, BadServing, UnknownModel, EncoderUnavailable, DeviceUnavailable: bad input.
     """
-    with closing(open_port(port)) as listening, emptied(workspace.temporary):
+    how.check()
+    with closing(open_port(how.port, how.listen or HOST)) as listening, emptied(workspace.temporary):
         from ser_core.training.jobs import empty_bin
-        from ser_core.ui.build_app import build_app  # gradio takes seconds: not for a port that is taken
-        from ser_core.ui.services import Services
 
-        services = Services(workspace, model, device)
+        services, app = _app(workspace, how)
         services.models.check()
         empty_bin(workspace)
-        url = f"http://{HOST}:{listening.getsockname()[1]}"
+        address = how.host_names[0] if how.listen and how.host_names else how.listen or HOST
+        url = f"http{'s' if how.certificate else ''}://{address}:{listening.getsockname()[1]}"
         server = uvicorn.Server(
             uvicorn.Config(
-                OnlyThisComputer(build_app(services)),
+                OnlyOurNames(app, {HOST, "localhost", *how.host_names}),
+                ssl_certfile=how.certificate,
+                ssl_keyfile=how.private_key,
                 log_level="warning",
                 access_log=False,
                 server_header=False,
@@ -71,32 +131,59 @@ def serve(workspace: Workspace, model: str | None, device: str, port: str | None
         logging.getLogger("uvicorn.error").addFilter(lambda _record: not server.should_exit)
         print(f"Attune is at {url} (Ctrl+C ends it)", flush=True)
         services.models.start_loading()
-        if browser:
+        if how.browser:
             threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt), erasing_unused(workspace, how.keep_days):
             server.run(sockets=[listening])
 
 
-def open_port(port: str | None) -> socket.socket:
-    """A socket that listens on this computer only.
+def _app(workspace: Workspace, how: Serving) -> "tuple[Services, ASGIApp]":
+    """The services and the page, behind a door where it is shared; gradio takes seconds: not for a port that is taken."""
+    from ser_core.ui.build_app import build_app
+
+    if not how.shared:
+        from ser_core.ui.services import Services
+
+        services = Services(workspace, how.model, how.device, how.keep_days)
+        return services, build_app(services)
+    from ser_core.inference.accounts import Accounts
+    from ser_core.ui.shared import SharedServices
+    from ser_core.ui.sign_in import Door, account_of
+
+    shared = SharedServices(
+        workspace, how.model, how.device, how.keep_days, Path(how.corpora) if how.corpora else None
+    )
+    accounts = Accounts(workspace)
+    if not accounts.list():
+        print("Nobody can sign in yet: make accounts with “python -m ser_core accounts add NAME”.", flush=True)
+    return shared, Door(build_app(shared, account_of), shared, accounts, secure=bool(how.certificate))
+
+
+def open_port(port: str | None, host: str = HOST) -> socket.socket:
+    """A socket that listens at an address, by itself on this computer only.
 
     Raises:
-        BadPort: no number, or taken; where none was asked for, the first twenty are all taken.
+        BadPort: no number, or taken; where none was asked for, the first twenty are all taken; or no address of this
+            computer.
     """
+    if not _is_address(host):
+        raise BadPort(f"--listen {host!r} is no IPv4 address; give one of this computer, or 0.0.0.0 for all of them")
     if port is not None and not (port.isdecimal() and 1 <= int(port) <= 65_535):
         raise BadPort(f"--port {port!r} is not a port; give a number from 1 to 65535")
     for number in [int(port)] if port else range(PORT, PORT + _N_TRIED):
         opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            opened.bind((HOST, number))
+            opened.bind((host, number))
             opened.listen()  # from here on a browser waits instead of being turned away
             return opened
         except PermissionError:
             opened.close()
             raise BadPort(f"port {number} may not be used by you; give one above 1023 with --port") from None
-        except OSError:
+        except OSError as error:
             opened.close()
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise BadPort(f"{host} is no address of this computer; give another one with --listen") from None
     what = f"port {port} is" if port else f"ports {PORT} to {PORT + _N_TRIED - 1} are all"
     raise BadPort(f"{what} in use by another program; stop that program, or give another one with --port")
 
@@ -117,17 +204,54 @@ def _empty(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-class OnlyThisComputer:
+@contextmanager
+def erasing_unused(workspace: Workspace, days: int | None) -> Iterator[None]:
+    """Meanwhile, profiles that nobody used for so many days are erased, soon after the start and then every hour.
+
+    Not while the clock is in doubt: where it was set during the last hour, that is left for the next.
+    """
+    ended = threading.Event()
+
+    def look() -> None:
+        wait_s, ahead = _FIRST_LOOK_S, time.time() - time.monotonic()
+        while not ended.wait(wait_s):
+            wait_s, was, ahead = _LOOK_AGAIN_S, ahead, time.time() - time.monotonic()
+            if abs(ahead - was) < _STEADY_S:
+                _erase_unused(workspace, days)
+
+    if days:
+        threading.Thread(target=look, name="retention", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _erase_unused(workspace: Workspace, days: int) -> None:
+    """One look; what keeps it from being done is logged, and the next look tries again."""
+    from ser_core.inference.profiles import expire_unused
+
+    try:
+        erased = expire_unused(workspace, days)
+    except ValueError as error:
+        logger.warning("unused profiles were not erased: %s", error)
+    else:
+        for one in erased:
+            logger.warning("a profile that nobody used for more than %d days was erased (%d recordings)", days, one.n_utterances)
+
+
+class OnlyOurNames:
     """Refuses pages of other hosts that reach for this one (DNS rebinding, cross-site requests); adds safety headers."""
 
-    def __init__(self, app: ASGIApp):
-        self.app = app
+    def __init__(self, app: ASGIApp, names: set[str]):
+        self.app, self._names = app, names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
-        if not _is_ours(Headers(scope=scope)):
-            return await PlainTextResponse("Attune answers this computer only.", 400)(scope, receive, send)
+        if not self._is_ours(Headers(scope=scope)):
+            words = "Attune answers this computer only, and by the names it was started with."
+            return await PlainTextResponse(words, 400)(scope, receive, send)
 
         answered = False
 
@@ -145,6 +269,10 @@ class OnlyThisComputer:
                 raise
         return None if answered else await PlainTextResponse("This is not kept.", 404)(scope, receive, send)
 
+    def _is_ours(self, headers: Headers) -> bool:
+        named = [f"//{headers.get('host', '')}", *headers.getlist("origin")]
+        return all(_host(name) in self._names for name in named)
+
 
 def _wants_a_deleted_file(scope: Scope) -> bool:
     """An upload is deleted once it is stored; the page's player may still ask for it."""
@@ -157,12 +285,13 @@ def _of_a_page_that_left(error: OSError | RuntimeError) -> bool:
     return isinstance(error.__cause__, HTTPException) and error.__cause__.status_code == 404
 
 
-def _is_ours(headers: Headers) -> bool:
-    named = [f"//{headers.get('host', '')}", *headers.getlist("origin")]
-    return all(_host(name) in _OUR_NAMES for name in named)
-
-
 def _host(address: str) -> str | None:
     with suppress(ValueError):
         return urlsplit(address).hostname
     return None
+
+
+def _is_address(host: str) -> bool:
+    with suppress(ValueError):
+        return bool(ipaddress.IPv4Address(host))
+    return False

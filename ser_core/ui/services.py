@@ -11,7 +11,7 @@ import numpy as np
 
 from ser_core.data.audio import read_recording
 from ser_core.inference.archives import MAX_TRANSCRIPT
-from ser_core.inference.consent import ConsentMissing, consent_now, nobodys_voice
+from ser_core.inference.consent import LOCAL, ConsentMissing, Wording, consent_now, nobodys_voice
 from ser_core.inference.examples import EXAMPLE_NAME, example_enrolment
 from ser_core.inference.profiles import (
     EnrolledUtterance,
@@ -27,7 +27,9 @@ from ser_core.ui.models import Models
 from ser_core.ui.scribe import Scribe
 from ser_core.workspace import Workspace
 
-if TYPE_CHECKING:  # it takes seconds to import: the page is served first
+if TYPE_CHECKING:  # these take seconds to import: the page is served first
+    import gradio as gr
+
     from ser_core.data.talk import Talk
 
 
@@ -50,16 +52,28 @@ class Services:
         files: the private folder, from which the page gets what it plays and saves.
         listeners: who listens live just now.
         visits: what pages that are open have answered; an erasure reaches there too.
+        keep_days: how long a profile that nobody uses is kept; for ever if None.
     """
 
-    def __init__(self, workspace: Workspace, model: str | None = None, device: str = "auto"):
+    is_shared = False
+    """Whether several people sign in, each with profiles of their own (ui/shared.py)."""
+
+    wording: Wording = LOCAL
+    """What people agree to."""
+
+
+    def __init__(
+        self, workspace: Workspace, model: str | None = None, device: str = "auto", keep_days: int | None = None
+    ):
         """Nothing is loaded before `models.start_loading`.
 
         Args:
             workspace: where everything is kept.
             model: name or folder; the best that is available if None.
             device: 'auto', or as torch names it.
+            keep_days: how long a profile that nobody uses is kept; for ever if None.
         """
+        self.keep_days = keep_days
         self.workspace = workspace
         self.store = ProfileStore(workspace.profiles)
         self.models = Models(workspace, model, device)
@@ -67,6 +81,29 @@ class Services:
         self.files = PrivateFiles(workspace.temporary)
         self.listeners = Listeners()
         self.visits: WeakSet = WeakSet()
+
+    def of(self, request: "gr.Request") -> "Services":
+        """The services of whoever asks: these, for whoever is at this computer."""
+        return self
+
+    def whose(self, name: str) -> str:
+        """A profile's name, as it is told from those of other accounts."""
+        return name
+
+    def take(self) -> None:
+        """Count a recording that is to be answered.
+
+        Raises:
+            TooOften: where Attune is shared, it is one too many.
+        """
+
+    def may_read(self, path: Path) -> Path:
+        """A corpus' path, as it was typed.
+
+        Raises:
+            NotYours: where Attune is shared, it lies where it must not be read.
+        """
+        return path
 
     def names(self) -> list[str]:
         """Everybody who has a profile."""
@@ -99,7 +136,7 @@ class Services:
             BadProfileName, ProfileExists: another name is needed.
         """
         _check_consent(agreed)
-        return self.store.create(name, consent_now())
+        return self.store.create(name, consent_now(self.wording))
 
     def enrol(
         self, name: str | None, emotion: str, upload: str, agreed: bool, replaces: str | None = None
@@ -224,7 +261,7 @@ class Services:
         """
         try:
             _check_consent(agreed)
-            profile = self.store.import_archive(Path(upload).read_bytes(), consent_now(), name.strip() or None)
+            profile = self.store.import_archive(Path(upload).read_bytes(), consent_now(self.wording), name.strip() or None)
         finally:
             self.files.forget_upload(upload)
         self._embed_soon(profile.name)
@@ -292,7 +329,7 @@ class Services:
             raise NotAPerson("this profile holds a synthetic voice; make one of your own for yours")
         _check_consent(agreed or has_agreed(profile))
         if not has_agreed(profile):
-            self.store.agree(profile.name, consent_now())
+            self.store.agree(profile.name, consent_now(self.wording))
         return profile
 
     def _forget_playbacks(self, utterances: Sequence[EnrolledUtterance]) -> None:
@@ -300,7 +337,7 @@ class Services:
             self.files.forget_playback(utterance.utterance_id)
 
     def _end_for(self, name: str) -> None:
-        self.listeners.forget(name)
+        self.listeners.forget(self.whose(name))
         for visit in list(self.visits):
             for upload in visit.forget(name):
                 self.files.forget_upload(upload)

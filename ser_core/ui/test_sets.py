@@ -163,14 +163,14 @@ def from_corpus(
         cancelled: asked now and then.
 
     Raises:
-        NoFolder, BadCorpus, LeakingSplit, Cancelled: no result; the message says what to do.
+        NoFolder, NotYours, BadCorpus, LeakingSplit, Cancelled: no result; the message says what to do.
     """
     from ser_core.inference.test_set import configuration_of, evaluate_models
     from ser_core.training.provenance import provenance
 
     if not folder.strip():
         raise NoFolder("say where the corpus is: the folder's path on this computer")
-    path = Path(folder.strip().strip("\"'")).expanduser()
+    path = services.may_read(Path(folder.strip().strip("\"'")).expanduser())
     name = path.stem if layout == MANIFEST else layout
     corpus = load_corpora([f"{name}={path}"])
     recognisers = [services.models.recogniser(model) for model in models or [None]]

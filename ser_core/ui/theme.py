@@ -99,6 +99,8 @@ button[aria-label="Upload file"]::after { content: "Choose a file"; }
 button[aria-label="Record audio"]::after { content: "Record"; }
 button[aria-label="Upload file"].selected, button[aria-label="Record audio"].selected { color: var(--good-ink) !important; }
 #enrol-erase-confirm { background: #b42318; color: #fff; }
+.signed-in { color: var(--soft-ink); text-align: right; }
+.signed-in button { text-decoration: underline; background: none; color: inherit; cursor: pointer; padding: .3rem; }
 .masthead { padding: 1.2rem 0 .2rem; }
 .masthead h1 { font-size: 2rem; font-weight: 700; letter-spacing: -.02em; margin: 0; }
 .masthead p { color: var(--soft-ink); font-size: 1.05rem; margin: .15rem 0 0; }

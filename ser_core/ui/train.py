@@ -273,7 +273,7 @@ def check(services: Services, *filled) -> str:
     from ser_core.training.check import check_order
 
     try:
-        return checked_in_words(check_order(order_of(Form(*filled)), services.workspace))
+        return checked_in_words(check_order(_allowed_order(services, filled), services.workspace))
     except ValueError as error:
         return _problem(error)
 
@@ -281,11 +281,21 @@ def check(services: Services, *filled) -> str:
 def start(services: Services, *filled) -> list:
     """Start it, and show it."""
     try:
-        job = start_job(order_of(Form(*filled)), services.workspace)
+        job = start_job(_allowed_order(services, filled), services.workspace)
     except ValueError as error:
         return [_problem(error), *[gr.skip()] * (1 + runs.N_OUTPUTS)]
     started = f'<p class="pill good" role="status">Started: {safe(job.name)}.</p>'
     return [started, gr.Tabs(selected="runs"), *runs.open_page(services, job.name)]
+
+
+def _allowed_order(services: Services, filled: tuple) -> Order:
+    """What was filled in, if it names no path that must not be read."""
+    order = order_of(Form(*filled))
+    for named in (*order.corpora, order.encoder, *order.settings):
+        value = named.partition("=")[2]
+        if "/" in value or "\\" in value or value.startswith("~"):
+            services.may_read(Path(value).expanduser())
+    return order
 
 
 def _problem(error: ValueError) -> str:

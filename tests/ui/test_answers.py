@@ -186,7 +186,7 @@ def test_nothing_is_added_to_a_synthetic_voice_or_without_consent_to_this_wordin
         visit, before = heard(services, utterance("fear"), name)[0], services.profile(name)
         assert not compare.judge(services, visit, "fear")[2].interactive
         with pytest.raises(gr.Error, match=words):
-            for_people(compare.add_to_profile, services)(visit)
+            for_people(compare.add_to_profile, services)(None, visit)
         assert services.profile(name) == before
 
 

@@ -307,7 +307,7 @@ def test_a_reload_finds_the_profile_again_if_it_still_exists(services: Services,
 
 def test_our_own_errors_speak_for_themselves(services: Services):
     with pytest.raises(gr.Error, match="^'Choose a profile, or create one, first.'$"):
-        for_people(lambda services: services.erase(""), services)()
+        for_people(lambda services: services.erase(""), services)(None)
 
 
 def test_anything_else_is_a_bug_with_a_reference(services: Services, caplog: pytest.LogCaptureFixture):
@@ -315,7 +315,7 @@ def test_anything_else_is_a_bug_with_a_reference(services: Services, caplog: pyt
         raise ValueError("/home/somebody/secret")
 
     with pytest.raises(gr.Error, match=r"^'?Something went wrong. Reference E-[0-9a-f]{4}") as shown:
-        for_people(broken, services)()
+        for_people(broken, services)(None)
     assert "secret" not in str(shown.value)
     assert "/home/somebody/secret" in caplog.text
 

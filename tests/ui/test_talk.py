@@ -11,7 +11,7 @@ import soundfile
 
 from ser_core.data.audio import AudioRejected, read_recording
 from ser_core.data.talk import TALK, Talk, cut_talk
-from ser_core.inference.consent import NOTICE, Consent, ConsentMissing
+from ser_core.inference.consent import LOCAL, SHARED, Consent, ConsentMissing
 from ser_core.inference.recogniser import Recogniser
 from ser_core.ui import compare, enrol, live, shown, talk
 from ser_core.ui.answers import Asked, Visit, by_every_model, live_take, mean_of_models
@@ -132,7 +132,7 @@ def test_nothing_is_kept_without_consent_nor_beside_a_synthetic_voice(services: 
         services.add_talk(synthetic, path := upload(), True)
     assert not Path(path).exists() and services.profile(synthetic).talk == ()
     assert not panel(talk.parts_of(services, services.profile(synthetic), True)).panel.visible
-    assert any("free speech" in words for _, words in NOTICE)
+    assert all(any("free speech" in words for _, words in wording.points) for wording in (LOCAL, SHARED))
 
 
 def test_deleted_talk_can_be_brought_back_once(services: Services, bo: str, cut: Talk):

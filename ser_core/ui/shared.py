@@ -1,0 +1,106 @@
+"""Shared mode: one page for all accounts, each of which has services, and so profiles and files, of its own."""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_core.inference.consent import SHARED
+from ser_core.inference.profiles import open_store
+from ser_core.ui.limits import Limit
+from ser_core.ui.services import Services
+from ser_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+_MOST_PAGES = 10_000
+TAKES = (30, 60.0)
+"""Recordings that are answered, and within how many seconds, for each account."""
+
+
+class NotYours(ValueError):
+    """Something of another account was reached for."""
+
+
+class SharedServices(Services):
+    """What all accounts share: the models, who listens live, the trainings. It has no profiles itself."""
+
+    is_shared = True
+    wording = SHARED
+
+    def __init__(
+        self, workspace: Workspace, model: str | None, device: str, keep_days: int | None, corpora: Path | None
+    ):
+        """As `Services`; `corpora` is the folder below which corpora may be read, none if None."""
+        super().__init__(workspace, model, device, keep_days)
+        del self.store  # whoever forgets to ask whose services these are fails, and sees nobody's profiles
+        self._corpora = corpora.resolve() if corpora else None
+        self._takes = Limit(*TAKES, f"more than {TAKES[0]} recordings within a minute")
+        self._accounts: dict[int, AccountServices] = {}
+        self._pages: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, request: "gr.Request") -> Services:
+        """The services of whoever signed in.
+
+        Raises:
+            NotYours: the page belongs to another account.
+        """
+        account = int(request.username)
+        self.claim(request.session_hash, account)
+        return self.for_account(account)
+
+    def may_fetch(self, path: str, account: int) -> bool:
+        """Whether a file of the private folder may be given to an account's page."""
+        return self.for_account(account).files.may_see(path)
+
+    def for_account(self, account: int) -> "AccountServices":
+        """The services of an account, by its id."""
+        with self._lock:
+            if account not in self._accounts:
+                self._accounts[account] = AccountServices(self, account)
+            return self._accounts[account]
+
+    def claim(self, page: str | None, account: int) -> None:
+        """A page belongs to the account that first came with it.
+
+        Raises:
+            NotYours: that was another one.
+        """
+        with self._lock:
+            if page and self._pages.setdefault(page, account) != account:
+                raise NotYours("this page belongs to another account; reload it")
+            while len(self._pages) > _MOST_PAGES:
+                self._pages.popitem(last=False)
+
+
+class AccountServices(Services):
+    """One account's: profiles, files and visits of its own, the rest shared."""
+
+    is_shared = True
+    wording = SHARED
+
+    def __init__(self, shared: SharedServices, account: int):
+        """Of an account, by its id."""
+        super().__init__(shared.workspace, keep_days=shared.keep_days)
+        self.models, self.scribe, self.listeners = shared.models, shared.scribe, shared.listeners
+        self.store = open_store(shared.workspace, account)
+        self.files = shared.files.apart()
+        self._account, self._shared = account, shared
+
+    def whose(self, name: str) -> str:
+        return f"{self._account}/{name}"  # a slash can be in no name
+
+    def take(self) -> None:
+        self._shared._takes.take(str(self._account))
+
+    def may_read(self, path: Path) -> Path:
+        corpora = self._shared._corpora
+        if corpora is None:
+            raise NotYours("where Attune is shared, corpora can be read only if whoever runs it named their folder (--corpora)")
+        if not path.resolve().is_relative_to(corpora):
+            raise NotYours(
+                "where Attune is shared, only corpora in the folder that was named for it (--corpora) can be read; ask whoever runs it"
+            )
+        return path
