@@ -1,7 +1,7 @@
 """Every folder the program writes to, under one root; and where the things that ship lie."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -10,13 +10,21 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 @dataclass(frozen=True)
 class Workspace:
-    """One folder that holds all the program keeps: profiles, caches, runs, fetched models."""
+    """One folder that holds all the program keeps: profiles, caches, runs, fetched models.
+
+    Attributes:
+        root: the folder.
+        database: SQLAlchemy's URL of the database of profiles, with its password; None for the file in the folder.
+        key_file: what recordings are encrypted with, outside of the folder; None if they are not.
+    """
 
     root: Path
+    database: str | None = field(default=None, repr=False)
+    key_file: Path | None = None
 
     @property
     def profiles(self) -> Path:
-        """The database of profiles."""
+        """The database of profiles, unless it is elsewhere."""
         return self.root / "profiles.sqlite3"
 
     @property
@@ -49,8 +57,11 @@ def open_workspace(root: str | Path | None = None) -> Workspace:
     """The workspace at a folder, made if absent and readable by its owner only.
 
     Args:
-        root: the folder; else the environment's SER_WORKSPACE; else ~/.attune.
+        root: the folder; else the environment's SER_WORKSPACE; else ~/.attune. The environment's SER_DATABASE and
+            SER_KEY_FILE name the database and the key.
     """
     folder = Path(root or os.environ.get("SER_WORKSPACE") or Path.home() / ".attune").expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Workspace(folder)
+    key_file = os.environ.get("SER_KEY_FILE")
+    key = Path(key_file).expanduser().absolute() if key_file else None
+    return Workspace(folder, os.environ.get("SER_DATABASE") or None, key)

@@ -13,7 +13,7 @@ from ser_core.data.quality import assess
 from ser_core.data.talk import TALK, cut_talk
 from ser_core.inference.enrolment import enrolment_of
 from ser_core.inference.plausibility import hints
-from ser_core.inference.profiles import Profile, ProfileStore, UnknownProfile
+from ser_core.inference.profiles import Profile, ProfileStore, UnknownProfile, open_store
 from ser_core.inference.prompts import HINTS, PROMPTS
 from ser_core.inference.recogniser import Recogniser
 from ser_core.labels import APP_EMOTIONS
@@ -46,7 +46,7 @@ def run(arguments: Namespace) -> int:
             "give recordings with --clip EMOTION=FILE, free speech with --talk FILE, or --record to use the microphone: one of "
             "them at a time, a profile may hold all"
         )
-    store = ProfileStore(open_workspace(arguments.workspace).profiles)
+    store = open_store(open_workspace(arguments.workspace))
     how = _record if arguments.record else _talk if arguments.talk else _from_files
     profile = how(store, arguments)
     if arguments.json:

@@ -9,7 +9,7 @@ from ser_core.commands.clips import add_clip_argument, parse_clips
 from ser_core.data.audio import AudioRejected, read_recording
 from ser_core.inference.archives import ProfileError
 from ser_core.inference.enrolment import enrolment_of
-from ser_core.inference.profiles import ProfileStore
+from ser_core.inference.profiles import open_store
 from ser_core.inference.recogniser import Enrolment, Recogniser
 from ser_core.inference.transcription import Transcriber
 from ser_core.workspace import open_workspace
@@ -62,7 +62,7 @@ def run(arguments: Namespace) -> int:
 
 def _enrolment(profile: str | None, clips, recogniser: Recogniser, workspace) -> Enrolment | None:
     if profile:
-        return enrolment_of(ProfileStore(workspace.profiles), profile, recogniser)
+        return enrolment_of(open_store(workspace), profile, recogniser)
     if clips:
         return recogniser.enrol([(clip.label, clip.emotion, clip.recording.waveform) for clip in clips])
     return None

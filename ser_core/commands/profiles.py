@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ser_core.commands.agreeing import add_agree_argument, ask_for_consent, confirm
 from ser_core.inference.archives import BadArchive
-from ser_core.inference.profiles import Profile, ProfileStore
+from ser_core.inference.profiles import Profile, ProfileStore, open_store
 from ser_core.workspace import open_workspace
 
 
@@ -35,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Do one action."""
-    store = ProfileStore(open_workspace(arguments.workspace).profiles)
+    store = open_store(open_workspace(arguments.workspace))
     return _ACTIONS[arguments.action](store, arguments)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ser_core.inference.archives import ProfileError
 
-_SCHEMA_VERSION = 3
+_SCHEMA_VERSION = 4
 _APPLICATION_ID = 0x41545455  # "ATTU", in the database's header beside the version
 _PATIENCE_S = 5.0
 _PRAGMAS = (
@@ -37,15 +37,33 @@ _TROUBLES = {
 }
 
 _metadata = sa.MetaData()
+FACTS = sa.Table(  # about the store itself
+    "facts",
+    _metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+ACCOUNTS = sa.Table(
+    "accounts",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False, unique=True),  # the name without its case
+    sa.Column("password", sa.Text, nullable=False),  # its hash, with how that was made
+    sa.Column("created", sa.Text, nullable=False),
+)
 PROFILES = sa.Table(
     "profiles",
     _metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False, unique=True),  # the name without its case
+    sa.Column("key", sa.Text, nullable=False, unique=True),  # the name without its case, behind "ACCOUNT/"
     sa.Column("created", sa.Text, nullable=False),
     sa.Column("consent_version", sa.Text),  # nothing for profiles older than this column
     sa.Column("consent_agreed", sa.Text),
+    # nothing where only one person uses the program, who needs no account
+    sa.Column("account", sa.ForeignKey(ACCOUNTS.c.id, ondelete="CASCADE"), index=True),
+    sa.Column("last_used", sa.Text),  # a day
 )
 UTTERANCES = sa.Table(
     "utterances",
@@ -69,8 +87,6 @@ EMBEDDINGS = sa.Table(
     sa.Column("width", sa.Integer, nullable=False),
     sa.Column("vectors", sa.LargeBinary, nullable=False),  # n_layers x width, little-endian float32
 )
-
-
 JUDGEMENTS = sa.Table(
     "judgements",
     _metadata,
@@ -95,6 +111,12 @@ _FROM_VERSION = {
         "ALTER TABLE profiles ADD COLUMN consent_agreed TEXT",
     ),
     2: ("ALTER TABLE utterances ADD COLUMN transcript TEXT",),
+    3: (
+        "ALTER TABLE profiles ADD COLUMN account INTEGER REFERENCES accounts (id) ON DELETE CASCADE",
+        "CREATE INDEX ix_profiles_account ON profiles (account)",
+        "ALTER TABLE profiles ADD COLUMN last_used TEXT",
+        "UPDATE profiles SET last_used = date('now')",  # nobody wrote down when it was
+    ),
 }
 """What leads from each version to the next."""
 
@@ -102,9 +124,9 @@ _FROM_VERSION = {
 class Database:
     """The file; any number of threads and programs may use it at once. Every method may raise `StoreUnusable`."""
 
-    def __init__(self, path: Path):
-        """The database at a path; nothing is opened or made before it is first used."""
-        self.path = Path(path)
+    def __init__(self, where: Path | str):
+        """The database in a file, or at a SQLAlchemy URL; nothing is opened or made before it is first used."""
+        self.path = where if isinstance(where, Path) else Path(sa.make_url(where).database)
         # no pool: each call's connection ends with it, and the last one to end removes the log
         self._reading = sa.create_engine(
             sa.URL.create("sqlite", database=str(self.path)), poolclass=sa.NullPool, hide_parameters=True

@@ -7,7 +7,7 @@ them, and leaves nothing to be found.
 import json
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from ser_core.inference.consent import Consent, ConsentMissing
 from ser_core.inference.database import EMBEDDINGS, JUDGEMENTS, PROFILES, UTTERANCES, Database, StoreUnusable
 from ser_core.inference.judgements import Judgement
 from ser_core.labels import EMOTIONS, canonical_emotion
+from ser_core.workspace import Workspace
 
 _MAX_NAME = 64
 _MAX_UTTERANCES = 70
@@ -60,6 +61,10 @@ class UnknownUtterance(ProfileError):
 
 class ProfileFull(ProfileError):
     """The profile has as many utterances as it may."""
+
+
+class AccountErased(ProfileError):
+    """The account that a profile was to belong to is gone."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ class Profile:
         utterances: in the order of `labels.EMOTIONS`.
         consent: what its owner agreed to; None only for profiles older than the record of it.
         talk: free speech, cut into utterances, in order; nobody said which emotion they have.
+        last_used: the day on which it was last made, added to or answered with, ISO 8601, UTC.
     """
 
     name: str
@@ -105,6 +111,7 @@ class Profile:
     utterances: tuple[EnrolledUtterance, ...] = ()
     consent: Consent | None = None
     talk: tuple[EnrolledUtterance, ...] = ()
+    last_used: str | None = None
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -122,36 +129,46 @@ class Erased:
 
 
 class ProfileStore:
-    """All profiles, in one SQLite file; any number of threads and programs may use it at once.
+    """The profiles of one account, or of whoever needs none; any number of threads and programs may use it at once.
 
-    Names are told apart without their case: 'Ann' and 'ann' are one person. Every method may raise `StoreUnusable`,
+    Other accounts' profiles are not there: no call finds, lists or names them, and their names are free. Names are told apart without their case: 'Ann' and 'ann' are one person. Every method may raise `StoreUnusable`,
     those that name a profile `UnknownProfile`, those that name an utterance `UnknownUtterance`, and those that give a
     name `BadProfileName` (not 1 to 64 printable characters, or with a slash) and `ProfileExists` (it is taken).
     """
 
-    def __init__(self, path: Path):
-        """The store at a path; nothing is opened or made before it is first used."""
-        self.path = Path(path)
-        self._database = Database(self.path)
+    def __init__(self, where: Path | str | Database, account: int | None = None):
+        """The store somewhere; nothing is opened or made before it is first used.
+
+        Args:
+            where: a file, a SQLAlchemy URL, or a database that others use as well.
+            account: whose profiles; None for those of nobody's account, where only one person uses the program.
+        """
+        self._database = where if isinstance(where, Database) else Database(where)
+        self._account = account
+        self._ours = PROFILES.c.account.is_not_distinct_from(account)
+
+    def of(self, account: int | None) -> "ProfileStore":
+        """Another account's profiles in the same database."""
+        return ProfileStore(self._database, account)
 
     def create(self, name: str, consent: Consent) -> Profile:
         """Make an empty profile of somebody who agreed."""
         name = _checked_name(name)
         with self._database.writing() as connection:
-            return _load(connection, _insert_profile(connection, name, _now(), consent))
+            return _load(connection, self._insert_profile(connection, name, _now(), consent))
 
     def agree(self, name: str, consent: Consent) -> Profile:
         """Record that the profile's owner agreed, to a newer wording or for the first time."""
         with self._database.writing() as connection:
-            row = _find(connection, name)
+            row = self._find(connection, name)
             values = {"consent_version": consent.version, "consent_agreed": consent.agreed}
             connection.execute(sa.update(PROFILES).where(PROFILES.c.id == row.id).values(values))
-            return _load(connection, _find(connection, name))
+            return _load(connection, self._find(connection, name))
 
     def get(self, name: str) -> Profile:
         """The profile of this name."""
         with self._database.reading() as connection:
-            return _load(connection, _find(connection, name))
+            return _load(connection, self._find(connection, name))
 
     def add(
         self,
@@ -179,9 +196,9 @@ class ProfileStore:
         """
         row = _new_utterance(emotion, waveform, quality)
         with self._database.writing() as connection:
-            profile = _find(connection, name)
+            profile = self._find(connection, name)
             for utterance_id in replaces or ():
-                _find_utterance(connection, name, utterance_id)
+                self._find_utterance(connection, name, utterance_id)
             replaced = _insert_utterances(connection, profile, [row], replaces)
         if replaced:
             self._database.forget()
@@ -213,12 +230,12 @@ class ProfileStore:
     def kept_talk(self, name: str) -> tuple[RemovedUtterance, ...]:
         """The free speech with its recordings, as `swap_talk` takes it; nothing changes."""
         with self._database.reading() as connection:
-            return _talk(connection, _find(connection, name).id)
+            return _talk(connection, self._find(connection, name).id)
 
     def swap_talk(self, name: str, others: Sequence[RemovedUtterance] = ()) -> tuple[RemovedUtterance, ...]:
         """Put other free speech, or none, in the place of what there is; to swap back with what is given back undoes it."""
         with self._database.writing() as connection:
-            profile = _find(connection, name)
+            profile = self._find(connection, name)
             removed = _talk(connection, profile.id)
             ours = (UTTERANCES.c.profile == profile.id) & (UTTERANCES.c.emotion == UNLABELLED)
             connection.execute(sa.delete(UTTERANCES).where(ours))
@@ -230,14 +247,14 @@ class ProfileStore:
     def keep_transcript(self, name: str, utterance_id: str, transcript: str) -> None:
         """Write down what is said in an utterance, with it; it goes when the utterance goes."""
         with self._database.writing() as connection:
-            row = _find_utterance(connection, name, utterance_id)
+            row = self._find_utterance(connection, name, utterance_id)
             changed = sa.update(UTTERANCES).where(UTTERANCES.c.id == row.id)
             connection.execute(changed.values(transcript=transcript))
 
     def remove(self, name: str, utterance_id: str) -> RemovedUtterance:
         """Take one utterance out, recording and embeddings; `restore` with what is given back undoes it."""
         with self._database.writing() as connection:
-            row = _find_utterance(connection, name, utterance_id)
+            row = self._find_utterance(connection, name, utterance_id)
             connection.execute(sa.delete(UTTERANCES).where(UTTERANCES.c.id == row.id))
         self._database.forget()
         return RemovedUtterance(**vars(_enrolled(row._mapping)), flac=row.flac)
@@ -245,7 +262,7 @@ class ProfileStore:
     def restore(self, name: str, utterance: RemovedUtterance) -> EnrolledUtterance:
         """Undo `remove`: same id, same bytes; beside what was enrolled since. Doing it twice changes nothing."""
         with self._database.writing() as connection:
-            row = {**vars(utterance), "profile": _find(connection, name).id}
+            row = {**vars(utterance), "profile": self._find(connection, name).id}
             connection.execute(insert(UTTERANCES).on_conflict_do_nothing(), row)
         return _enrolled(row)
 
@@ -253,9 +270,9 @@ class ProfileStore:
         """Give a profile another name."""
         new_name = _checked_name(new_name)
         with self._database.writing() as connection, _unique(new_name):
-            which = PROFILES.c.id == _find(connection, name).id
-            connection.execute(sa.update(PROFILES).where(which).values(name=new_name, key=_key(new_name)))
-            renamed = _load(connection, _find(connection, new_name))
+            which = PROFILES.c.id == self._find(connection, name).id
+            connection.execute(sa.update(PROFILES).where(which).values(name=new_name, key=self._key(new_name)))
+            renamed = _load(connection, self._find(connection, new_name))
         self._database.forget()
         return renamed
 
@@ -267,7 +284,7 @@ class ProfileStore:
                 being written anew; the profile is deleted then, and its last traces go with the next thing erased.
         """
         with self._database.writing() as connection:
-            row = _find(connection, name)
+            row = self._find(connection, name)
             erased = Erased(row.name, *_extent(connection, row.id))
             connection.execute(sa.delete(PROFILES).where(PROFILES.c.id == row.id))
         if not self._database.forget():
@@ -280,7 +297,7 @@ class ProfileStore:
     def audio(self, name: str, utterance_id: str) -> np.ndarray:
         """An utterance's waveform, (N,) float32, 16 kHz."""
         with self._database.reading() as connection:
-            flac = _find_utterance(connection, name, utterance_id).flac
+            flac = self._find_utterance(connection, name, utterance_id).flac
         return _decoded(flac)
 
     def embeddings(
@@ -299,7 +316,8 @@ class ProfileStore:
             (K, L, 2 D) float32 in the order of `get(name).utterances`, or `.talk`; (0, 0, 0) where there is none.
         """
         with self._database.reading() as connection:
-            rows = _utterance_rows(connection, _find(connection, name).id, talk)
+            profile = self._find(connection, name)
+            rows = _utterance_rows(connection, profile.id, talk)
             known = _known_embeddings(connection, rows, fingerprint)
             missing = [row.id for row in rows if row.id not in known]
             recordings = _recordings(connection, missing)
@@ -311,13 +329,17 @@ class ProfileStore:
             new = dict(zip(missing, vectors, strict=True))
             with self._database.writing() as connection:
                 _insert_embeddings(connection, fingerprint, new)
+                _note_use(connection, profile)
             known |= new
+        elif profile.last_used != _today():
+            with suppress(StoreUnusable), self._database.writing() as connection:  # an answer need not wait for it
+                _note_use(connection, profile)
         return np.stack([known[row.id] for row in rows]) if rows else np.zeros((0, 0, 0), np.float32)
 
     def export(self, name: str) -> bytes:
         """All of a profile as a zip: profile.json and one FLAC file an utterance; embeddings are left out."""
         with self._database.reading() as connection:
-            profile = _find(connection, name)
+            profile = self._find(connection, name)
             rows = [row for talk in (False, True) for row in _utterance_rows(connection, profile.id, talk)]
             flacs = _recordings(connection, [row.id for row in rows])
         utterances = tuple(
@@ -346,14 +368,15 @@ class ProfileStore:
         name = own_name if name is None else _checked_name(name)
         rows = [_utterance_row(**vars(utterance)) for utterance in archived.utterances]
         with self._database.writing() as connection:
-            profile = _insert_profile(connection, name, archived.created, consent)
+            created = min(archived.created, _now())  # what somebody else's clock, or a joker, says
+            profile = self._insert_profile(connection, name, created, consent)
             _insert_utterances(connection, profile, rows, replaces=())
             return _load(connection, profile)
 
     def keep_judgements(self, name: str, judgements: Sequence[Judgement]) -> None:
         """Keep what a person said of answers, until it is forgotten or the profile goes; the last word on each counts."""
         with self._database.writing() as connection:
-            profile = _find(connection, name).id
+            profile = self._find(connection, name).id
             rows = [{**asdict(judgement), "profile": profile} for judgement in judgements]
             if rows:
                 said_before = JUDGEMENTS.c.at.in_([row["at"] for row in rows]) & (JUDGEMENTS.c.profile == profile)
@@ -364,14 +387,14 @@ class ProfileStore:
         """What is kept of them, in order."""
         columns = [JUDGEMENTS.c[item.name] for item in fields(Judgement)]
         with self._database.reading() as connection:
-            ours = JUDGEMENTS.c.profile == _find(connection, name).id
+            ours = JUDGEMENTS.c.profile == self._find(connection, name).id
             rows = connection.execute(sa.select(*columns).where(ours).order_by(JUDGEMENTS.c.id)).all()
         return [Judgement(**row._mapping) for row in rows]
 
     def forget_judgements(self, name: str) -> int:
         """Delete all of a profile's; how many there were."""
         with self._database.writing() as connection:
-            ours = JUDGEMENTS.c.profile == _find(connection, name).id
+            ours = JUDGEMENTS.c.profile == self._find(connection, name).id
             n = connection.execute(sa.delete(JUDGEMENTS).where(ours)).rowcount
         self._database.forget()
         return n
@@ -380,7 +403,7 @@ class ProfileStore:
         """Utterances in the place of those of the same labels, of a profile that exists or is made."""
         name = _checked_name(name) if create else name
         with self._database.writing() as connection:
-            row = _insert_profile(connection, name, _now(), create) if create else _find(connection, name)
+            row = self._insert_profile(connection, name, _now(), create) if create else self._find(connection, name)
             replaced = _insert_utterances(connection, row, rows)
             profile = _load(connection, row)
         if replaced:
@@ -388,18 +411,59 @@ class ProfileStore:
         return profile
 
     def close(self) -> None:
-        """Let go of the file; a later call opens it again."""
+        """Let go of the database; a later call opens it again."""
         self._database.close()
 
     def list(self) -> "list[Profile]":
         """All profiles, by name."""
         with self._database.reading() as connection:
-            people = connection.execute(sa.select(PROFILES).order_by(PROFILES.c.key)).all()
+            people = connection.execute(sa.select(PROFILES).where(self._ours).order_by(PROFILES.c.key)).all()
             return [_load(connection, row) for row in people]
+
+    def _find(self, connection: sa.Connection, name: str) -> sa.Row:
+        """The one place where a profile is found: among this account's."""
+        which = self._ours & (PROFILES.c.key == self._key(name))
+        row = connection.execute(sa.select(PROFILES).where(which)).one_or_none()
+        if row is None:
+            names = connection.scalars(sa.select(PROFILES.c.name).where(self._ours).order_by(PROFILES.c.key)).all()
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            known = f"there is {', '.join(names[:5])}{more}" if names else "there are none yet, enrol somebody first"
+            raise UnknownProfile(f"there is no profile {str(name)!r}; {known}")
+        return row
+
+    def _find_utterance(self, connection: sa.Connection, name: str, utterance_id: str) -> sa.Row:
+        profile = self._find(connection, name)
+        which = (UTTERANCES.c.profile == profile.id) & (UTTERANCES.c.utterance_id == folded(utterance_id))
+        row = connection.execute(sa.select(UTTERANCES).where(which)).one_or_none()
+        if row is None:
+            raise UnknownUtterance(
+                f"'{profile.name}' has no utterance {str(utterance_id)!r}; it may be removed already"
+            )
+        return row
+
+    def _insert_profile(self, connection: sa.Connection, name: str, created: str, consent: Consent) -> sa.Row:
+        values = {"name": name, "key": self._key(name), "account": self._account, "created": created}
+        agreed = {"consent_version": consent.version, "consent_agreed": consent.agreed}
+        with _unique(name):
+            connection.execute(sa.insert(PROFILES).values(**values, **agreed, last_used=_today()))
+        return self._find(connection, name)
+
+    def _key(self, name: str) -> str:
+        """What no two profiles share: two accounts may use one name, and no name has a slash."""
+        return folded(name) if self._account is None else f"{self._account}/{folded(name)}"
+
+
+def open_store(workspace: Workspace, account: int | None = None) -> ProfileStore:
+    """The profiles of an account in a workspace; None for those of nobody's account."""
+    return ProfileStore(workspace.database or workspace.profiles, account)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
 def _checked_name(name: str) -> str:
@@ -411,29 +475,10 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _key(name: str) -> str:
-    """What makes two names the same; of what can be no name, something that is no name either."""
+def folded(name: str) -> str:
+    """What makes two names the same: they differ in case only; of what can be no name, something that is no name either."""
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(name).strip()).casefold())
     return folded.encode(errors="backslashreplace").decode()
-
-
-def _find(connection: sa.Connection, name: str) -> sa.Row:
-    row = connection.execute(sa.select(PROFILES).where(PROFILES.c.key == _key(name))).one_or_none()
-    if row is None:
-        names = connection.scalars(sa.select(PROFILES.c.name).order_by(PROFILES.c.key)).all()
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        known = f"there is {', '.join(names[:5])}{more}" if names else "there are none yet, enrol somebody first"
-        raise UnknownProfile(f"there is no profile {str(name)!r}; {known}")
-    return row
-
-
-def _find_utterance(connection: sa.Connection, name: str, utterance_id: str) -> sa.Row:
-    profile = _find(connection, name)
-    which = (UTTERANCES.c.profile == profile.id) & (UTTERANCES.c.utterance_id == _key(utterance_id))
-    row = connection.execute(sa.select(UTTERANCES).where(which)).one_or_none()
-    if row is None:
-        raise UnknownUtterance(f"'{profile.name}' has no utterance {str(utterance_id)!r}; it may be removed already")
-    return row
 
 
 def _utterance_rows(connection: sa.Connection, profile: int, talk: bool = False) -> Sequence[sa.Row]:
@@ -456,7 +501,7 @@ def _load(connection: sa.Connection, profile: sa.Row) -> Profile:
         tuple(_enrolled(row._mapping) for row in _utterance_rows(connection, profile.id, which))
         for which in (False, True)
     )
-    return Profile(profile.name, profile.created, utterances, _consent(profile), talk)
+    return Profile(profile.name, profile.created, utterances, _consent(profile), talk, profile.last_used)
 
 
 def _consent(profile: sa.Row) -> Consent | None:
@@ -472,15 +517,10 @@ def _enrolled(row: Mapping) -> EnrolledUtterance:
 def _unique(name: str) -> Iterator[None]:
     try:
         yield
-    except IntegrityError:
+    except IntegrityError as error:
+        if "FOREIGN" in str(error.orig).upper():
+            raise AccountErased("your account was erased meanwhile; sign in with another one") from None
         raise ProfileExists(f"there is a profile '{name}' already (case does not count); give another name") from None
-
-
-def _insert_profile(connection: sa.Connection, name: str, created: str, consent: Consent) -> sa.Row:
-    agreed = {"consent_version": consent.version, "consent_agreed": consent.agreed}
-    with _unique(name):
-        connection.execute(sa.insert(PROFILES).values(name=name, key=_key(name), created=created, **agreed))
-    return _find(connection, name)
 
 
 def _insert_utterances(
@@ -497,6 +537,7 @@ def _insert_utterances(
     n_replaced = connection.execute(sa.delete(UTTERANCES).where(ours & earlier)).rowcount
     if rows:
         connection.execute(sa.insert(UTTERANCES), [{**row, "profile": profile.id} for row in rows])
+        _note_use(connection, profile)
     for kind, most in (
         (UTTERANCES.c.emotion != UNLABELLED, _MAX_UTTERANCES),
         (UTTERANCES.c.emotion == UNLABELLED, _MAX_TALK),
@@ -505,6 +546,12 @@ def _insert_utterances(
         if n > most:
             raise ProfileFull(f"'{profile.name}' would have {n} recordings, at most {most} are kept; delete some first")
     return n_replaced > 0
+
+
+def _note_use(connection: sa.Connection, profile: sa.Row) -> None:
+    """That it was used today, once a day."""
+    if profile.last_used != _today():
+        connection.execute(sa.update(PROFILES).where(PROFILES.c.id == profile.id).values(last_used=_today()))
 
 
 def _extent(connection: sa.Connection, profile: int) -> tuple[int, int]:

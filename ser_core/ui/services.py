@@ -17,9 +17,9 @@ from ser_core.inference.profiles import (
     EnrolledUtterance,
     Erased,
     Profile,
-    ProfileStore,
     RemovedUtterance,
     UnknownProfile,
+    open_store,
 )
 from ser_core.ui.files import PrivateFiles
 from ser_core.ui.listening import Listeners
@@ -75,7 +75,7 @@ class Services:
         """
         self.keep_days = keep_days
         self.workspace = workspace
-        self.store = ProfileStore(workspace.profiles)
+        self.store = open_store(workspace)
         self.models = Models(workspace, model, device)
         self.scribe = Scribe(workspace, device)
         self.files = PrivateFiles(workspace.temporary)

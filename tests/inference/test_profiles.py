@@ -17,12 +17,14 @@ import unicodedata
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,9 +32,10 @@ from ser_core.data.audio import SAMPLE_RATE, AudioRejected
 from ser_core.inference import archives, database, profiles
 from ser_core.inference.archives import BadArchive, ProfileError
 from ser_core.inference.consent import Consent, ConsentMissing, consent_now
-from ser_core.inference.database import StoreUnusable
+from ser_core.inference.database import ACCOUNTS, StoreUnusable
 from ser_core.inference.judgements import Judgement, tally, to_csv
 from ser_core.inference.profiles import (
+    AccountErased,
     BadProfileName,
     EnrolledUtterance,
     ProfileExists,
@@ -40,8 +43,10 @@ from ser_core.inference.profiles import (
     ProfileStore,
     UnknownProfile,
     UnknownUtterance,
+    open_store,
 )
 from ser_core.labels import APP_EMOTIONS, EMOTIONS, UnknownEmotion
+from ser_core.workspace import open_workspace
 
 REPOSITORY = Path(profiles.__file__).parents[2]
 AGREED = consent_now()
@@ -61,12 +66,14 @@ def embed(waveforms: list[np.ndarray]) -> np.ndarray:
 
 
 def query(store: ProfileStore, sql: str) -> list[tuple]:
-    with closing(sqlite3.connect(store.path)) as connection:
+    with closing(sqlite3.connect(store._database.path)) as connection:
         return connection.execute(sql).fetchall()
 
 
 def bytes_on_disk(store: ProfileStore) -> bytes:
-    return b"".join(path.read_bytes() for path in sorted(store.path.parent.glob(f"{store.path.name}*")))
+    return b"".join(
+        path.read_bytes() for path in sorted(store._database.path.parent.glob(f"{store._database.path.name}*"))
+    )
 
 
 def found(content: bytes, files: bytes, length: int = 64) -> bool:
@@ -121,9 +128,9 @@ def ann(store: ProfileStore) -> ProfileStore:
 
 def test_nothing_is_made_before_the_first_use(tmp_path):
     store = ProfileStore(tmp_path / "deep" / "profiles.sqlite3")
-    assert not store.path.parent.exists()
+    assert not store._database.path.parent.exists()
     assert store.list() == []
-    assert store.path.exists()
+    assert store._database.path.exists()
 
 
 def test_a_new_profile_is_empty_and_can_be_found_in_any_case(store):
@@ -205,6 +212,144 @@ def test_a_renamed_profile_keeps_what_it_has_and_leaves_its_old_name(ann):
     with pytest.raises(BadProfileName):
         ann.rename("Cleo", "a/b")
     assert [profile.name for profile in ann.list()] == ["Berta Behringer", "Cleo"]
+
+
+# ---- accounts --------------------------------------------------------------------------------------------------------
+
+
+def account(store: ProfileStore, name: str) -> ProfileStore:
+    """The profiles of a new account."""
+    with store._database.writing() as connection:
+        row = {"name": name, "key": profiles.folded(name), "password": "its hash", "created": AGREED.agreed}
+        return store.of(connection.execute(sa.insert(ACCOUNTS).values(row)).inserted_primary_key[0])
+
+
+@pytest.fixture
+def accounts(store: ProfileStore) -> tuple[ProfileStore, ProfileStore]:
+    """Two accounts; each has a profile Ann, with a recording of anger and a part of free speech."""
+    for n, whose in enumerate(made := (account(store, "first"), account(store, "second"))):
+        whose.add_many("Ann", [("anger", tone(n), {})], create=AGREED)
+        whose.add_talk("Ann", [tone(10 + n)])
+        whose.keep_judgements("Ann", [Judgement(AGREED.agreed, f"model {n}", None, "fear", "anger", None)])
+    return made
+
+
+def everything(store: ProfileStore) -> list:
+    """All that a store holds."""
+    return [(profile, store.judgements(profile.name), unpacked(store.export(profile.name))) for profile in store.list()]
+
+
+def test_accounts_may_use_one_name_and_each_sees_its_own_profile(accounts, store):
+    for n, whose in enumerate(accounts):
+        [profile] = whose.list()
+        assert profile == whose.get(" ANN ")
+        np.testing.assert_allclose(whose.audio("Ann", profile.utterances[0].utterance_id), tone(n), atol=2**-15)
+        truth = embed([whose.audio("Ann", profile.utterances[0].utterance_id)])
+        np.testing.assert_array_equal(whose.embeddings("Ann", "f", embed), truth)
+        assert [said.model for said in whose.judgements("Ann")] == [f"model {n}"]
+        with pytest.raises(ProfileExists):
+            whose.create("ann", AGREED)
+    assert store.list() == []  # of nobody's account
+    store.create("Ann", AGREED)
+    assert [len(each.list()) for each in (store, *accounts)] == [1, 1, 1]
+
+
+def test_no_call_reaches_another_accounts_profile_by_its_name(accounts, store):
+    mine, theirs = accounts
+    mine.rename("Ann", "Mine only")
+    before = everything(mine)
+    number = mine._account
+    for stranger in (theirs, store):
+        for name in ("Mine only", f"{number}/mine only", f"{number}/ann"):
+            for call in (
+                lambda name=name, stranger=stranger: stranger.get(name),
+                lambda name=name, stranger=stranger: stranger.agree(name, AGREED),
+                lambda name=name, stranger=stranger: stranger.add(name, "fear", tone(3)),
+                lambda name=name, stranger=stranger: stranger.add_many(name, [("fear", tone(3), {})]),
+                lambda name=name, stranger=stranger: stranger.add_talk(name, [tone(3)]),
+                lambda name=name, stranger=stranger: stranger.kept_talk(name),
+                lambda name=name, stranger=stranger: stranger.swap_talk(name),
+                lambda name=name, stranger=stranger: stranger.embeddings(name, "f", embed),
+                lambda name=name, stranger=stranger: stranger.export(name),
+                lambda name=name, stranger=stranger: stranger.rename(name, "Stolen"),
+                lambda name=name, stranger=stranger: stranger.delete(name),
+                lambda name=name, stranger=stranger: stranger.judgements(name),
+                lambda name=name, stranger=stranger: stranger.keep_judgements(name, []),
+                lambda name=name, stranger=stranger: stranger.forget_judgements(name),
+            ):
+                with pytest.raises(UnknownProfile) as refused:
+                    call()
+                assert "Mine only" not in str(refused.value).partition(";")[2]
+    assert everything(mine) == before
+
+
+def test_no_call_reaches_another_accounts_recording_by_its_id(accounts):
+    mine, theirs = accounts
+    before = everything(mine)
+    recording, talk = mine.get("Ann").utterances[0].utterance_id, mine.get("Ann").talk[0].utterance_id
+    for utterance_id in (recording, talk):
+        for call in (
+            lambda one=utterance_id: theirs.audio("Ann", one),
+            lambda one=utterance_id: theirs.remove("Ann", one),
+            lambda one=utterance_id: theirs.keep_transcript("Ann", one, "mine"),
+            lambda one=utterance_id: theirs.add("Ann", "fear", tone(3), replaces=(one,)),
+        ):
+            with pytest.raises(UnknownUtterance):
+                call()
+    own = theirs.get("Ann")
+    forged = [replace(part, utterance_id=talk) for part in theirs.kept_talk("Ann")]
+    theirs.restore("Ann", forged[0])
+    with pytest.raises(ProfileError):
+        theirs.swap_talk("Ann", forged)
+    assert everything(mine) == before and theirs.get("Ann") == own
+
+
+def test_what_an_account_exports_another_imports_for_itself(accounts):
+    mine, theirs = accounts
+    copy = theirs.import_archive(mine.export("Ann"), AGREED, "Copy")
+    assert [profile.name for profile in theirs.list()] == ["Ann", "Copy"] and len(mine.list()) == 1
+    assert not {part.utterance_id for part in copy.utterances} & {
+        part.utterance_id for part in mine.list()[0].utterances
+    }
+    theirs.delete("Ann")
+    assert len(mine.list()) == 1
+
+
+def test_an_account_that_is_erased_takes_its_profiles_along_and_gets_no_more(accounts):
+    mine, theirs = accounts
+    with mine._database.writing() as connection:
+        connection.execute(sa.delete(ACCOUNTS).where(ACCOUNTS.c.id == mine._account))
+    assert mine.list() == [] and len(theirs.list()) == 1
+    with pytest.raises(AccountErased, match="sign in"):
+        mine.create("Ann", AGREED)
+
+
+def test_the_day_of_the_last_use_is_kept(ann, monkeypatch):
+    def used() -> str:
+        return ann.get("Ann").last_used
+
+    assert used() == datetime.now(UTC).date().isoformat()
+    for day, use in (
+        ("2030-01-02", lambda: ann.add("Ann", "fear", tone(3))),
+        ("2030-01-03", lambda: ann.embeddings("Ann", "f", embed)),
+        ("2030-01-04", lambda: ann.embeddings("Ann", "f", embed)),  # nothing new to embed
+        ("2030-01-05", lambda: ann.add_talk("Ann", [tone(4)])),
+    ):
+        monkeypatch.setattr(profiles, "_today", lambda day=day: day)
+        ann.get("Ann"), ann.list(), ann.export("Ann")
+        assert used() < day
+        use()
+        assert used() == day
+
+
+def test_the_day_of_the_last_use_is_written_once_a_day(ann):
+    ann.embeddings("Ann", "f", embed)
+    with closing(sqlite3.connect(ann._database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # whoever would write waits for five seconds, then fails
+        other.execute("UPDATE profiles SET last_used = '2020-01-01'")
+        assert len(ann.embeddings("Ann", "f", embed)) == 2
+        other.execute("ROLLBACK")
+    assert ann.get("Ann").last_used == datetime.now(UTC).date().isoformat()
 
 
 # ---- utterances ------------------------------------------------------------------------------------------------------
@@ -332,7 +477,7 @@ def test_an_utterance_is_embedded_once_per_fingerprint(ann):
     ann.add("Ann", "happiness", tone(7))  # stands between the two
     np.testing.assert_array_equal(ann.embeddings("Ann", "a", counting), truth())
     ann.add("Ann", "anger", tone(8))  # replaces one
-    np.testing.assert_array_equal(ProfileStore(ann.path).embeddings("Ann", "a", counting), truth())
+    np.testing.assert_array_equal(ProfileStore(ann._database.path).embeddings("Ann", "a", counting), truth())
     np.testing.assert_array_equal(ann.embeddings("Ann", "b", counting), truth())
     assert seen == [2, 1, 1, 3]
     stored = {row[0] for row in query(ann, "SELECT vectors FROM embeddings WHERE fingerprint = 'a'")}
@@ -352,7 +497,7 @@ def test_embeddings_of_the_wrong_shape_are_a_bug_that_shows(ann):
 
 def test_what_is_deleted_while_it_is_embedded_does_not_come_back(ann):
     def embed_meanwhile_deleted(waveforms):
-        ProfileStore(ann.path).delete("Ann")  # also: no lock is held while embedding
+        ProfileStore(ann._database.path).delete("Ann")  # also: no lock is held while embedding
         return embed(waveforms)
 
     vectors = ann.embeddings("Ann", "f", embed_meanwhile_deleted)
@@ -366,7 +511,7 @@ def test_what_is_deleted_while_it_is_embedded_does_not_come_back(ann):
 
 def test_a_deleted_profile_leaves_no_byte_though_another_program_has_the_file_open(ann):
     ann.add_many("Bo", [(emotion, tone(20 + n), {}) for n, emotion in enumerate(APP_EMOTIONS)], create=AGREED)
-    with closing(sqlite3.connect(ann.path)) as other:  # keeps the log from vanishing with the last connection
+    with closing(sqlite3.connect(ann._database.path)) as other:  # keeps the log from vanishing with the last connection
         other.execute("SELECT count(*) FROM profiles").fetchall()
         ann.add("Ann", "fear", tone(3), {"remark": "Ann's own words"})
         vectors = [vector.tobytes() for vector in ann.embeddings("Ann", "f", embed)]
@@ -380,13 +525,13 @@ def test_a_deleted_profile_leaves_no_byte_though_another_program_has_the_file_op
         before = bytes_on_disk(ann)
         assert all(found(content, before) for content in (*flacs, *vectors))
         assert all(trace in before for trace in traces)
-        assert len(ann.path.with_name(f"{ann.path.name}-wal").read_bytes()) > 0
+        assert len(ann._database.path.with_name(f"{ann._database.path.name}-wal").read_bytes()) > 0
 
     # reading the files' bytes above let go of this process' locks on them: erase with fresh connections
-    with closing(sqlite3.connect(ann.path)) as other:
+    with closing(sqlite3.connect(ann._database.path)) as other:
         other.execute("SELECT count(*) FROM profiles").fetchall()
         erased = ann.delete("ANN")
-        wal = ann.path.with_name(f"{ann.path.name}-wal")
+        wal = ann._database.path.with_name(f"{ann._database.path.name}-wal")
         assert wal.exists()
         assert wal.stat().st_size == 0
         after = bytes_on_disk(ann)
@@ -402,7 +547,7 @@ def test_a_deletion_that_a_reader_keeps_from_being_complete_is_not_called_comple
     monkeypatch.setattr(database, "_PATIENCE_S", 0.1)
     monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout=100", *database._PRAGMAS[1:]))
     [(flac,)] = query(ann, "SELECT flac FROM utterances WHERE emotion = 'anger'")
-    with closing(sqlite3.connect(ann.path, isolation_level=None)) as reader:
+    with closing(sqlite3.connect(ann._database.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM utterances").fetchall()
         with pytest.raises(StoreUnusable, match="'Ann' is deleted, but another program"):
@@ -414,7 +559,7 @@ def test_a_deletion_that_a_reader_keeps_from_being_complete_is_not_called_comple
 def test_a_deletion_while_another_program_writes_is_done_and_not_called_complete(ann, monkeypatch):
     monkeypatch.setattr(database, "_PATIENCE_S", 0.1)
     monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout=100", *database._PRAGMAS[1:]))
-    with closing(sqlite3.connect(ann.path, isolation_level=None)) as writer:
+    with closing(sqlite3.connect(ann._database.path, isolation_level=None)) as writer:
         forget = ann._database.forget
         monkeypatch.setattr(ann._database, "forget", lambda: writer.execute("BEGIN IMMEDIATE") and forget())
         with pytest.raises(StoreUnusable, match="'Ann' is deleted, but another program"):
@@ -475,6 +620,11 @@ def test_an_archive_can_be_imported_beside_its_origin_under_another_name(ann):
     assert len(ann.list()) == 2
 
 
+def test_an_imported_profile_is_not_from_the_future(ann):
+    made = ann.import_archive(changed(ann.export("Ann"), created="9999-01-01T00:00:00+00:00"), AGREED, "New")
+    assert datetime.fromisoformat(made.created) <= datetime.now(UTC)
+
+
 def test_an_archive_with_another_rate_is_converted(ann):
     stream = io.BytesIO()
     soundfile.write(stream, np.repeat(tone(3, 1.0), 3)[:, None] * [1, 0.9], 48_000, format="WAV")
@@ -527,10 +677,10 @@ def test_what_is_no_exported_profile_is_refused_in_words_and_leaves_nothing(ann)
         with pytest.raises(BadArchive) as refused:
             ann.import_archive(content, AGREED)
         assert words in str(refused.value), kind
-        assert str(ann.path.parent) not in str(refused.value), kind
+        assert str(ann._database.path.parent) not in str(refused.value), kind
     assert ann.list() == []
     assert query(ann, "SELECT count(*) FROM utterances") == [(0,)]
-    assert [path.name for path in ann.path.parent.iterdir()] == [ann.path.name]
+    assert [path.name for path in ann._database.path.parent.iterdir()] == [ann._database.path.name]
 
 
 def test_a_zip_bomb_is_refused_by_its_header(ann):
@@ -573,17 +723,17 @@ def test_an_archive_with_any_bytes_changed_is_imported_or_refused_in_words(ann, 
 
 
 def test_the_file_is_private_and_carries_its_version(ann):
-    assert ann.path.stat().st_mode & 0o777 == 0o600
+    assert ann._database.path.stat().st_mode & 0o777 == 0o600
     assert query(ann, "PRAGMA journal_mode") == [("wal",)]
-    assert query(ann, "PRAGMA user_version") == [(3,)]
-    ann.path.chmod(0o644)
-    fresh = ProfileStore(ann.path)
+    assert query(ann, "PRAGMA user_version") == [(4,)]
+    ann._database.path.chmod(0o644)
+    fresh = ProfileStore(ann._database.path)
     fresh.list()
-    assert ann.path.stat().st_mode & 0o777 == 0o600
-    with closing(sqlite3.connect(ann.path)) as other:
+    assert ann._database.path.stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(ann._database.path)) as other:
         other.execute("SELECT count(*) FROM profiles").fetchall()
         fresh.create("Bo", AGREED)
-        assert {path.stat().st_mode & 0o777 for path in ann.path.parent.iterdir()} == {0o600}
+        assert {path.stat().st_mode & 0o777 for path in ann._database.path.parent.iterdir()} == {0o600}
 
 
 def test_the_settings_that_keep_and_erase_data_hold_on_every_connection(ann):
@@ -594,11 +744,11 @@ def test_the_settings_that_keep_and_erase_data_hold_on_every_connection(ann):
 
 
 def test_a_newer_schema_is_refused_and_left_alone(ann):
-    query(ann, "PRAGMA user_version=4")
-    before = ann.path.read_bytes()
-    with pytest.raises(StoreUnusable, match="version 4, this program knows version 3; update"):
-        ProfileStore(ann.path).list()
-    assert ann.path.read_bytes() == before
+    query(ann, "PRAGMA user_version=5")
+    before = ann._database.path.read_bytes()
+    with pytest.raises(StoreUnusable, match="version 5, this program knows version 4; update"):
+        ProfileStore(ann._database.path).list()
+    assert ann._database.path.read_bytes() == before
 
 
 def test_the_database_of_another_program_is_refused(store):
@@ -610,23 +760,23 @@ def test_the_database_of_another_program_is_refused(store):
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(store):
     text = b"I was a text file all along.\n" * 200
-    store.path.write_bytes(text)
+    store._database.path.write_bytes(text)
     with pytest.raises(StoreUnusable, match="'profiles.sqlite3' is not a database; move") as refused:
         store.create("Ann", AGREED)
-    assert str(store.path.parent) not in str(refused.value)
-    assert store.path.read_bytes() == text
+    assert str(store._database.path.parent) not in str(refused.value)
+    assert store._database.path.read_bytes() == text
 
 
 def test_a_damaged_database_is_told_in_words(ann):
-    content = bytearray(ann.path.read_bytes())
+    content = bytearray(ann._database.path.read_bytes())
     content[4096:] = bytes(len(content) - 4096)
-    ann.path.write_bytes(content)
+    ann._database.path.write_bytes(content)
     with pytest.raises(StoreUnusable, match="damaged"):
         ann.list()
 
 
 def test_a_damaged_recording_is_told_in_words(ann):
-    with closing(sqlite3.connect(ann.path)) as connection, connection:
+    with closing(sqlite3.connect(ann._database.path)) as connection, connection:
         connection.execute("UPDATE utterances SET flac = x'00'")
     with pytest.raises(StoreUnusable, match="recording is damaged"):
         ann.audio("Ann", ann.get("Ann").utterances[0].utterance_id)
@@ -653,7 +803,7 @@ def full_disk(n_bytes: int):
 
 def test_a_full_disk_is_told_in_words_and_loses_nothing(ann):
     before = ann.list()
-    with full_disk(ann.path.stat().st_size), pytest.raises(StoreUnusable, match="disk is full") as refused:
+    with full_disk(ann._database.path.stat().st_size), pytest.raises(StoreUnusable, match="disk is full") as refused:
         ann.add("Ann", "fear", tone(3, seconds=20.0))
     assert "INSERT" not in str(refused.value)
     assert ann.list() == before
@@ -677,19 +827,19 @@ def test_a_database_that_may_not_be_written_is_told_in_words():
     with tempfile.TemporaryDirectory() as folder:
         store = ProfileStore(Path(folder) / "profiles.sqlite3")
         store.create("Ann", AGREED)
-        store.path.chmod(0o444)
-        store.path.parent.chmod(0o555)
+        store._database.path.chmod(0o444)
+        store._database.path.parent.chmod(0o555)
         try:
             with nobody(), pytest.raises(StoreUnusable, match="may be read but not written|cannot be"):
-                ProfileStore(store.path).create("Bo", AGREED)
+                ProfileStore(store._database.path).create("Bo", AGREED)
         finally:
-            store.path.parent.chmod(0o755)
+            store._database.path.parent.chmod(0o755)
         assert [profile.name for profile in store.list()] == ["Ann"]
 
 
 def test_a_database_that_is_locked_is_told_in_words(ann, monkeypatch):
     monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout=50", *database._PRAGMAS[1:]))
-    with closing(sqlite3.connect(ann.path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(ann._database.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnusable, match="in use by another program"):
             ann.create("Bo", AGREED)
@@ -698,9 +848,9 @@ def test_a_database_that_is_locked_is_told_in_words(ann, monkeypatch):
 
 
 def test_a_file_deleted_under_the_store_is_made_again(ann):
-    ann.path.unlink()
+    ann._database.path.unlink()
     assert ann.list() == []
-    assert ann.path.stat().st_mode & 0o777 == 0o600
+    assert ann._database.path.stat().st_mode & 0o777 == 0o600
     ann.close()
     assert ann.create("Ann", AGREED).utterances == ()  # a closed store opens again
 
@@ -709,7 +859,7 @@ def test_a_file_deleted_under_the_store_is_made_again(ann):
 
 
 def test_two_stores_on_one_file_see_each_others_work(ann):
-    other = ProfileStore(ann.path)
+    other = ProfileStore(ann._database.path)
     added = other.add("Ann", "fear", tone(3))
     np.testing.assert_array_equal(ann.audio("Ann", added.utterance_id), other.audio("Ann", added.utterance_id))
     ann.delete("Ann")
@@ -788,7 +938,11 @@ for life in range(6):  # forked, so that the imports are paid for once
 
 def test_what_was_acknowledged_survives_being_killed_at_any_time(store):
     result = subprocess.run(
-        [sys.executable, "-c", KILLED, str(store.path)], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", KILLED, str(store._database.path)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert result.returncode == 0, result.stderr
     said = {sign: set(re.findall(rf"^{sign}(\w+)$", result.stdout, re.MULTILINE)) for sign in ("", r"\?", "-")}
@@ -835,7 +989,7 @@ def test_a_database_of_version_1_is_brought_up_to_date_with_all_that_is_in_it(ol
     profile = old.get("Ann")
     assert profile.emotions == ("anger",) and profile.consent is None
     np.testing.assert_allclose(old.audio("Ann", "abc"), tone(1), atol=2**-15)
-    assert query(old, "PRAGMA user_version") == [(3,)]
+    assert query(old, "PRAGMA user_version") == [(4,)]
     assert query(old, "PRAGMA integrity_check") == [("ok",)]
     assert old.judgements("Ann") == []
 
@@ -850,10 +1004,31 @@ def test_a_database_of_version_2_gains_transcripts(old: ProfileStore):
     copy = old.import_archive(old.export("Ann"), consent_now(), "Copy")
     assert copy.utterances[0].transcript == "no secrets here"
     removed = old.remove("Ann", "abc")
-    assert b"no secrets" in old.path.read_bytes()  # the copy's
+    assert b"no secrets" in old._database.path.read_bytes()  # the copy's
     old.delete("Copy")
-    assert b"no secrets" not in old.path.read_bytes()
+    assert b"no secrets" not in old._database.path.read_bytes()
     assert old.restore("Ann", removed).transcript == "no secrets here"
+
+
+def test_a_database_of_version_3_gains_accounts_and_days_of_use(old: ProfileStore):
+    for statement in (
+        "TABLE profiles ADD COLUMN consent_version TEXT",
+        "TABLE profiles ADD COLUMN consent_agreed TEXT",
+        "TABLE utterances ADD COLUMN transcript TEXT",
+    ):
+        query(old, f"ALTER {statement}")
+    query(old, "PRAGMA user_version=3")
+    assert old.get("Ann").last_used == datetime.now(UTC).date().isoformat()  # from now on it counts
+    account(old, "first").create("Ann", AGREED)
+    assert query(old, "SELECT name, key, account FROM profiles") == [("Ann", "ann", None), ("Ann", "1/ann", 1)]
+    with pytest.raises(ProfileExists):
+        old.create("ann", AGREED)
+    fresh = ProfileStore(old._database.path.with_name("fresh.sqlite3"))
+    fresh.list()
+    for of in ("profiles", "accounts", "utterances"):
+        for what in ("table_info", "foreign_key_list", "index_list"):
+            info = (sorted(row[1:4] for row in query(one, f"PRAGMA {what}({of})")) for one in (old, fresh))
+            assert next(info) == next(info), (of, what)
 
 
 def test_an_upgrade_that_is_cut_short_leaves_version_1(old: ProfileStore, monkeypatch):
@@ -879,18 +1054,18 @@ ProfileStore(Path(sys.argv[1])).list()
 
 
 def test_an_upgrade_that_is_killed_leaves_version_1_and_can_be_done_again(old: ProfileStore):
-    done = subprocess.run([sys.executable, "-c", KILLED_UPGRADE, str(old.path)], cwd=REPOSITORY, check=False)
+    done = subprocess.run([sys.executable, "-c", KILLED_UPGRADE, str(old._database.path)], cwd=REPOSITORY, check=False)
     assert done.returncode == -signal.SIGKILL
     assert query(old, "PRAGMA user_version") == [(1,)]
     assert {name for (name,) in query(old, "SELECT name FROM sqlite_master WHERE type = 'table'")} == {
         "profiles", "utterances", "embeddings",
     }  # fmt: skip
     assert old.get("Ann").emotions == ("anger",)
-    assert query(old, "PRAGMA user_version") == [(3,)]
+    assert query(old, "PRAGMA user_version") == [(4,)]
 
 
 def test_several_programs_may_bring_a_database_up_to_date_at_once(old: ProfileStore):
-    stores = [ProfileStore(old.path) for _ in range(4)]
+    stores = [ProfileStore(old._database.path) for _ in range(4)]
     barrier = threading.Barrier(len(stores))
 
     def open_it(store: ProfileStore) -> list:
@@ -914,7 +1089,7 @@ def test_nothing_is_added_to_a_profile_before_its_owner_agreed(old: ProfileStore
     assert old.get("Ann").emotions == ("anger",)
     assert old.agree("Ann", AGREED).consent == AGREED
     old.add("Ann", "fear", tone(2))
-    assert ProfileStore(old.path).get("Ann").emotions == ("anger", "fear")
+    assert ProfileStore(old._database.path).get("Ann").emotions == ("anger", "fear")
 
 
 def test_consent_is_kept_with_its_time_and_wording_and_can_be_given_anew(ann: ProfileStore):
@@ -954,7 +1129,7 @@ def test_judgements_are_kept_until_they_are_forgotten_or_the_profile_goes(ann: P
         Judgement("2026-11-21T10:00:09+00:00", "a-name-to-look-for", None, "other", "anger", None),
     ]
     ann.keep_judgements("Ann", said)
-    assert ProfileStore(ann.path).judgements("ann") == said
+    assert ProfileStore(ann._database.path).judgements("ann") == said
     assert tally(said).personalised_right == 1
     assert b"a-name-to-look-for" in bytes_on_disk(ann)
     assert ann.forget_judgements("Ann") == 2 and ann.judgements("Ann") == []
@@ -969,3 +1144,12 @@ def test_judgements_as_a_table_hold_no_formulas():
     header, row = to_csv([said], [(True, False)]).splitlines()
     assert header == "at,model,personaliser,meant,baseline,personalised,baseline_sure,personalised_sure"
     assert row == "now,'=cmd(),,fear,'@fear,'-1,True,False"
+
+
+def test_the_store_is_in_the_workspace_or_where_the_environment_says(tmp_path, monkeypatch):
+    open_store(open_workspace(tmp_path / "home")).create("Ann", AGREED)
+    assert [profile.name for profile in ProfileStore(tmp_path / "home" / "profiles.sqlite3").list()] == ["Ann"]
+    monkeypatch.setenv("SER_DATABASE", f"sqlite:///{tmp_path}/elsewhere.sqlite3")
+    workspace = open_workspace(tmp_path / "home")
+    assert open_store(workspace).list() == []
+    assert (tmp_path / "elsewhere.sqlite3").exists() and "elsewhere" not in repr(workspace)
