@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from ser_core.inference.archives import ProfileError
-from ser_core.inference.database import ACCOUNTS, PROFILES, Database, open_database
-from ser_core.inference.profiles import BadProfileName, checked_name, name_key
+from ser_core.inference.database import ACCOUNTS, PROFILES, Database
+from ser_core.inference.profiles import BadProfileName, checked_name, folded
 from ser_core.workspace import Workspace
 
 MIN_PASSWORD = 10
@@ -60,7 +60,7 @@ class Accounts:
 
     def __init__(self, workspace: Workspace):
         """Nothing is opened or made before it is first used."""
-        self._database: Database = open_database(workspace)
+        self._database = Database(workspace.database or workspace.profiles)
 
     def add(self, name: str, password: str) -> Account:
         """Make an account.
@@ -69,13 +69,15 @@ class Accounts:
             BadAccount: the name or the password cannot be one; AccountExists: the name is taken.
         """
         name, stored = _name(name), hashed(password)
-        row = {"name": name, "key": name_key(name), "password": stored}
+        row = {"name": name, "key": folded(name), "password": stored}
         row["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         with self._database.writing() as connection:
             try:
                 connection.execute(sa.insert(ACCOUNTS).values(row))
             except IntegrityError:
-                raise AccountExists(f"there is an account '{name}' already (case does not count); give another name") from None
+                raise AccountExists(
+                    f"there is an account '{name}' already (case does not count); give another name"
+                ) from None
         return self.get(name)
 
     def get(self, name: str) -> Account:
@@ -91,7 +93,7 @@ class Accounts:
     def signed_in(self, name: str, password: str) -> Account | None:
         """The account, if this is its password; it takes as long for a name that nobody has."""
         with self._database.reading() as connection:
-            row = connection.execute(_all().where(ACCOUNTS.c.key == name_key(name))).one_or_none()
+            row = connection.execute(_all().where(ACCOUNTS.c.key == folded(name))).one_or_none()
         right = _is_right(password, row.password if row else _NOBODYS)
         return Account(**row._mapping) if row and right else None
 
@@ -164,7 +166,7 @@ def _all() -> sa.Select:
 
 
 def _find(connection: sa.Connection, name: str) -> Account:
-    row = connection.execute(_all().where(ACCOUNTS.c.key == name_key(name))).one_or_none()
+    row = connection.execute(_all().where(ACCOUNTS.c.key == folded(name))).one_or_none()
     if row is None:
         names = connection.scalars(sa.select(ACCOUNTS.c.name).order_by(ACCOUNTS.c.key).limit(5)).all()
         there = f"there is {', '.join(names)}" if names else "there is none yet: make one with 'accounts add NAME'"

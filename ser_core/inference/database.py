@@ -51,6 +51,7 @@ ACCOUNTS = sa.Table(
     sa.Column("key", sa.Text, nullable=False, unique=True),  # the name without its case
     sa.Column("password", sa.Text, nullable=False),  # its hash, with how that was made
     sa.Column("created", sa.Text, nullable=False),
+    sqlite_autoincrement=True,  # no account ever gets the number of one that was erased
 )
 PROFILES = sa.Table(
     "profiles",

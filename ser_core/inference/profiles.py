@@ -153,7 +153,7 @@ class ProfileStore:
 
     def create(self, name: str, consent: Consent) -> Profile:
         """Make an empty profile of somebody who agreed."""
-        name = _checked_name(name)
+        name = checked_name(name)
         with self._database.writing() as connection:
             return _load(connection, self._insert_profile(connection, name, _now(), consent))
 
@@ -268,7 +268,7 @@ class ProfileStore:
 
     def rename(self, name: str, new_name: str) -> Profile:
         """Give a profile another name."""
-        new_name = _checked_name(new_name)
+        new_name = checked_name(new_name)
         with self._database.writing() as connection, _unique(new_name):
             which = PROFILES.c.id == self._find(connection, name).id
             connection.execute(sa.update(PROFILES).where(which).values(name=new_name, key=self._key(new_name)))
@@ -362,10 +362,10 @@ class ProfileStore:
         """
         archived = unpack(content)
         try:
-            own_name = _checked_name(archived.name)
+            own_name = checked_name(archived.name)
         except BadProfileName as error:
             raise malformed(error) from None
-        name = own_name if name is None else _checked_name(name)
+        name = own_name if name is None else checked_name(name)
         rows = [_utterance_row(**vars(utterance)) for utterance in archived.utterances]
         with self._database.writing() as connection:
             created = min(archived.created, _now())  # what somebody else's clock, or a joker, says
@@ -401,7 +401,7 @@ class ProfileStore:
 
     def _replace(self, name: str, rows: Sequence[dict], create: Consent | None) -> Profile:
         """Utterances in the place of those of the same labels, of a profile that exists or is made."""
-        name = _checked_name(name) if create else name
+        name = checked_name(name) if create else name
         with self._database.writing() as connection:
             row = self._insert_profile(connection, name, _now(), create) if create else self._find(connection, name)
             replaced = _insert_utterances(connection, row, rows)
@@ -466,7 +466,12 @@ def _today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """A name as it is kept.
+
+    Raises:
+        BadProfileName: not 1 to 64 printable characters, or with a slash.
+    """
     name = unicodedata.normalize("NFC", str(name or "").strip())
     if not 1 <= len(name) <= _MAX_NAME:
         raise BadProfileName(f"the name has {len(name)} characters; give it 1 to {_MAX_NAME}")

@@ -5,6 +5,7 @@ What is forgotten is looked for in all of the folder: gradio puts what was uploa
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -70,6 +71,10 @@ class PrivateFiles:
     def forget_playback(self, utterance_id: str) -> None:
         """Delete it."""
         self._forget(f"{utterance_id}.wav")
+
+    def empty(self) -> None:
+        """Delete all of the folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _forget(self, pattern: str) -> None:
         for path in self._folder.rglob(pattern):

@@ -5,8 +5,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ser_core.inference.accounts import Account
 from ser_core.inference.consent import SHARED
-from ser_core.inference.profiles import open_store
 from ser_core.ui.limits import Limit
 from ser_core.ui.services import Services
 from ser_core.workspace import Workspace
@@ -34,11 +34,12 @@ class SharedServices(Services):
     ):
         """As `Services`; `corpora` is the folder below which corpora may be read, none if None."""
         super().__init__(workspace, model, device, keep_days)
+        self.profiles = self.store
         del self.store  # whoever forgets to ask whose services these are fails, and sees nobody's profiles
         self._corpora = corpora.resolve() if corpora else None
         self._takes = Limit(*TAKES, f"more than {TAKES[0]} recordings within a minute")
         self._accounts: dict[int, AccountServices] = {}
-        self._pages: OrderedDict[str, int] = OrderedDict()
+        self._pages: OrderedDict[str, AccountServices] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, request: "gr.Request") -> Services:
@@ -47,29 +48,25 @@ class SharedServices(Services):
         Raises:
             NotYours: the page belongs to another account.
         """
-        account = int(request.username)
+        account = self._accounts[int(request.username)]  # the door let nobody else in
         self.claim(request.session_hash, account)
-        return self.for_account(account)
+        return account
 
-    def may_fetch(self, path: str, account: int) -> bool:
-        """Whether a file of the private folder may be given to an account's page."""
-        return self.for_account(account).files.may_see(path)
-
-    def for_account(self, account: int) -> "AccountServices":
-        """The services of an account, by its id."""
+    def for_account(self, account: Account) -> "AccountServices":
+        """The services of whoever signed in."""
         with self._lock:
-            if account not in self._accounts:
-                self._accounts[account] = AccountServices(self, account)
-            return self._accounts[account]
+            if account.id not in self._accounts:
+                self._accounts[account.id] = AccountServices(self, account)
+            return self._accounts[account.id]
 
-    def claim(self, page: str | None, account: int) -> None:
+    def claim(self, page: str | None, account: "AccountServices") -> None:
         """A page belongs to the account that first came with it.
 
         Raises:
             NotYours: that was another one.
         """
         with self._lock:
-            if page and self._pages.setdefault(page, account) != account:
+            if page and self._pages.setdefault(page, account) is not account:
                 raise NotYours("this page belongs to another account; reload it")
             while len(self._pages) > _MOST_PAGES:
                 self._pages.popitem(last=False)
@@ -81,13 +78,20 @@ class AccountServices(Services):
     is_shared = True
     wording = SHARED
 
-    def __init__(self, shared: SharedServices, account: int):
-        """Of an account, by its id."""
+    def __init__(self, shared: SharedServices, account: Account):
+        """Of an account; nothing is opened before it is first used."""
         super().__init__(shared.workspace, keep_days=shared.keep_days)
         self.models, self.scribe, self.listeners = shared.models, shared.scribe, shared.listeners
-        self.store = open_store(shared.workspace, account)
+        self.store, self.account_name = shared.profiles.of(account.id), account.name
         self.files = shared.files.apart()
-        self._account, self._shared = account, shared
+        self._account, self._shared = account.id, shared
+
+    def leave(self) -> None:
+        """Nobody is signed in any more: what was uploaded, played and saved meanwhile goes."""
+        for visit in list(self.visits):
+            for upload in visit.uploads():
+                self.files.forget_upload(upload)
+        self.files.empty()
 
     def whose(self, name: str) -> str:
         return f"{self._account}/{name}"  # a slash can be in no name
@@ -98,7 +102,9 @@ class AccountServices(Services):
     def may_read(self, path: Path) -> Path:
         corpora = self._shared._corpora
         if corpora is None:
-            raise NotYours("where Attune is shared, corpora can be read only if whoever runs it named their folder (--corpora)")
+            raise NotYours(
+                "where Attune is shared, corpora can be read only if whoever runs it named their folder (--corpora)"
+            )
         if not path.resolve().is_relative_to(corpora):
             raise NotYours(
                 "where Attune is shared, only corpora in the folder that was named for it (--corpora) can be read; ask whoever runs it"

@@ -78,10 +78,12 @@ class Sessions:
             return None
         return session.account
 
-    def end(self, token: str | None) -> None:
-        """Sign out."""
+    def end(self, token: str | None) -> Account | None:
+        """Sign out; the account, if this was its last session."""
         with self._lock:
-            self._sessions.pop(token or "", None)
+            ended = self._sessions.pop(token or "", None)
+            left = {session.account.id for session in self._sessions.values()}
+            return ended.account if ended and ended.account.id not in left else None
 
 
 class Door:
@@ -119,18 +121,23 @@ class Door:
 
     def _may(self, connection: HTTPConnection, account: Account) -> bool:
         """Whether the page and the file that are named, if any, are the account's own."""
+        theirs = self._services.for_account(account)
         path, page = connection.scope["path"], connection.query_params.get("session_hash")
         _, names_a_page, beating = path.partition("/heartbeat/")
         _, names_a_file, file = path.partition("/file=")
         try:
-            self._services.claim(page or (beating if names_a_page else None), account.id)
+            self._services.claim(page or (beating if names_a_page else None), theirs)
         except NotYours:
             return False
-        return not names_a_file or self._services.may_fetch(file, account.id)
+        return not names_a_file or theirs.files.may_see(file)
 
     async def _open(self, request: Request, account: Account | None) -> Response:
         if request.url.path == "/sign-out":
-            return self._signed_out(request) if request.method == "POST" else RedirectResponse("/", 303)
+            return (
+                await run_in_threadpool(self._signed_out, request)
+                if request.method == "POST"
+                else RedirectResponse("/", 303)
+            )
         if request.method != "POST":
             return RedirectResponse("/", 303) if account else HTMLResponse(sign_in_page())
         body = bytearray()
@@ -157,12 +164,19 @@ class Door:
         self._by_name.forgive(key)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            COOKIE, self._sessions.begin(account), max_age=SESSION_S, httponly=True, samesite="strict", secure=self._secure
+            COOKIE,
+            self._sessions.begin(account),
+            max_age=SESSION_S,
+            httponly=True,
+            samesite="strict",
+            secure=self._secure,
         )
         return answer
 
     def _signed_out(self, request: Request) -> Response:
-        self._sessions.end(request.cookies.get(COOKIE))
+        left = self._sessions.end(request.cookies.get(COOKIE))
+        if left:
+            self._services.for_account(left).leave()
         # the browser forgets which profile was chosen: the next one at this computer may be somebody else
         answer = RedirectResponse("/sign-in", 303, {"Clear-Site-Data": '"storage", "cache"'})
         answer.delete_cookie(COOKIE)

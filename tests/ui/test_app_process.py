@@ -104,7 +104,7 @@ def test_the_page_cannot_be_framed_or_sniffed(app):
 def test_a_file_deleted_while_it_is_asked_for_is_not_found_and_a_bug_stays_a_bug(tmp_path: Path):
     from starlette.exceptions import HTTPException
 
-    from ser_core.ui.serve import OnlyThisComputer
+    from ser_core.ui.serve import OnlyOurNames
 
     async def fails(scope, receive, send):
         raise RuntimeError("File at path … does not exist.")
@@ -121,7 +121,7 @@ def test_a_file_deleted_while_it_is_asked_for_is_not_found_and_a_bug_stays_a_bug
 
         scope = {"type": "http", "path": path, "headers": [(b"host", b"localhost")]}
         with ThreadPoolExecutor(1) as elsewhere:  # in this thread Playwright may have a loop of its own
-            elsewhere.submit(lambda: asyncio.run(OnlyThisComputer(app)(scope, None, send))).result()
+            elsewhere.submit(lambda: asyncio.run(OnlyOurNames(app, {"localhost"})(scope, None, send))).result()
         return sent
 
     assert ask(f"/gradio_api/file={tmp_path}/gone.wav")[0]["status"] == 404
