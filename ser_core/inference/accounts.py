@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from ser_core.inference.archives import ProfileError
-from ser_core.inference.database import ACCOUNTS, PROFILES, Database
+from ser_core.inference.database import ACCOUNTS, EMBEDDINGS, JUDGEMENTS, PROFILES, UTTERANCES, Database, StoreUnusable
 from ser_core.inference.profiles import BadProfileName, checked_name, folded
 from ser_core.workspace import Workspace
 
@@ -113,7 +113,7 @@ class Accounts:
         with self._database.writing() as connection:
             account = _find(connection, name)
             connection.execute(sa.update(ACCOUNTS).where(ACCOUNTS.c.id == account.id).values(password=stored))
-        self._database.forget()
+        self._database.forget(ACCOUNTS)
         return self.get(name)
 
     def delete(self, name: str) -> Account:
@@ -121,7 +121,11 @@ class Accounts:
         with self._database.writing() as connection:
             account = _find(connection, name)
             connection.execute(sa.delete(ACCOUNTS).where(ACCOUNTS.c.id == account.id))
-        self._database.forget()
+        if not self._database.forget(ACCOUNTS, PROFILES, UTTERANCES, EMBEDDINGS, JUDGEMENTS):
+            raise StoreUnusable(
+                f"'{account.name}' is deleted, but another program that uses the profiles, or a full disk, keeps traces of "
+                "it; close that program or free some space, and they go with the next thing that is erased"
+            )
         return account
 
 

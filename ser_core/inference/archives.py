@@ -164,6 +164,8 @@ def _utterance(entry: dict, files: dict[str, bytes]) -> ArchivedUtterance:
     if not isinstance(transcript, str | None) or len(transcript or "") > MAX_TRANSCRIPT:
         raise TypeError(f"'transcript' is not text of at most {MAX_TRANSCRIPT} characters")
     (transcript or "").encode()  # half of a surrogate pair is not text
+    if "\0" in (transcript or ""):
+        raise TypeError("'transcript' holds a zero, which is not text")
     info = soundfile.info(io.BytesIO(content))
     is_ours = (info.format, info.subtype, info.samplerate, info.channels) == ("FLAC", "PCM_16", SAMPLE_RATE, 1)
     flac = content if is_ours else as_flac(recording.waveform)

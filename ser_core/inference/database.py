@@ -1,41 +1,19 @@
-"""The one SQLite file: its tables, how it is opened, and what its troubles mean.
+"""The tables of people's profiles and accounts, how they are opened and brought up to date, and read and written."""
 
-Deleted content is overwritten (secure_delete), the file written anew without it and the write-ahead log emptied:
-nothing stays to be found.
-"""
-
-import sqlite3
-import time
+import weakref
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ser_core.inference.archives import ProfileError
+from ser_core.inference.engines import engine_of
 
 _SCHEMA_VERSION = 4
-_APPLICATION_ID = 0x41545455  # "ATTU", in the database's header beside the version
-_PATIENCE_S = 5.0
-_PRAGMAS = (
-    f"busy_timeout={_PATIENCE_S * 1000:.0f}",  # ms; first, so that the others wait as well
-    "journal_mode=WAL",
-    "synchronous=FULL",  # what was acknowledged survives a power cut
-    "foreign_keys=ON",
-    "secure_delete=ON",
-    "temp_store=MEMORY",  # while the file is written anew, no voice lies in the system's temporary folder
-)
-_TROUBLES = {
-    "SQLITE_FULL": "cannot grow, the disk is full; free some space, then try again",
-    "SQLITE_IOERR": "cannot be read or written, the disk is full or failing; free some space, then try again",
-    "SQLITE_READONLY": "may be read but not written; allow yourself to write the file and its folder",
-    "SQLITE_CANTOPEN": "cannot be opened; check that its folder exists and that you may write there",
-    "SQLITE_BUSY": "is in use by another program; wait until that is done, then try again",
-    "SQLITE_NOTADB": "is not a database; move the file away and a new one will be made",
-    "SQLITE_CORRUPT": "is damaged; put back a copy, or move the file away and a new one will be made",
-}
 
+_BYTEWISE = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # one order, whatever the server's language
 _metadata = sa.MetaData()
 FACTS = sa.Table(  # about the store itself
     "facts",
@@ -48,7 +26,7 @@ ACCOUNTS = sa.Table(
     _metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False, unique=True),  # the name without its case
+    sa.Column("key", _BYTEWISE, nullable=False, unique=True),  # the name without its case
     sa.Column("password", sa.Text, nullable=False),  # its hash, with how that was made
     sa.Column("created", sa.Text, nullable=False),
     sqlite_autoincrement=True,  # no account ever gets the number of one that was erased
@@ -58,7 +36,7 @@ PROFILES = sa.Table(
     _metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False, unique=True),  # the name without its case, behind "ACCOUNT/"
+    sa.Column("key", _BYTEWISE, nullable=False, unique=True),  # the name without its case, behind "ACCOUNT/"
     sa.Column("created", sa.Text, nullable=False),
     sa.Column("consent_version", sa.Text),  # nothing for profiles older than this column
     sa.Column("consent_agreed", sa.Text),
@@ -123,137 +101,96 @@ _FROM_VERSION = {
 
 
 class Database:
-    """The file; any number of threads and programs may use it at once. Every method may raise `StoreUnusable`."""
+    """A file or a server's; any number of threads and programs may use it at once. Every method may raise `StoreUnusable`."""
 
     def __init__(self, where: Path | str):
-        """The database in a file, or at a SQLAlchemy URL; nothing is opened or made before it is first used."""
-        self.path = where if isinstance(where, Path) else Path(sa.make_url(where).database)
-        # no pool: each call's connection ends with it, and the last one to end removes the log
-        self._reading = sa.create_engine(
-            sa.URL.create("sqlite", database=str(self.path)), poolclass=sa.NullPool, hide_parameters=True
-        )
-        sa.event.listen(self._reading, "connect", _configure)
-        sa.event.listen(self._reading, "begin", _begin)
-        self._writing = self._reading.execution_options(begin="BEGIN IMMEDIATE")
+        """The database in a file, or at a SQLAlchemy URL; nothing is opened or made before it is first used.
+
+        Raises:
+            BadAddress: no such URL, or its driver is not installed.
+        """
+        self._engine = engine_of(where)
         self._ready = False
+        weakref.finalize(self, self._engine.close)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A connection of its own for one call that changes nothing."""
-        with self._transaction(self._reading) as connection:
+        """A connection for one call that changes nothing; all it reads is of one moment."""
+        with self._transaction(self._engine.reading) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A connection of its own for one call; committed at the end, rolled back if anything goes wrong."""
-        with self._transaction(self._writing) as connection:
+        """A connection for one call; committed at the end, rolled back if anything goes wrong.
+
+        What it finds with FOR UPDATE nobody else changes meanwhile.
+        """
+        with self._transaction(self._engine.writing) as connection:
             yield connection
 
     def close(self) -> None:
-        """Let go of the file; a later call opens it again."""
-        self._ready = False  # no connection outlives its call
+        """Let go of it; a later call opens it again."""
+        self._ready = False
+        self._engine.close()
 
-    def forget(self) -> bool:
-        """Leave no trace of what was deleted; whether no other program, and no full disk, prevented that.
+    def forget(self, *tables: sa.Table) -> bool:
+        """Leave no trace of what was deleted, from all tables or some; whether no other program, and no full disk, prevented that."""
+        with self._in_words():
+            return self._engine.forget(tables or (PROFILES, UTTERANCES, EMBEDDINGS, JUDGEMENTS))
 
-        secure_delete overwrites a deleted row where it is, not where it was before SQLite moved it to another page:
-        only a file that is written anew (VACUUM) is free of such copies. Then the log's content goes into the file, and the log is cut to nothing.
-        """
-        with _in_words(self.path.name), closing(self._reading.raw_connection()) as connection:
-            try:
-                connection.execute("VACUUM")
-                rewritten = True
-            except sqlite3.OperationalError:
-                rewritten = False
-            return _empty_log(connection) and rewritten
+    def is_taken(self, error: IntegrityError) -> bool:
+        """Whether a value was there already that must be there once; something else is missing otherwise."""
+        return self._engine.is_taken(error)
 
     @contextmanager
     def _transaction(self, engine: sa.Engine) -> Iterator[sa.Connection]:
-        with _in_words(self.path.name):
+        with self._in_words():
             self._prepare()
             with engine.begin() as connection:
                 yield connection
 
-    def _prepare(self) -> None:
-        if self._ready and self.path.exists():
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        """Trouble, told in words that name neither a folder nor a password nor what was to be stored."""
+        try:
+            yield
             return
-        _make_private(self.path)
-        with self._reading.begin() as connection:
-            current = _version(connection, self.path.name) == _SCHEMA_VERSION
+        except (DBAPIError, sa.exc.TimeoutError, OSError, self._engine.errors) as error:
+            self._ready = False
+            trouble = self._engine.trouble(error)
+        raise StoreUnusable(f"{self._engine.called} {trouble}")
+
+    def _prepare(self) -> None:
+        if self._ready and self._engine.is_there():
+            return
+        self._engine.make()
+        with self._engine.reading.begin() as connection:
+            current = self._version(connection) == _SCHEMA_VERSION
         if not current:
-            with self._writing.begin() as connection:
-                _upgrade(connection, _version(connection, self.path.name))  # another program may have been faster
+            with self._engine.writing.begin() as connection:
+                self._engine.lock(connection)
+                self._upgrade(connection, self._version(connection))  # another program may have been faster
         self._ready = True
 
+    def _version(self, connection: sa.Connection) -> int:
+        """Of the database's schema; 0 where nothing is. What is not ours, or newer, is refused."""
+        version = self._engine.version(connection)
+        if version is None:
+            raise StoreUnusable(
+                f"{self._engine.called} belongs to another program; move it away, or name another one, and try again"
+            )
+        if version > _SCHEMA_VERSION or version < 0:
+            raise StoreUnusable(
+                f"{self._engine.called} has version {version}, this program knows version {_SCHEMA_VERSION}; update "
+                "the program"
+            )
+        return version
 
-def _upgrade(connection: sa.Connection, version: int) -> None:
-    """To the schema of today, all of it or nothing."""
-    if version == _SCHEMA_VERSION:
-        return
-    for statement in [one for old in range(version, _SCHEMA_VERSION) if version for one in _FROM_VERSION[old]]:
-        connection.exec_driver_sql(statement)
-    _metadata.create_all(connection)  # those tables that are not there
-    connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION_ID}")
-    connection.exec_driver_sql(f"PRAGMA user_version={_SCHEMA_VERSION}")
-
-
-def _empty_log(connection: sqlite3.Connection) -> bool:
-    """Whether no reader prevented it."""
-    deadline = time.monotonic() + _PATIENCE_S
-    while busy := connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.02)  # SQLite waits for readers by itself, not for another checkpoint
-    return not busy
-
-
-def _configure(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where the driver guesses
-    for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: sa.Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-
-@contextmanager
-def _in_words(file_name: str) -> Iterator[None]:
-    """Trouble with the file, told in words that name neither its folder nor what was to be stored."""
-    try:
-        yield
-        return
-    except (DBAPIError, sqlite3.Error) as error:
-        code = getattr(getattr(error, "orig", error), "sqlite_errorname", "an unnamed error")
-        unknown = f"cannot be used ({code}); put back a copy, or move the file away"
-        trouble = next((words for start, words in _TROUBLES.items() if code.startswith(start)), unknown)
-    except OSError as error:
-        trouble = f"cannot be made ({error.strerror}); check that you may write in its folder"
-    raise StoreUnusable(f"the database of profiles '{file_name}' {trouble}")
-
-
-def _make_private(path: Path) -> None:
-    """The file and its folder, for their owner only; SQLite gives the log the same mode."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with suppress(FileExistsError):
-        path.touch(mode=0o600, exist_ok=False)
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)
-
-
-def _version(connection: sa.Connection, file_name: str) -> int:
-    """Of the database's schema; 0 for a file with nothing in it. What is not ours, or newer, is refused."""
-    owner, version, n_tables = (
-        connection.exec_driver_sql(query).scalar_one()
-        for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-    )
-    if (owner, version, n_tables) == (0, 0, 0):
-        return 0
-    if owner != _APPLICATION_ID:
-        raise StoreUnusable(f"the database '{file_name}' belongs to another program; move it away and try again")
-    if not 1 <= version <= _SCHEMA_VERSION:
-        raise StoreUnusable(
-            f"the database of profiles '{file_name}' has version {version}, this program knows version "
-            f"{_SCHEMA_VERSION}; update the program"
-        )
-    return version
+    def _upgrade(self, connection: sa.Connection, version: int) -> None:
+        """To the schema of today, all of it or nothing."""
+        if version == _SCHEMA_VERSION:
+            return
+        for statement in [one for old in range(version, _SCHEMA_VERSION) if version for one in _FROM_VERSION[old]]:
+            connection.exec_driver_sql(statement)
+        _metadata.create_all(connection)  # those tables that are not there
+        self._engine.sign(connection, _SCHEMA_VERSION, _metadata.sorted_tables)

@@ -1,4 +1,4 @@
-"""People's enrolment: each profile's labelled recordings, kept in one SQLite file that can forget.
+"""People's enrolment: each profile's labelled recordings, kept in one database that can forget.
 
 Recordings are FLAC bytes inside the database, so that one transaction adds or deletes them with all that belongs to
 them, and leaves nothing to be found.
@@ -15,7 +15,6 @@ from uuid import uuid4
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError
 
 from ser_core.data.audio import AudioRejected, read_recording
@@ -31,6 +30,7 @@ from ser_core.inference.archives import (
 )
 from ser_core.inference.consent import Consent, ConsentMissing
 from ser_core.inference.database import EMBEDDINGS, JUDGEMENTS, PROFILES, UTTERANCES, Database, StoreUnusable
+from ser_core.inference.engines import writes
 from ser_core.inference.judgements import Judgement
 from ser_core.labels import EMOTIONS, canonical_emotion
 from ser_core.workspace import Workspace
@@ -249,7 +249,7 @@ class ProfileStore:
         with self._database.writing() as connection:
             row = self._find_utterance(connection, name, utterance_id)
             changed = sa.update(UTTERANCES).where(UTTERANCES.c.id == row.id)
-            connection.execute(changed.values(transcript=transcript))
+            connection.execute(changed.values(transcript=transcript.replace("\0", "")))  # a server's text has no zeros
 
     def remove(self, name: str, utterance_id: str) -> RemovedUtterance:
         """Take one utterance out, recording and embeddings; `restore` with what is given back undoes it."""
@@ -263,17 +263,19 @@ class ProfileStore:
         """Undo `remove`: same id, same bytes; beside what was enrolled since. Doing it twice changes nothing."""
         with self._database.writing() as connection:
             row = {**vars(utterance), "profile": self._find(connection, name).id}
-            connection.execute(insert(UTTERANCES).on_conflict_do_nothing(), row)
+            is_there = sa.exists().where(UTTERANCES.c.utterance_id == utterance.utterance_id)
+            if not connection.scalar(sa.select(is_there)):
+                connection.execute(sa.insert(UTTERANCES), row)
         return _enrolled(row)
 
     def rename(self, name: str, new_name: str) -> Profile:
         """Give a profile another name."""
         new_name = checked_name(new_name)
-        with self._database.writing() as connection, _unique(new_name):
+        with self._database.writing() as connection, self._unique(new_name):
             which = PROFILES.c.id == self._find(connection, name).id
             connection.execute(sa.update(PROFILES).where(which).values(name=new_name, key=self._key(new_name)))
             renamed = _load(connection, self._find(connection, new_name))
-        self._database.forget()
+        self._database.forget(PROFILES)
         return renamed
 
     def delete(self, name: str) -> Erased:
@@ -328,7 +330,7 @@ class ProfileStore:
                 raise ValueError(f"embed gave {vectors.shape} for {n} waveforms; expected ({n}, L, 2 D)")
             new = dict(zip(missing, vectors, strict=True))
             with self._database.writing() as connection:
-                _insert_embeddings(connection, fingerprint, new)
+                _insert_embeddings(connection, profile.id, fingerprint, new)
                 _note_use(connection, profile)
             known |= new
         elif profile.last_used != _today():
@@ -396,7 +398,7 @@ class ProfileStore:
         with self._database.writing() as connection:
             ours = JUDGEMENTS.c.profile == self._find(connection, name).id
             n = connection.execute(sa.delete(JUDGEMENTS).where(ours)).rowcount
-        self._database.forget()
+        self._database.forget(JUDGEMENTS)
         return n
 
     def _replace(self, name: str, rows: Sequence[dict], create: Consent | None) -> Profile:
@@ -423,7 +425,8 @@ class ProfileStore:
     def _find(self, connection: sa.Connection, name: str) -> sa.Row:
         """The one place where a profile is found: among this account's."""
         which = self._ours & (PROFILES.c.key == self._key(name))
-        row = connection.execute(sa.select(PROFILES).where(which)).one_or_none()
+        query = sa.select(PROFILES).where(which)
+        row = connection.execute(query.with_for_update() if writes(connection) else query).one_or_none()
         if row is None:
             names = connection.scalars(sa.select(PROFILES.c.name).where(self._ours).order_by(PROFILES.c.key)).all()
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -444,9 +447,20 @@ class ProfileStore:
     def _insert_profile(self, connection: sa.Connection, name: str, created: str, consent: Consent) -> sa.Row:
         values = {"name": name, "key": self._key(name), "account": self._account, "created": created}
         agreed = {"consent_version": consent.version, "consent_agreed": consent.agreed}
-        with _unique(name):
+        with self._unique(name):
             connection.execute(sa.insert(PROFILES).values(**values, **agreed, last_used=_today()))
         return self._find(connection, name)
+
+    @contextmanager
+    def _unique(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError as error:
+            if not self._database.is_taken(error):
+                raise AccountErased("your account was erased meanwhile; sign in with another one") from None
+            raise ProfileExists(
+                f"there is a profile '{name}' already (case does not count); give another name"
+            ) from None
 
     def _key(self, name: str) -> str:
         """What no two profiles share: two accounts may use one name, and no name has a slash."""
@@ -483,7 +497,7 @@ def checked_name(name: str) -> str:
 def folded(name: str) -> str:
     """What makes two names the same: they differ in case only; of what can be no name, something that is no name either."""
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(name).strip()).casefold())
-    return folded.encode(errors="backslashreplace").decode()
+    return folded.encode(errors="backslashreplace").decode().replace("\0", "\\0")
 
 
 def _utterance_rows(connection: sa.Connection, profile: int, talk: bool = False) -> Sequence[sa.Row]:
@@ -516,16 +530,6 @@ def _consent(profile: sa.Row) -> Consent | None:
 
 def _enrolled(row: Mapping) -> EnrolledUtterance:
     return EnrolledUtterance(**{item.name: row[item.name] for item in fields(EnrolledUtterance)})
-
-
-@contextmanager
-def _unique(name: str) -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError as error:
-        if "FOREIGN" in str(error.orig).upper():
-            raise AccountErased("your account was erased meanwhile; sign in with another one") from None
-        raise ProfileExists(f"there is a profile '{name}' already (case does not count); give another name") from None
 
 
 def _insert_utterances(
@@ -565,7 +569,9 @@ def _extent(connection: sa.Connection, profile: int) -> tuple[int, int]:
     size = sa.func.coalesce(sa.func.sum(sa.func.length(UTTERANCES.c.flac)), 0)
     n_utterances, n_bytes = connection.execute(sa.select(sa.func.count(), size).where(ours)).one()
     size = sa.func.coalesce(sa.func.sum(sa.func.length(EMBEDDINGS.c.vectors)), 0)
-    return n_utterances, n_bytes + connection.scalar(sa.select(size).join_from(EMBEDDINGS, UTTERANCES).where(ours))
+    return n_utterances, int(n_bytes) + int(
+        connection.scalar(sa.select(size).join_from(EMBEDDINGS, UTTERANCES).where(ours))
+    )
 
 
 def _recordings(connection: sa.Connection, utterances: Sequence[int]) -> dict[int, bytes]:
@@ -581,14 +587,18 @@ def _known_embeddings(connection: sa.Connection, rows: Sequence[sa.Row], fingerp
     }
 
 
-def _insert_embeddings(connection: sa.Connection, fingerprint: str, vectors: dict[int, np.ndarray]) -> None:
+def _insert_embeddings(
+    connection: sa.Connection, profile: int, fingerprint: str, vectors: dict[int, np.ndarray]
+) -> None:
     """Keep what was computed, but for utterances removed meanwhile: what is erased must not come back."""
-    there = connection.scalars(sa.select(UTTERANCES.c.id).where(UTTERANCES.c.id.in_(vectors))).all()
-    for utterance in there:
+    connection.execute(sa.select(PROFILES.c.id).where(PROFILES.c.id == profile).with_for_update())
+    rows = connection.execute(sa.select(UTTERANCES.c.id).where(UTTERANCES.c.id.in_(vectors))).all()
+    known = _known_embeddings(connection, rows, fingerprint)  # somebody may have been faster
+    for utterance in [row.id for row in rows if row.id not in known]:
         n_layers, width = vectors[utterance].shape
         row = {"utterance": utterance, "fingerprint": fingerprint, "n_layers": n_layers, "width": width}
         row["vectors"] = vectors[utterance].tobytes()
-        connection.execute(insert(EMBEDDINGS).on_conflict_do_nothing(), row)
+        connection.execute(sa.insert(EMBEDDINGS), row)
 
 
 def _new_utterance(emotion: str, waveform: np.ndarray, quality: dict | None) -> dict:
