@@ -245,7 +245,7 @@ def _written(name: str, study: Study, tables: Tables, about: dict, arguments: Na
 
 
 def as_markdown(numbers: Numbers) -> str:
-    """A table for README."""
+    """A table for benchmarks/README.md."""
     lines = [numbers.heads, ["---"] * len(numbers.heads), *numbers.rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
