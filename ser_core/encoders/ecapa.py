@@ -75,6 +75,7 @@ class Ecapa(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where its weights lie."""
         return next(self.parameters()).device
 
     def train(self, mode: bool = True) -> "Ecapa":
