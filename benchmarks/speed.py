@@ -118,7 +118,7 @@ def with_ratios(rows: Sequence[Mapping]) -> list[dict]:
 
 
 def as_markdown(report: Mapping) -> str:
-    """The table that README quotes."""
+    """The table that benchmarks/README.md quotes."""
     threads = "/".join(sorted({str(row["threads"]) for row in report["systems"]}))
     lines = [
         f"{report['cores']} cores ({report['machine']}), {threads} threads, no GPU, torch {report['torch']}, "

@@ -1,4 +1,4 @@
-"""How long trainings take here, what memory they need, and how long they wait for data: the table that README quotes.
+"""How long trainings take here, what memory they need, and how long they wait for data: the table that benchmarks/README.md quotes.
 
     python benchmarks/training.py --corpus ravdess=DIR [--workspace DIR] [--output FILE.md]
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from importlib import import_module
 from pathlib import Path
 
@@ -25,12 +25,8 @@ class _Parser(ArgumentParser):
         raise SystemExit(BAD_INPUT)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 when it did what was asked, 2 with one line on standard error for bad input."""
-    argv = sys.argv[1:] if argv is None else argv
-    for stream in (sys.stdout, sys.stderr):  # a file's name need not be text
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+def parse(argv: list[str]) -> Namespace:
+    """What the words of a command line ask for; `run` is what does it. Exits with 2 where they ask for nothing there is."""
     parser = _Parser(prog="attune", description="Speech emotion recognition that adapts to the person who speaks.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
@@ -43,7 +39,15 @@ def main(argv: list[str] | None = None) -> int:
                 "--workspace", metavar="DIR", help="folder of profiles, caches and runs (default ~/.attune)"
             )
             subparser.set_defaults(run=module.run)
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 when it did what was asked, 2 with one line on standard error for bad input."""
+    for stream in (sys.stdout, sys.stderr):  # a file's name need not be text
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         return arguments.run(arguments)
     except ValueError as error:  # every error for people is a small named ValueError of ours

@@ -205,6 +205,7 @@ class Recipe:
     data: DataChoice = field(default_factory=DataChoice)
 
     def to_json(self) -> dict[str, Any]:
+        """As recipe.json holds it, with every default written out."""
         return asdict(self)
 
     def without_paths(self) -> dict[str, Any]:

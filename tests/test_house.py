@@ -1,12 +1,14 @@
 """The house rules that a machine can check."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ser_core.__main__ import parse
 from ser_core.commands import COMMANDS
 from ser_core.data.corpora import CORPORA
 from ser_core.encoders import ENCODERS
@@ -18,6 +20,7 @@ from ser_core.methods.checkpoint import load_method
 from ser_core.recipe import RECIPES, read_recipe, read_split
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [REPOSITORY / folder / "README.md" for folder in (".", "benchmarks", "ser_core/recipes")]
 SOURCES = sorted([*(REPOSITORY / "ser_core").rglob("*.py"), REPOSITORY / "app.py"])
 
 
@@ -101,3 +104,45 @@ def test_nothing_lies_about_at_the_top():
         ".ci", ".gitignore", "README.md", "app.py", "assets", "benchmarks", "constraints.txt", "pyproject.toml", "ser_core", "tests",
     }  # fmt: skip
     assert {path.relative_to(REPOSITORY).parts[0] for path in _tracked()} == expected
+
+
+def _anchors(page: Path) -> set[str]:
+    """What a link into a page may name: its headings, as GitHub spells them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_link_of_a_page_leads_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert links
+    for link in links:
+        name, _, anchor = link.partition("#")
+        there = (page.parent / name).resolve() if name else page
+        assert there.exists(), link
+        assert not anchor or anchor in _anchors(there), link
+    for name in re.findall(r"benchmarks/[\w/]+\.(?:py|sh)", text):
+        assert (REPOSITORY / name).is_file(), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_command_of_a_page_is_one_that_there_is(page, capsys):
+    text = page.read_text(encoding="utf-8")
+    blocks = "".join(re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)).replace("\\\n", " ")
+    named = "|".join(COMMANDS)
+    lines = [
+        *re.findall(r"-m ser_core (.+)", blocks),
+        *re.findall(rf"^\| `((?:{named})(?: [^`]+)?)`", text, re.MULTILINE),
+    ]
+    assert lines
+    for line in lines:
+        try:
+            parse(shlex.split(line, comments=True))
+        except SystemExit:
+            pytest.fail(f"{line}: {capsys.readouterr().err}")
+    for command, rest in re.findall(rf"`({named})\s([^`]+)`", text):  # in a sentence, and often only in part
+        with pytest.raises(SystemExit):
+            parse([command, "--help"])
+        known = re.findall(r"--[\w-]+", capsys.readouterr().out)
+        assert set(re.findall(r"(?<!\S)--[\w-]+", rest)) <= set(known), (command, rest)

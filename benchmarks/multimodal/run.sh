@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tables of words in README: benchmarks/multimodal/run.sh CORPUS=DIR SENTENCES ENCODER=DIR OUTPUT [options of crossvalidate …]
+# The tables of words in benchmarks/README.md: benchmarks/multimodal/run.sh CORPUS=DIR SENTENCES ENCODER=DIR OUTPUT [options of crossvalidate …]
 set -euo pipefail
 corpus=$1 sentences=$2 encoder=$3 output=$4
 shift 4

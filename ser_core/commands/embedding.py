@@ -129,13 +129,18 @@ def _in_words(probes: pd.DataFrame) -> Iterator[str]:
     together = probes[probes["fold"] == ALL_FOLDS].set_index(["method", "probe", "stage"])
     for method, name in dict.fromkeys((method, name) for method, name, _ in together.index):
         before, after = (together.loc[(method, name, stage)] for stage in ("before", "after"))
-        yield f"{method}, {name}: {_number(before)} before, {_number(after)} after, chance {before['chance']:.3f}"
+        yield f"{method}, {name}: {_number(before)} before, {_number(after)} after, chance {_or_not(before['chance'])}"
 
 
 def _number(row: pd.Series) -> str:
     if row["n_utterances"] == 0:
         return "not estimable"
-    return f"{row['balanced_accuracy']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+    interval = f"{row['low']:.3f} to {row['high']:.3f}" if row["low"] == row["low"] else "interval not estimable"
+    return f"{row['balanced_accuracy']:.3f} ({interval})"
+
+
+def _or_not(value: float) -> str:
+    return f"{value:.3f}" if value == value else "not estimable"
 
 
 def _say(line: str) -> None:

@@ -78,10 +78,9 @@ def _list(as_json: bool) -> int:
     if as_json:
         print(json.dumps([vars(device) for device in devices]))
     else:
-        print(
-            "\n".join(
-                f"{device.index}: {device.name}, {device.rate_hz:.0f} Hz{' (default)' * device.is_default}"
-                for device in devices
-            )
-        )
+        listed = [
+            f"{device.index}: {device.name}, {device.rate_hz:.0f} Hz{' (default)' * device.is_default}"
+            for device in devices
+        ]
+        print("\n".join(listed or ["no microphone was found"]))
     return 0

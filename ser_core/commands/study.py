@@ -140,6 +140,7 @@ class Noisy:
         self._heard: dict[tuple[str, float], np.ndarray] = {}
 
     def __call__(self, path: str, snr_db: float) -> np.ndarray:
+        """Pooled layers (L, 2 D) of a file at a signal-to-noise ratio."""
         if (path, snr_db) not in self._heard:
             noisy = level_and_trim(with_noise(level_and_trim(read_recording(path).waveform), snr_db, Path(path).name))
             with torch.inference_mode(), autocast(self.encoder.device):
@@ -245,7 +246,7 @@ def _written(name: str, study: Study, tables: Tables, about: dict, arguments: Na
 
 
 def as_markdown(numbers: Numbers) -> str:
-    """A table for README."""
+    """A table for benchmarks/README.md."""
     lines = [numbers.heads, ["---"] * len(numbers.heads), *numbers.rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

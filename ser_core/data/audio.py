@@ -74,6 +74,7 @@ class Recording:
 
     @property
     def duration_s(self) -> float:
+        """Seconds."""
         return len(self.waveform) / SAMPLE_RATE
 
 

@@ -62,6 +62,7 @@ class Batch:
     row: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
+        """The same with every tensor and waveform on a device."""
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **moved, waveforms=tuple(waveform.to(device) for waveform in self.waveforms))
 
@@ -183,6 +184,7 @@ class Utterances:
 
     @cached_property
     def row_of(self) -> dict[str, int]:
+        """Place of each utterance in the table, by its id."""
         return {utterance_id: row for row, utterance_id in enumerate(self.corpus.table.index)}
 
     @cached_property

@@ -73,6 +73,7 @@ class SpeechEncoder(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
+        """Where its weights lie."""
         return next(self.parameters()).device
 
     def pooled(self, waveforms: Sequence[Tensor]) -> Tensor:

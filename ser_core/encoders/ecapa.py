@@ -69,12 +69,13 @@ class Ecapa(nn.Module):
         except (TypeError, AttributeError, AssertionError, LookupError, RuntimeError):
             raise EncoderUnavailable(
                 f"'{folder.name}' does not hold SpeechBrain's ECAPA-TDNN of the sizes that its config.json tells; take the "
-                f"weights of embedding_model.ckpt (README, ECAPA)"
+                f"weights of embedding_model.ckpt (ser_core/recipes/README.md, ECAPA)"
             ) from None
         return encoder
 
     @property
     def device(self) -> torch.device:
+        """Where its weights lie."""
         return next(self.parameters()).device
 
     def train(self, mode: bool = True) -> "Ecapa":
@@ -111,7 +112,7 @@ def _refuse_checkpoints(folder: Path) -> None:
     if checkpoints and not any(folder.glob("*.safetensors")):
         raise EncoderUnavailable(
             f"'{folder.name}' has {', '.join(checkpoints)} but no *.safetensors, and .ckpt files are not read here; convert "
-            f"embedding_model.ckpt once with the command in README, ECAPA"
+            f"embedding_model.ckpt once with the command in ser_core/recipes/README.md, ECAPA"
         )
 
 

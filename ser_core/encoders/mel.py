@@ -25,5 +25,6 @@ class LogMel(nn.Module):
             self.spectrogram.get_submodule(module).register_buffer(leaf, buffer, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """(N,) to (n_mels, N // 160)."""
         log = self.spectrogram(waveform)[..., :-1].clamp(min=1e-10).log10()
         return (log.maximum(log.max() - 8.0) + 4.0) / 4.0

@@ -112,6 +112,7 @@ class TextEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where its weights lie."""
         return next(self.parameters()).device
 
     def blocks(self) -> Sequence[nn.Module]:

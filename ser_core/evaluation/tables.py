@@ -131,7 +131,7 @@ def _over(values: Mapping[str, float], summary) -> float:
 
 
 def as_markdown(report: Report) -> str:
-    """The headline numbers as a Markdown table, for README."""
+    """The headline numbers as a Markdown table, for benchmarks/README.md."""
     compared = {one.model: one for one in report.comparisons}
     heads = [
         "method", "UAR (95 % interval)", "change of UAR", "p (Holm)", "worse off", "new sentences: change, p", "worst – best speaker",

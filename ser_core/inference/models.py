@@ -138,6 +138,11 @@ class ModelInfo:
         return ""
 
     def load_encoder(self, workspace: Workspace) -> SpeechEncoder:
+        """What hears for it.
+
+        Raises:
+            EncoderUnavailable: it is not on this machine.
+        """
         return load_encoder(self.encoder, self.encoder_folder(workspace))
 
     def load_text_encoder(self, workspace: Workspace) -> TextEncoder:

@@ -131,6 +131,7 @@ class Answers(nn.Module):
         present: Tensor | None = None,
         enrolment_emotion: Tensor | None = None,
     ) -> Tensor:
+        """(B, C) from features (B, L, 2 D), and where it uses one an enrolment (B, K, L, 2 D), as in `Batch`."""
         if enrolment is not None:  # one more, which is absent: onnxruntime divides by zero where there is no key at all
             enrolment, present = pad(enrolment, (0, 0, 0, 0, 0, 1)), pad(present, (0, 1))
             enrolment_emotion = pad(enrolment_emotion, (0, 1), value=-1)

@@ -148,6 +148,7 @@ class WithWords:
         return _distance(self.personalised or self.baseline, self.words) if self.words else 0.0
 
     def to_json(self) -> dict:
+        """As `predict --json` gives it under `with_words`; what there is not is null."""
         unread = dict(zip(("baseline", "personalised"), map(_or_none, self.unread), strict=True))
         moved = {"moved_by_words": self.moved_by_words, "moved_by_voice": self.moved_by_voice}
         return {**asdict(self), "unread": unread, **moved}

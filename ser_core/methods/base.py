@@ -194,7 +194,8 @@ class Method(nn.Module, ABC):
         """What is trained, in order."""
 
     @abstractmethod
-    def forward(self, batch: Batch) -> Output: ...
+    def forward(self, batch: Batch) -> Output:
+        """What it makes of a batch: embedding (B, D), emotion_logits (B, C), and what else it tells."""
 
     def probabilities(self, output: Output, classes: Tensor | None = None) -> Tensor:
         """What its logits come to at its temperature, (B, C); here and nowhere else.

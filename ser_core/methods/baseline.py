@@ -59,6 +59,7 @@ class Baseline(Method):
         return (Stage("finetune", self.loss, self.settings.batches, counts=counts),)
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The one term, `emotion`, a scalar."""
         return {"emotion": self.emotion_term(self(batch).emotion_logits, batch)}
 
     def emotion_term(self, logits: Tensor, batch: Batch) -> Tensor:

@@ -213,6 +213,7 @@ class Papt(Method):
         return encoder.contextual(torch.cat([voice[:, None], local], dim=1), longer)[:, :, 1:]
 
     def pooled(self, encoder: SpeechEncoder, waveforms: Sequence[Tensor], speaker: Tensor) -> Tensor:
+        """B waveforms (N_b,) and the numbers of who speaks them, (B,), to (B, L, 2 D)."""
         local, mask = encoder.local(waveforms)
         return statistics(self._contextual(encoder, local, mask, self.voice(speaker, len(mask))).float(), mask)
 

@@ -155,12 +155,19 @@ def in_points(value: float, low: float | None = None, high: float | None = None)
     return f"{100 * value:+.1f} points{bounds}"
 
 
+def number(value: float, digits: int = 3) -> str:
+    """A number as people read it.
+
+    >>> number(0.5), number(0.954, 2), number(float("nan"))
+    ('0.500', '0.95', 'not estimable')
+    """
+    return NOT_ESTIMABLE if np.isnan(value) else f"{value:.{digits}f}"
+
+
 def with_interval(value: float, low: float, high: float) -> str:
     """A number and its interval.
 
     >>> with_interval(0.5, 0.4, 0.625), with_interval(float("nan"), float("nan"), float("nan"))
     ('0.500 (0.400 to 0.625)', 'not estimable')
     """
-    if np.isnan(value):
-        return NOT_ESTIMABLE
-    return f"{value:.3f}" if np.isnan(low) else f"{value:.3f} ({low:.3f} to {high:.3f})"
+    return number(value) if np.isnan(low) else f"{value:.3f} ({low:.3f} to {high:.3f})"

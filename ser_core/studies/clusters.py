@@ -19,13 +19,13 @@ from ser_core.inference.cluster_view import POINTS, agreement_table, cluster_poi
 from ser_core.inference.predict import Trained
 from ser_core.recipe import BadRecipe
 from ser_core.studies.base import (
-    NOT_ESTIMABLE,
     Hear,
     Numbers,
     Study,
     Tables,
     in_points,
     mean_difference,
+    number,
     uar_of_speakers,
     with_interval,
 )
@@ -131,7 +131,7 @@ def numbers(tables: Tables, named: Named) -> Numbers:
     rows = [
         [
             f"the {row.label}", with_interval(row.purity, row.purity_from, row.purity_to),
-            NOT_ESTIMABLE if np.isnan(row.purity_of_chance) else f"{row.purity_of_chance:.3f}",
+            number(row.purity_of_chance),
             with_interval(row.adjusted_rand, row.adjusted_rand_from, row.adjusted_rand_to), str(row.n_speakers),
         ]
         for row in tables[RESULTS].itertuples()

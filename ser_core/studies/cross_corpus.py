@@ -29,6 +29,7 @@ from ser_core.studies.base import (
     accuracy_of,
     check_groups,
     in_points,
+    number,
     sizes,
     with_interval,
 )
@@ -174,9 +175,9 @@ def numbers(tables: Tables, named: Named) -> Numbers:
         [
             named(row.method), with_interval(row.uar, row.uar_from, row.uar_to),
             "–" if place == 0 else in_points(row.uar_change, row.uar_change_from, row.uar_change_to),
-            *(f"{uars[row.method, name]:.3f}" for name in names),
-            f"{row.sp:.3f} ({row.sp_band:.3f})", f"{row.eo:.3f} ({row.eo_band:.3f})", f"{row.sp_max:.3f}, {row.eo_max:.3f}",
-            f"{row.probe_linear:.2f}, {row.probe_kernel:.2f}",
+            *(number(uars[row.method, name]) for name in names),
+            f"{number(row.sp)} ({number(row.sp_band)})", f"{number(row.eo)} ({number(row.eo_band)})",
+            f"{number(row.sp_max)}, {number(row.eo_max)}", f"{number(row.probe_linear, 2)}, {number(row.probe_kernel, 2)}",
         ]
         for place, row in enumerate(results.itertuples())
     ]  # fmt: skip
@@ -216,7 +217,11 @@ def _heard(row) -> str:
     told = []
     for kind in PROBES:
         value, low, high = (getattr(row, f"probe_{kind}{ending}") for ending in ("", "_from", "_to"))
-        told.append(f"a {kind} probe tells the group in {with_interval(value, low, high)}")
+        told.append(
+            f"what a {kind} probe tells of the group is not estimable"
+            if np.isnan(value)
+            else f"a {kind} probe tells the group in {with_interval(value, low, high)}"
+        )
     return " and ".join(told)
 
 

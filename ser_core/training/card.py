@@ -36,7 +36,7 @@ the person who speaks, and whom it serves well. Non-commercial only, because cor
 - It recognises *acted* expressions in short scripted utterances. It does not know what anybody feels.
 - Few speakers, four languages, adults. Other languages, ages, spontaneous speech, telephones and noise are untested.
 - It is often wrong, and more often for some people than for others: see the tables, speaker by speaker.
-- Whoever enrols another person's recordings, or noisy ones, may get far worse answers than with none: see *another speaker's enrolment*, and the study of wrong enrolments in the project's README.
+- Whoever enrols another person's recordings, or noisy ones, may get far worse answers than with none: see *another speaker's enrolment*, and the study of wrong enrolments in the project's benchmarks/README.md.
 - Inferring emotions of people at work or in education is prohibited in the EU (AI Act, Article 5(1)(f)).
 - Never use it to decide anything about a person.
 """
@@ -194,7 +194,7 @@ def _head(info: ModelInfo, report: dict) -> str:
     return (
         f"# {info.name}\n\nSpeech emotion recognition in seven classes ({', '.join(info.emotions)}), with a baseline and "
         f"{len(info.personalisers)} personalisers: {', '.join(info.personalisers)}.\n\nEncoder: {encoder}. "
-        f"Made by `python -m ser_core build` (see the project's README), seed {report['seed']}, commit {report['commit'][:12]}, "
+        f"Made by `python -m ser_core build` (see the project's benchmarks/README.md), seed {report['seed']}, commit {report['commit'][:12]}, "
         f"torch {report['torch']}.\n\nLicence of the weights: CC BY-NC-SA 4.0 (non-commercial).\n"
     )
 

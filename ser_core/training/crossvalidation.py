@@ -1,4 +1,4 @@
-"""Several recipes on one corpus, or on several joined: same folds, seeds, enrolment and targets (protocol of the README).
+"""Several recipes on one corpus, or on several joined: same folds, seeds, enrolment and targets (protocol of benchmarks/README.md).
 
 Writes into the output folder:
     predictions.csv  one row for each target, method and seed

@@ -61,6 +61,7 @@ class Order:
     tensorboard: bool = False
 
     def to_json(self) -> dict[str, Any]:
+        """As the run folder keeps it, to go on by."""
         return asdict(self)
 
     def with_whole_paths(self) -> "Order":
@@ -132,18 +133,22 @@ class Job:
 
     @property
     def name(self) -> str:
+        """Of its folder."""
         return self.folder.name
 
     @property
     def is_over(self) -> bool:
+        """Whether nothing computes for it, and nothing will by itself."""
         return self.state in OVER
 
     @property
     def can_stop(self) -> bool:
+        """Whether there is something to stop."""
         return not self.is_over
 
     @property
     def can_resume(self) -> bool:
+        """Whether it was broken off, and what was asked for is known."""
         return self.state in ("stopped", "failed", "lost") and self.order is not None
 
     @property

@@ -78,14 +78,17 @@ class Looking:
 
     @property
     def table(self) -> pd.DataFrame:
+        """Predictions that are looked at."""
         return self.looked_at.table
 
     @property
     def first(self) -> str:
+        """The method that others are compared with unless one says otherwise."""
         return self.looked_at.methods[0]
 
     @property
     def gender_of(self) -> dict[str, str]:
+        """Of each speaker, as the table says."""
         return self.table.groupby("speaker")["gender"].first().to_dict()
 
     def against(self, detail: str | None) -> str:

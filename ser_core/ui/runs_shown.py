@@ -76,6 +76,7 @@ class Watched:
 
     @property
     def compared(self) -> list[Job]:
+        """The chosen run, and those beside it."""
         return [self.job, *self.beside] if self.job else []
 
     @property

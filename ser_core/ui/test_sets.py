@@ -59,6 +59,7 @@ class TestSet:
 
     @property
     def table(self) -> pd.DataFrame:
+        """All of its predictions."""
         return self.predictions.table
 
     @property

@@ -227,6 +227,11 @@ def test_an_enrolment_that_is_broken_off_keeps_what_was_said_and_an_empty_one_no
     assert [(profile["name"], len(profile["utterances"])) for profile in stored] == [("me", 1)]
 
 
+def test_a_list_of_microphones_says_something_where_there_is_none(attune):
+    code, out, err = attune("record", "--devices")
+    assert (code == 0 and out.strip()) or "libportaudio2" in err
+
+
 def _silence(path: Path, seconds: float = 2.0) -> Path:
     soundfile.write(path, np.zeros(int(seconds * RATE)), RATE)
     return path

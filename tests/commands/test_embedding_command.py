@@ -20,7 +20,7 @@ def run(tmp_path, synthetic_corpus, tiny_model):
     folder = tmp_path / "maps"
     corpus = f"synthetic={synthetic_corpus.table['path'].iloc[0].rpartition('/')[0]}"
 
-    def run(*words: str):
+    def run(*words: str, corpus: str = corpus):
         parser = ArgumentParser()
         embedding.add_arguments(parser)
         arguments = parser.parse_args(
@@ -56,6 +56,14 @@ def test_a_model_that_is_there_is_looked_at_with_all_its_personalisers(run):
     points = pd.read_csv(folder / "map.csv")
     assert set(points["method"]) == {"speaker_reference", "enrolment_attention"} and points["speaker"].nunique() == 8
     assert pd.read_csv(folder / "clusters.csv").groupby("speaker").size().eq(16).all()
+
+
+def test_what_two_speakers_cannot_tell_is_said_to_be_not_estimable(run, synthetic_corpus, tmp_path, capsys):
+    table = synthetic_corpus.table
+    table[table["speaker"].isin(sorted(table["speaker"].unique())[:2])].to_csv(tmp_path / "two.csv")
+    run("--model", run.model, corpus=f"two={tmp_path / 'two.csv'}")
+    printed = capsys.readouterr().out
+    assert "nan" not in printed and "(interval not estimable)" in printed and "chance not estimable" in printed
 
 
 def test_the_clusters_alone_need_no_training_and_are_those_that_stand_beside_the_maps(run):

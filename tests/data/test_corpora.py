@@ -52,6 +52,13 @@ def says(name: str, folder: Path) -> str:
     return str(refused.value)
 
 
+def test_a_table_under_the_name_of_a_layout_is_told_which_name_to_take(tmp_path):
+    table = tmp_path / "lab.csv"
+    table.write_text("path,speaker\n")
+    for name in CORPORA:
+        assert f"{name} is read from the folder" in says(name, table) and "mine=lab.csv" in says(name, table)
+
+
 # real corpora
 
 

@@ -167,7 +167,7 @@ def _checkpoint_only(folder):
         (_one_tensor_short, "'voice' does not hold SpeechBrain's ECAPA-TDNN of the sizes"),
         (_of_other_names, "'voice' does not hold SpeechBrain's ECAPA-TDNN of the sizes"),
         (_of_the_published_size, "'voice' does not hold SpeechBrain's ECAPA-TDNN of the sizes"),
-        (_checkpoint_only, r"'voice' has embedding_model.ckpt but no \*.safetensors.*convert.*once.*README, ECAPA"),
+        (_checkpoint_only, r"'voice' has embedding_model.ckpt but no \*.safetensors.*convert.*once.*README.md, ECAPA"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_named_with_the_remedy(harm, says, folder):
@@ -195,7 +195,7 @@ def test_a_hub_id_of_which_the_checkpoint_alone_was_fetched_is_told_how_to_conve
     (model / "refs").mkdir()
     (model / "refs" / "main").write_text("5c0be3a")
     (model / "snapshots" / "5c0be3a" / "embedding_model.ckpt").write_bytes(b"\x80\x04.")
-    with pytest.raises(EncoderUnavailable, match="has embedding_model.ckpt but no .*README, ECAPA"):
+    with pytest.raises(EncoderUnavailable, match="has embedding_model.ckpt but no .*README.md, ECAPA"):
         load_encoder("ecapa")
 
 

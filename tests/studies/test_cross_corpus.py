@@ -185,6 +185,12 @@ def test_what_came_out_says_gains_costs_and_what_may_be_chance(found):
     assert "which may be chance" not in ours.split(";")[0] and "which may be chance" in similar.split(";")[0]
 
 
+def test_probes_that_could_not_be_asked_are_said_to_be_not_estimable():
+    unasked = tables(answered(*FAIR).assign(**{f"probe_{kind}": np.nan for kind in PROBES}))
+    assert numbers(unasked, str).rows[0][-1] == "not estimable, not estimable"
+    assert "what a linear probe tells of the group is not estimable" in told(unasked, str)[0]
+
+
 def test_a_gap_that_is_no_more_than_chance_is_said_to_be():
     fair = tables(answered("source_only", 0.7, 0.0, 0.9))
     first = fair[RESULTS].iloc[0]

@@ -48,6 +48,11 @@ def load_corpus(name: str, folder: str | Path) -> Corpus:
     path = Path(folder).expanduser()
     if not path.exists() and CORPORA.get(name) not in _MADE_HERE:
         raise BadCorpus(f"{name}: there is no '{path.name}' at the place named; check the path")
+    if name in CORPORA and path.is_file():
+        raise BadCorpus(
+            f"{name} is read from the folder it comes in, and '{path.name}' is a file; give a table of yours a name of its own, "
+            f"as in mine={path.name}"
+        )
     if name in CORPORA:
         return CORPORA[name](path)
     try:
