@@ -23,10 +23,9 @@ from speed_systems import PEERS
 from ser_core.commands.training_arguments import count
 from ser_core.data.tables import write_json
 from ser_core.encoders import ENCODERS
-from ser_core.encoders.base import EncoderUnavailable
-from ser_core.encoders.weights import find_folder
 from ser_core.inference.models import shipped_models
 from ser_core.training.provenance import provenance
+from ser_core.weights import EncoderUnavailable, find_folder
 from ser_core.workspace import open_workspace
 
 REFERENCE = "wav2vec2-base"

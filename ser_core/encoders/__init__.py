@@ -8,8 +8,8 @@ from ser_core.encoders.compact import Compact
 from ser_core.encoders.convolved import Convolved
 from ser_core.encoders.ecapa import Ecapa
 from ser_core.encoders.wav2vec2 import Wav2Vec2
-from ser_core.encoders.weights import find_folder
 from ser_core.encoders.whisper import Whisper
+from ser_core.weights import find_folder
 from ser_core.workspace import ASSETS
 
 ENCODERS: dict[str, tuple[Callable[[Path], SpeechEncoder], str]] = {

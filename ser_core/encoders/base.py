@@ -8,10 +8,6 @@ import torch
 from torch import Tensor, nn
 
 
-class EncoderUnavailable(ValueError):
-    """The encoder's weights are not on this machine; the message says how to get them."""
-
-
 class DeviceUnavailable(ValueError):
     """This computer has no such device, or this torch cannot use it."""
 

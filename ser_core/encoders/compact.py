@@ -15,9 +15,10 @@ from torch.nn.functional import gelu
 from torch.nn.utils.rnn import pad_sequence
 from transformers.models.whisper.modeling_whisper import sinusoids
 
-from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder, frame_mask
+from ser_core.encoders.base import SpeechEncoder, frame_mask
 from ser_core.encoders.mel import LogMel
 from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, read_tensors, write_folder
+from ser_core.weights import EncoderUnavailable
 
 _N_POSITIONS = 1501
 """Of 30 s, and of a frame that may be put before them (methods/papt.py)."""

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder
+from ser_core.encoders.base import SpeechEncoder
 from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, read_tensors, write_folder
+from ser_core.weights import EncoderUnavailable
 
 CHANNELS = 256
 N_CONVOLUTIONS = 3

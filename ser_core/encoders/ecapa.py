@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ser_core.data.audio import SAMPLE_RATE
-from ser_core.encoders.base import EncoderUnavailable
 from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, read_tensors, write_folder
+from ser_core.weights import EncoderUnavailable
 
 
 @dataclass(frozen=True)

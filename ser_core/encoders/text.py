@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from ser_core.encoders.base import EncoderUnavailable, autocast, precision
-from ser_core.encoders.weights import find_folder, fingerprint, read_config
+from ser_core.encoders.base import autocast, precision
+from ser_core.encoders.weights import fingerprint, read_config
+from ser_core.weights import EncoderUnavailable, find_folder
 
 MAX_WORDS = 180
 """Of one utterance; more do not count. Well under the 256 and 512 tokens that the encoders take."""

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
-from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder, frame_mask
+from ser_core.encoders.base import SpeechEncoder, frame_mask
 from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, write_folder
+from ser_core.weights import EncoderUnavailable
 
 MODEL_TYPES = ("wav2vec2", "hubert", "wavlm")
 

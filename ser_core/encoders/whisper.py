@@ -14,9 +14,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder, frame_mask
+from ser_core.encoders.base import SpeechEncoder, frame_mask
 from ser_core.encoders.mel import LogMel
 from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, read_tensors, write_folder
+from ser_core.weights import EncoderUnavailable
 
 
 class Whisper(SpeechEncoder):

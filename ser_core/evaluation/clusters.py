@@ -10,9 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.cluster import HDBSCAN, KMeans
-from sklearn.metrics import adjusted_rand_score, silhouette_samples, silhouette_score
-from sklearn.metrics.cluster import contingency_matrix
 from threadpoolctl import threadpool_limits
 
 from ser_core.recipe import check_choice, check_range
@@ -83,6 +80,9 @@ def of_length_one(embedding: np.ndarray) -> np.ndarray:
 
 
 def _of_one(own: np.ndarray, how: Clustering) -> np.ndarray:
+    from sklearn.cluster import HDBSCAN  # slow to import, here and below: whoever only answers needs none of it
+    from sklearn.metrics import silhouette_score
+
     nobody = np.full(len(own), NONE, dtype=np.int64)
     most = min(len(own) // 2, len(np.unique(own, axis=0)) - 1)
     if most < 2:
@@ -100,10 +100,14 @@ def _of_one(own: np.ndarray, how: Clustering) -> np.ndarray:
 
 
 def _kmeans(own: np.ndarray, k: int, seed: int) -> np.ndarray:
+    from sklearn.cluster import KMeans
+
     return KMeans(k, n_init=_N_STARTS, random_state=seed).fit_predict(own)
 
 
 def _without_uncertain(own: np.ndarray, found: np.ndarray) -> np.ndarray:
+    from sklearn.metrics import silhouette_samples
+
     kept = found >= 0
     if not 2 <= len(np.unique(found[kept])) < kept.sum():
         return found.astype(np.int64)
@@ -146,6 +150,8 @@ def agreement(cluster: np.ndarray, label: np.ndarray) -> Agreement:
         cluster: (N,) int; NONE does not count.
         label: (N,) text; None does not count.
     """
+    from sklearn.metrics import adjusted_rand_score
+
     known = (cluster >= 0) & np.array([isinstance(one, str) for one in label], dtype=bool)
     of, named = cluster[known], label[known].astype(str)
     if len(np.unique(of)) < 2 or len(np.unique(named)) < 2:
@@ -161,4 +167,6 @@ def purity(cluster: np.ndarray, label: np.ndarray) -> float:
     >>> purity(np.array([0, 0, 0, 1]), np.array(["a", "a", "b", "b"]))
     0.75
     """
+    from sklearn.metrics.cluster import contingency_matrix
+
     return float(contingency_matrix(label, cluster).max(axis=0).sum() / len(cluster))

@@ -10,7 +10,6 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from fairlearn.metrics import MetricFrame, selection_rate
 
 from ser_core.data.groups import age_band, known_group
 from ser_core.evaluation.counts import Counts
@@ -151,6 +150,8 @@ def _rates(counts: Mapping[str, Counts], emotions: tuple[str, ...]) -> dict[str,
     empty = pd.DataFrame(index=list(counts), columns=list(emotions), dtype=float)
     if one.empty:
         return dict.fromkeys(("selected", "recall", "false"), empty)
+    from fairlearn.metrics import MetricFrame, selection_rate  # slow to import: the app shows its page first
+
     rates = MetricFrame(  # recall is how often a class is answered among its own utterances, and so on
         metrics=selection_rate, y_true=one["answered"], y_pred=one["answered"], sensitive_features=one[["group"]],
         control_features=one[["kind", "emotion"]], sample_params={"sample_weight": one["n"]},

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 
 def uar(truth: ArrayLike, prediction: ArrayLike) -> float:
@@ -13,6 +12,8 @@ def uar(truth: ArrayLike, prediction: ArrayLike) -> float:
     >>> uar(["anger", "anger", "fear"], ["anger", "fear", "fear"])
     0.75
     """
+    from sklearn.metrics import recall_score  # a second to import: the app shows its page first
+
     truth = np.asarray(truth)
     return float(recall_score(truth, np.asarray(prediction), labels=np.unique(truth), average="macro", zero_division=0))
 
@@ -23,6 +24,8 @@ def accuracy(truth: ArrayLike, prediction: ArrayLike) -> float:
     >>> accuracy(["anger", "anger", "fear", "fear"], ["anger", "fear", "fear", "fear"])
     0.75
     """
+    from sklearn.metrics import accuracy_score
+
     return float(accuracy_score(truth, prediction))
 
 
@@ -32,12 +35,16 @@ def macro_f1(truth: ArrayLike, prediction: ArrayLike) -> float:
     >>> macro_f1(["anger", "fear"], ["anger", "fear"])
     1.0
     """
+    from sklearn.metrics import f1_score
+
     truth = np.asarray(truth)
     return float(f1_score(truth, prediction, labels=np.unique(truth), average="macro", zero_division=0))
 
 
 def confusion(truth: ArrayLike, prediction: ArrayLike, emotions: Sequence[str]) -> np.ndarray:
     """How often each class (row) was taken for which (column), (C, C) int."""
+    from sklearn.metrics import confusion_matrix
+
     return confusion_matrix(truth, prediction, labels=list(emotions))
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, t
 
 from ser_core.evaluation.counts import Counts, classes_of, count
 from ser_core.evaluation.group import GroupReport, attributes, compare_groups
@@ -321,6 +320,8 @@ def _around(own: float, resamples: np.ndarray, n_speakers: int) -> Interval:
     """
     if n_speakers < FEWEST_FOR_GINI:
         return UNKNOWN
+    from scipy.stats import norm, t  # slow to import: the app shows its page first
+
     wider = t.ppf(0.975, n_speakers - 1) / norm.ppf(0.975) * np.sqrt(n_speakers / (n_speakers - 1))
     return interval(own + wider * (resamples - resamples.mean()), n_speakers)
 

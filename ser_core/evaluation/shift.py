@@ -9,8 +9,6 @@ utterances is enough; attributes are taken as normal, classes as counts with one
 from collections.abc import Collection, Mapping
 
 import numpy as np
-from scipy.special import rel_entr
-from sklearn.decomposition import PCA
 
 N_COMPONENTS = 10
 """Principal components in which features are compared, at most."""
@@ -81,11 +79,15 @@ def class_divergence(counts: np.ndarray, reference: np.ndarray) -> float:
     >>> class_divergence(np.array([3, 3]), np.array([9, 9]))
     0.0
     """
+    from scipy.special import rel_entr
+
     p, q = ((one + 1.0) / (one.sum() + len(one)) for one in (np.asarray(counts), np.asarray(reference)))
     return float(rel_entr(p, q).sum())
 
 
 def feature_shift(x: np.ndarray, reference: np.ndarray, n_components: int = N_COMPONENTS) -> float:
     """KL of a speaker's vectors (n, W) against a training set's (N, W), in principal components of the latter."""
+    from sklearn.decomposition import PCA  # slow to import, and an answer needs the rest of this file only
+
     components = PCA(min(n_components, *reference.shape), svd_solver="full").fit(reference)
     return normal_divergence(components.transform(x), components.transform(reference))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import permutation_test
 
 N_RESAMPLES = 2_000
 N_FLIPS = 9_999
@@ -56,6 +55,8 @@ def sign_flip(differences: ArrayLike) -> float:
     >>> sign_flip([0.1, 0.2, 0.3, 0.1])
     0.125
     """
+    from scipy.stats import permutation_test  # slow to import: the app shows its page first
+
     values = np.asarray(differences, dtype=float)
     if len(values) < FEW_SPEAKERS:
         return float("nan")

@@ -13,19 +13,20 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import OfflineModeIsEnabled
 
-from ser_core.encoders import load_encoder
-from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder
-from ser_core.encoders.text import TextEncoder, load_text_encoder
-from ser_core.encoders.weights import WEIGHTS, find_folder
 from ser_core.inference.calibration import PriorCorrection
-from ser_core.inference.transcription import SIZES
 from ser_core.inference.voices import VoiceLine
 from ser_core.labels import APP_EMOTIONS
+from ser_core.weights import WEIGHTS, EncoderUnavailable, find_folder
 from ser_core.workspace import ASSETS, Workspace
+
+if TYPE_CHECKING:  # torch takes seconds to import: what is here, and what not, is told without it
+    from ser_core.encoders.base import SpeechEncoder
+    from ser_core.encoders.text import TextEncoder
 
 PREFERENCE = ("whisper-tiny.en", "compact")
 """Models that ship, best first; the first one that is available here is the default."""
@@ -137,21 +138,25 @@ class ModelInfo:
             return str(error)
         return ""
 
-    def load_encoder(self, workspace: Workspace) -> SpeechEncoder:
+    def load_encoder(self, workspace: Workspace) -> "SpeechEncoder":
         """What hears for it.
 
         Raises:
             EncoderUnavailable: it is not on this machine.
         """
+        from ser_core.encoders import load_encoder
+
         return load_encoder(self.encoder, self.encoder_folder(workspace))
 
-    def load_text_encoder(self, workspace: Workspace) -> TextEncoder:
+    def load_text_encoder(self, workspace: Workspace) -> "TextEncoder":
         """What reads words.
 
         Raises:
             UnknownModel: nothing does.
             EncoderUnavailable: it is not on this machine.
         """
+        from ser_core.encoders.text import load_text_encoder
+
         reader = self.reads()
         own = self.folder / reader.source
         source = own if reader.source and own.is_dir() else reader.source
@@ -342,6 +347,8 @@ def fetch(name: str, workspace: Workspace) -> Path:
         UnknownModel: nothing to fetch under that name.
         EncoderUnavailable: the hub cannot be reached, or has no safetensors of it.
     """
+    from ser_core.inference.transcription import SIZES
+
     shipped = {model.name: model.source for model in shipped_models() if not (model.folder / model.source).is_dir()}
     sources = {**shipped, **SIZES}
     if name not in sources:

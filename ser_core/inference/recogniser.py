@@ -12,7 +12,7 @@ import torch
 
 from ser_core.data.audio import PREPARED, Recording, level_and_trim
 from ser_core.data.batches import Batch
-from ser_core.encoders.base import EncoderUnavailable, autocast, choose_device, precision
+from ser_core.encoders.base import autocast, choose_device, precision
 from ser_core.encoders.text import Reading, TextEncoder
 from ser_core.inference.calibration import SpeakerStatistics
 from ser_core.inference.models import ModelInfo, choose_model
@@ -20,6 +20,7 @@ from ser_core.inference.voices import HINT
 from ser_core.labels import ATTRIBUTES
 from ser_core.methods.base import Method, Output
 from ser_core.methods.checkpoint import load_method
+from ser_core.weights import EncoderUnavailable
 from ser_core.workspace import Workspace
 
 

@@ -26,8 +26,9 @@ from torch import Tensor
 from ser_core.data.audio import SAMPLE_RATE
 from ser_core.data.quality import speech_spans
 from ser_core.data.talk import speech_pieces
-from ser_core.encoders.base import EncoderUnavailable, choose_device
+from ser_core.encoders.base import choose_device
 from ser_core.encoders.weights import read_config, read_tensors
+from ser_core.weights import EncoderUnavailable
 from ser_core.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from typing import Self
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from sklearn.linear_model import LogisticRegression
 
 SURELY = 0.65
 """An utterance is on a side from here on, 0.5 to 1: the middle of .5 to .8, within which no dev speaker of the models that
@@ -42,6 +41,8 @@ class VoiceLine:
     @classmethod
     def fit(cls, heard: np.ndarray, is_high: np.ndarray) -> Self:
         """From utterances of training speakers, (N, W), and which of them are of high voices, (N,) bool."""
+        from sklearn.linear_model import LogisticRegression  # slow to import, and for training only
+
         found = LogisticRegression(C=1e-3, max_iter=1_000).fit(heard, is_high)
         return cls(found.coef_[0], float(found.intercept_[0]))
 

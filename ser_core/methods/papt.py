@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 from torchaudio.functional import compute_deltas
@@ -223,6 +222,8 @@ class Papt(Method):
         """Pseudo-labels of every utterance that may be heard, by the encoder as it is now."""
         if given.encoder is None:
             raise BadRecipe("pre-training needs an encoder that learns: set encoder.tune to all, last or lora")
+        from sklearn.cluster import MiniBatchKMeans  # slow to import, and only training needs it
+
         utterances, rng = given.utterances, np.random.default_rng(0)
         frames: dict[int, np.ndarray] = {}
 

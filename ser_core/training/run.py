@@ -29,7 +29,6 @@ from ser_core.data.tables import to_json, write_json
 from ser_core.encoders import ENCODERS
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.encoders.convolved import Convolved
-from ser_core.encoders.weights import WEIGHTS, find_folder
 from ser_core.evaluation.predictions import Predictions, check_predictions
 from ser_core.evaluation.report import Report, make_report
 from ser_core.evaluation.summary import sentence_column
@@ -59,6 +58,7 @@ from ser_core.training.states import States, push_to_disk, replaced
 from ser_core.training.status import Reporter, read_status, try_device
 from ser_core.training.trainer import Epoch, Stopped, Watch, accelerator_for, agreed
 from ser_core.training.words import Words
+from ser_core.weights import WEIGHTS, find_folder
 from ser_core.workspace import Workspace
 
 _BEFORE_IT_BEGINS = {"log.txt", "order.json", "lock", "status.json", ".status.json.tmp", "stop"}

@@ -11,19 +11,16 @@ from contextlib import suppress
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import gradio as gr
 
 import ser_core
+from ser_core.inference.models import ModelInfo, read_model, shipped_models
 from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.services import Services
 from ser_core.ui.shown import table
 from ser_core.ui.theme import emotion_name, personaliser_name, safe
 from ser_core.workspace import ASSETS
-
-if TYPE_CHECKING:
-    from ser_core.inference.models import ModelInfo
 
 PACKAGES = (
     "torch", "torchaudio", "transformers", "accelerate", "openai-whisper", "gradio", "plotly", "pandas", "sounddevice",
@@ -77,7 +74,7 @@ KEYS = (
 # what is shown
 
 
-def model_in_words(info: "ModelInfo", reason: str, news: str = "") -> str:
+def model_in_words(info: ModelInfo, reason: str, news: str = "") -> str:
     """What a model is, whether it can be used here (or the reason why not), and news of its download."""
     ways = "; ".join(personaliser_name(name) for name in info.personalisers)
     emotions = ", ".join(emotion_name(emotion).lower() for emotion in info.emotions)
@@ -164,11 +161,6 @@ def for_a_report(services: Services) -> str:
     return "\n".join([*(f"{name} {version}" for name, version, _ in versions()), *lines])
 
 
-def _shipped_names() -> list[str]:
-    """As `inference.models.shipped_models`, but without what that imports: the page is laid out before torch is there."""
-    return sorted(path.parent.name for path in (ASSETS / "models").glob("*/model.json"))
-
-
 def _licence(about) -> str:
     """As a package's metadata name it: in one of three places."""
     stated = (about.get("License-Expression") or about.get("License") or "").strip().splitlines()
@@ -190,11 +182,8 @@ def _size(path: Path) -> str:
 
 def fill(services: Services) -> list:
     """The tab was opened: everything as it is now."""
-    from ser_core.inference.models import shipped_models
-
     filled = []
-    models = {info.name: info for info in shipped_models()}
-    for info in map(models.get, _shipped_names()):
+    for info in shipped_models():
         reason = info.why_unavailable(services.workspace)
         filled += [
             model_in_words(info, reason),
@@ -215,8 +204,6 @@ def fetch(services: Services, name: str) -> Iterator[tuple]:
     Yields:
         What is said of the model, how far it is included; and its button. When nobody waits for more, it ends.
     """
-    from ser_core.inference.models import read_model
-
     info = read_model(ASSETS / "models" / name)
     yield from _downloading(services, name, info.why_unavailable(services.workspace), partial(model_in_words, info))
 
@@ -277,7 +264,7 @@ def build(services: Services, tab: gr.Tab) -> None:
     outputs = []
     gr.HTML(f'<div class="step"><h2>What this is</h2></div><div class="explained">{WHAT}</div>')
     gr.HTML('<div class="step"><h2>Models</h2></div>')
-    for name in _shipped_names():
+    for name in (info.name for info in shipped_models()):
         with gr.Column(elem_classes="about-model"):
             said = gr.HTML(elem_id=f"about-{name.replace('.', '-')}", elem_classes="explained")
             button = gr.Button("Download its weights (uses the network)", size="sm", visible=False, scale=0,

@@ -32,7 +32,9 @@ def signed_in(services: Services) -> str:
 
 def build_page(services: Services) -> gr.Blocks:
     """The tabs, and the choice of a profile that they share."""
-    with gr.Blocks(title="Attune", analytics_enabled=False, delete_cache=_DELETE_UPLOADS) as page:
+    blocks = gr.Blocks(title="Attune", analytics_enabled=False, delete_cache=_DELETE_UPLOADS)
+    # before it is filled: afterwards gradio would describe every part of it once more
+    with blocks.queue(max_size=16, default_concurrency_limit=2, api_open=False) as page:
         chosen = gr.State(enrol.NOBODY)  # the name of the profile in use; whoever sets it makes all tabs follow
         # in the browser, so that a reload finds it again: nothing but the name; the secret hides it from nobody
         remembered = gr.BrowserState(enrol.NOBODY, storage_key="attune-profile", secret="attune")
@@ -52,7 +54,7 @@ def build_page(services: Services) -> gr.Blocks:
                 train.build(services, tab, page, Around(tabs, opened.outputs, opened.models, models))
             with gr.Tab("About", id="about") as tab:
                 about.build(services, tab)
-    return page.queue(max_size=16, default_concurrency_limit=2, api_open=False)
+    return page
 
 
 def build_app(services: Services, account_of: Callable[[Request], str | None] | None = None) -> FastAPI:

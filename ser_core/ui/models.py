@@ -6,11 +6,11 @@ from contextlib import suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
+from ser_core.inference.models import ModelInfo, choose_model, known_models, shipped_models
 from ser_core.ui.errors import foreseen, sentence, unforeseen
 from ser_core.workspace import Workspace
 
-if TYPE_CHECKING:  # these take seconds to import: the page is served first
-    from ser_core.inference.models import ModelInfo
+if TYPE_CHECKING:  # it takes seconds to import: the page is served first
     from ser_core.inference.recogniser import Recogniser
 
 State = Literal["loading", "ready", "failed"]
@@ -42,8 +42,6 @@ class Models:
             UnknownModel, EncoderUnavailable, DeviceUnavailable: it cannot.
         """
         if self._asked is not None:
-            from ser_core.inference.models import choose_model
-
             choose_model(self._asked, self._workspace)
         if self._device not in ("auto", "cpu"):
             from ser_core.encoders.base import choose_device
@@ -85,10 +83,8 @@ class Models:
             self.start_loading().result()
         return self.start_loading(self._key(name)).result()
 
-    def offered(self) -> "list[ModelInfo]":
+    def offered(self) -> list[ModelInfo]:
         """The default, and all that ship or were trained here and can be used."""
-        from ser_core.inference.models import known_models
-
         default = self.recogniser().info
         others = [model for model in known_models(self._workspace) if model.name != default.name]
         return [default, *(model for model in others if not model.why_unavailable(self._workspace))]
@@ -110,8 +106,6 @@ class Models:
     def _why(self, chosen: str) -> str:
         if self._asked is not None:
             return "It was asked for at the start."
-        from ser_core.inference.models import shipped_models
-
         better = takewhile(lambda model: model.name != chosen, shipped_models())
         missing = " and ".join(model.name for model in better if model.why_unavailable(self._workspace))
         wanting = (

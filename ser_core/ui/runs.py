@@ -13,6 +13,7 @@ from ser_core.data.tables import to_csv
 from ser_core.evaluation.predictions import read_predictions
 from ser_core.figures import training
 from ser_core.figures.style import empty
+from ser_core.inference.models import forget_model, trained_models, use_model
 from ser_core.training import jobs
 from ser_core.training.jobs import CannotDo, Job, list_jobs
 from ser_core.ui import fairness
@@ -128,8 +129,6 @@ def show_report(services: Services, name: str) -> list:
 
 def use(services: Services, name: str, model: str) -> list:
     """The run's model becomes one of those that answer."""
-    from ser_core.inference.models import use_model
-
     info = use_model(_job(services, name).folder, services.workspace, model.strip())
     words = (
         f"“{safe(info.name)}” is in the list of models now: choose it in the tabs Compare and Fairness, or with "
@@ -140,8 +139,6 @@ def use(services: Services, name: str, model: str) -> list:
 
 def forget(services: Services, model: str | None) -> list:
     """A model that was trained here is no longer one of those that answer."""
-    from ser_core.inference.models import forget_model
-
     if not model:
         raise NoRunChosen("choose the model to forget first")
     forget_model(model, services.workspace)
@@ -158,8 +155,6 @@ def _model_lists(services: Services) -> list:
 
 def list_trained(services: Services) -> list:
     """Models that were trained here."""
-    from ser_core.inference.models import trained_models
-
     names = [info.name for info in trained_models(services.workspace)]
     return [gr.Dropdown(choices=names, value=None), gr.Row(visible=bool(names))]
 

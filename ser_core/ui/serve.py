@@ -1,6 +1,8 @@
 """From a command line to a served page: a port, a private folder for what is uploaded, and who is let in."""
 
 import errno
+import gc
+import inspect
 import ipaddress
 import logging
 import shutil
@@ -31,6 +33,8 @@ logger = logging.getLogger("attune")
 HOST = "127.0.0.1"
 PORT = 7860
 _N_TRIED = 20
+_PAGE_FIRST_S = 5.0
+"""After which the model is loaded where no page is open that asks for it: at once, it would keep the first page waiting."""
 _FIRST_LOOK_S, _LOOK_AGAIN_S, _STEADY_S = 60.0, 3600.0, 60.0
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -113,7 +117,10 @@ def serve(workspace: Workspace, how: Serving) -> None:
     with closing(open_port(how.port, how.listen or HOST)) as listening, emptied(workspace.temporary):
         from ser_core.training.jobs import empty_bin
 
+        gc.disable()  # what is imported and built stays, so there is no garbage to look for
         services, app = _app(workspace, how)
+        gc.freeze()
+        gc.enable()
         services.models.check()
         empty_bin(workspace)
         address = how.host_names[0] if how.listen and how.host_names else how.listen or HOST
@@ -132,7 +139,9 @@ def serve(workspace: Workspace, how: Serving) -> None:
         # an open page's connection is cut off at the end; that is no news
         logging.getLogger("uvicorn.error").addFilter(lambda _record: not server.should_exit)
         print(f"Attune is at {url} (Ctrl+C ends it)", flush=True)
-        services.models.start_loading()
+        unless_a_page_asks = threading.Timer(_PAGE_FIRST_S, services.models.start_loading)
+        unless_a_page_asks.daemon = True
+        unless_a_page_asks.start()
         if how.browser:
             threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
         with suppress(KeyboardInterrupt), erasing_unused(workspace, how.keep_days):
@@ -141,7 +150,8 @@ def serve(workspace: Workspace, how: Serving) -> None:
 
 def _app(workspace: Workspace, how: Serving) -> "tuple[Services, ASGIApp]":
     """The services and the page, behind a door where it is shared; gradio takes seconds: not for a port that is taken."""
-    from ser_core.ui.build_app import build_app
+    with _without_stubs():
+        from ser_core.ui.build_app import build_app
 
     if not how.shared:
         from ser_core.ui.services import Services
@@ -157,6 +167,20 @@ def _app(workspace: Workspace, how: Serving) -> "tuple[Services, ASGIApp]":
     if not accounts.list():
         print("Nobody can sign in yet: make accounts with “python -m ser_core accounts add NAME”.", flush=True)
     return shared, Door(build_app(shared, account_of), shared, accounts, secure=bool(how.certificate))
+
+
+@contextmanager
+def _without_stubs() -> Iterator[None]:
+    """Import gradio in half the time: it does not write stubs for editors then, as it does of all that has a file."""
+
+    def nowhere(_defined: object) -> str:
+        raise OSError
+
+    find, inspect.getfile = inspect.getfile, nowhere
+    try:
+        yield
+    finally:
+        inspect.getfile = find
 
 
 def open_port(port: str | None, host: str = HOST) -> socket.socket:

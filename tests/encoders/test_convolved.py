@@ -9,12 +9,13 @@ import torch
 from transformers import WhisperConfig
 
 from ser_core.encoders import ENCODERS, load_encoder
-from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder, frame_mask
+from ser_core.encoders.base import SpeechEncoder, frame_mask
 from ser_core.encoders.compact import Compact, CompactSettings
 from ser_core.encoders.convolved import Convolved
 from ser_core.encoders.tuning import LearningEncoder
 from ser_core.encoders.whisper import Whisper
 from ser_core.recipe import EncoderChoice
+from ser_core.weights import EncoderUnavailable
 
 COMPACT = CompactSettings(width=32, n_transformer_layers=2, n_heads=2, feedforward=64)
 WHISPER = WhisperConfig(d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=32, num_mel_bins=80)

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ser_core.encoders import ENCODERS, SPEAKER_ENCODERS, ecapa, load_encoder
-from ser_core.encoders.base import EncoderUnavailable
 from ser_core.encoders.cache import EmbeddingCache
 from ser_core.encoders.ecapa import Ecapa, EcapaSettings
+from ser_core.weights import EncoderUnavailable
 
 if find_spec("speechbrain") is None:  # importing it here would be before the encoder has said how
     pytest.skip("the extra 'ecapa' is not installed", allow_module_level=True)

@@ -20,11 +20,11 @@ from transformers import (
 )
 
 from ser_core.encoders import ENCODERS, load_encoder
-from ser_core.encoders.base import EncoderUnavailable, statistics
+from ser_core.encoders.base import statistics
 from ser_core.encoders.compact import Compact, CompactSettings
 from ser_core.encoders.wav2vec2 import Wav2Vec2
-from ser_core.encoders.weights import find_folder
 from ser_core.encoders.whisper import Whisper
+from ser_core.weights import EncoderUnavailable, find_folder
 
 SMALL = {
     "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32,

@@ -19,8 +19,8 @@ from transformers import (
     T5EncoderModel,
 )
 
-from ser_core.encoders.base import EncoderUnavailable
 from ser_core.encoders.text import MAX_WORDS, TEXT_ENCODERS, TextCache, TextEncoder, load_text_encoder
+from ser_core.weights import EncoderUnavailable
 
 SENTENCES = (
     "i am so happy today",

@@ -7,7 +7,6 @@ import torch
 from ser_core.data.audio import SAMPLE_RATE, Recording, level_and_trim, read_recording
 from ser_core.data.corpora.synthetic import buzz
 from ser_core.encoders import load_encoder
-from ser_core.encoders.base import EncoderUnavailable
 from ser_core.evaluation.certainty import Certainty
 from ser_core.inference import models
 from ser_core.inference.consent import consent_now
@@ -17,6 +16,7 @@ from ser_core.inference.profiles import ProfileStore
 from ser_core.inference.recogniser import Enrolment, Recogniser
 from ser_core.labels import APP_EMOTIONS
 from ser_core.methods.checkpoint import load_method
+from ser_core.weights import EncoderUnavailable
 from ser_core.workspace import open_workspace
 
 

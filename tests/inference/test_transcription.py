@@ -22,7 +22,7 @@ from whisper.tokenizer import get_tokenizer
 from ser_core.__main__ import main
 from ser_core.data.audio import read_recording
 from ser_core.data.talk import speech_pieces
-from ser_core.encoders.base import DeviceUnavailable, EncoderUnavailable
+from ser_core.encoders.base import DeviceUnavailable
 from ser_core.inference import models, transcription
 from ser_core.inference.models import UnknownModel, fetch
 from ser_core.inference.transcription import (
@@ -33,6 +33,7 @@ from ser_core.inference.transcription import (
     load_whisper,
     whispers_name,
 )
+from ser_core.weights import EncoderUnavailable
 from ser_core.workspace import open_workspace
 
 RATE = 16_000

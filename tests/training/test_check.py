@@ -7,12 +7,13 @@ import torch
 
 from ser_core.data.corpora import load_corpora
 from ser_core.data.manifest import BadCorpus, LeakingSplit
-from ser_core.encoders.base import DeviceUnavailable, EncoderUnavailable
+from ser_core.encoders.base import DeviceUnavailable
 from ser_core.encoders.compact import Compact, CompactSettings
 from ser_core.recipe import BadRecipe, read_recipe, recipe_names
 from ser_core.training.check import check_order
 from ser_core.training.jobs import Order
 from ser_core.training.preparation import prepare
+from ser_core.weights import EncoderUnavailable
 from ser_core.workspace import open_workspace
 
 

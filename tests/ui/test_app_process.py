@@ -83,6 +83,31 @@ def test_it_ends_quietly_and_its_private_folder_is_empty_before_and_after(start_
     assert list(temporary.iterdir()) == []
 
 
+UNTIL_IT_SERVES = """
+import sys, app, uvicorn
+stubs, slow = [], {"torch", "transformers", "scipy", "sklearn", "fairlearn"}
+sys.addaudithook(lambda event, args: stubs.append(args[0]) if event == "open" and str(args[0]).endswith(".pyi") else None)
+uvicorn.Server.run = lambda server, sockets: print("gradio" in sys.modules, slow & set(sys.modules), stubs)
+app.main()
+"""
+
+
+def test_the_first_page_waits_for_nothing_that_it_does_not_show(tmp_path: Path, tiny_model: Path):
+    """Neither for the model, though it is named and so looked for, nor for statistics, nor for gradio's type stubs."""
+    command = [
+        sys.executable,
+        "-c",
+        UNTIL_IT_SERVES,
+        "--no-browser",
+        "--workspace",
+        str(tmp_path),
+        "--model",
+        str(tiny_model),
+    ]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ended.stdout.splitlines()[1:] == ["True set() []"], ended.stderr
+
+
 def test_control_c_ends_it_quietly(start_app, tmp_path: Path):
     assert start_app(tmp_path, "--device", "cpu").stop(signal.SIGINT).count("\n") == 1
 
