@@ -17,6 +17,7 @@ from threading import Thread
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import OfflineModeIsEnabled
 
+from ser_core.data.whole import removed, replaced, written
 from ser_core.encoders import load_encoder
 from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder
 from ser_core.encoders.text import TextEncoder, load_text_encoder
@@ -226,7 +227,8 @@ def write_model(info: ModelInfo) -> None:
         "emotions": list(info.emotions), "baseline": info.baseline, "personalisers": list(info.personalisers),
         "reader": asdict(info.reader) if info.reader else None,
     }  # fmt: skip
-    (info.folder / "model.json").write_text(json.dumps(content, indent=2))
+    with written(info.folder / "model.json") as hidden:
+        hidden.write_text(json.dumps(content, indent=2))
 
 
 def shipped_models() -> list[ModelInfo]:
@@ -272,12 +274,10 @@ def use_model(run_folder: Path, workspace: Workspace, name: str) -> ModelInfo:
             f"the model of '{run_folder.name}' also tells {', '.join(others)} apart, which the app neither enrols nor shows; "
             f"train again with --set data.emotions=app to use it (evaluate --model FOLDER/checkpoint works as it is)"
         )
-    temporary, folder = workspace.trained / f".{name}", workspace.trained / name
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(info.folder, temporary)
-    write_model(replace(info, name=name, folder=temporary))
-    temporary.rename(folder)
-    return read_model(folder)
+    with replaced(workspace.trained / name) as draft:
+        shutil.copytree(info.folder, draft, dirs_exist_ok=True)
+        write_model(replace(info, name=name, folder=draft))
+    return read_model(workspace.trained / name)
 
 
 def forget_model(name: str, workspace: Workspace) -> None:
@@ -288,7 +288,7 @@ def forget_model(name: str, workspace: Workspace) -> None:
     """
     if name not in {info.name for info in trained_models(workspace)}:
         raise UnknownModel(f"no model '{name}' was trained here; those that ship cannot be taken off the list")
-    shutil.rmtree(workspace.trained / name)
+    removed(workspace.trained / name)
 
 
 def _check_name(name: str, workspace: Workspace) -> None:

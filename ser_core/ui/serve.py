@@ -3,6 +3,7 @@
 import errno
 import ipaddress
 import logging
+import os
 import shutil
 import socket
 import threading
@@ -10,12 +11,14 @@ import time
 import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import uvicorn
+from filelock import FileLock, Timeout
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
@@ -32,6 +35,7 @@ HOST = "127.0.0.1"
 PORT = 7860
 _N_TRIED = 20
 _FIRST_LOOK_S, _LOOK_AGAIN_S, _STEADY_S = 60.0, 3600.0, 60.0
+_ALIVE = ".alive"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -108,7 +112,8 @@ def serve(workspace: Workspace, how: Serving) -> None:
         BadPort, BadServing, UnknownModel, EncoderUnavailable, DeviceUnavailable: bad input.
     """
     how.check()
-    with closing(open_port(how.port, how.listen or HOST)) as listening, emptied(workspace.temporary):
+    with closing(open_port(how.port, how.listen or HOST)) as listening, private_folder(workspace) as workspace:
+        os.environ["GRADIO_TEMP_DIR"] = str(workspace.temporary)  # before gradio is imported
         from ser_core.training.jobs import empty_bin
 
         services, app = _app(workspace, how)
@@ -189,19 +194,37 @@ def open_port(port: str | None, host: str = HOST) -> socket.socket:
 
 
 @contextmanager
-def emptied(folder: Path) -> Iterator[None]:
-    """A folder that only its owner can read, empty at the start and at the end."""
-    _empty(folder)
+def private_folder(workspace: Workspace) -> Iterator[Workspace]:
+    """The workspace with a folder for this app's page, which only its owner can read; what dead apps have left is deleted.
+
+    Several apps may use one workspace: each holds a lock beside its folder as long as it lives, whatever way it ends.
+    """
+    temporary = workspace.temporary
+    temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary.chmod(0o700)
+    one_at_a_time = FileLock(temporary.with_suffix(".lock"))
+    with one_at_a_time:
+        _sweep(temporary)
+        own = Path(mkdtemp(dir=temporary))
+        alive = FileLock(own.with_suffix(_ALIVE))
+        alive.acquire()
     try:
-        yield
+        yield replace(workspace, app=own.name)
     finally:
-        _empty(folder)
+        with one_at_a_time:
+            alive.release()
+            _sweep(temporary)
 
 
-def _empty(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+def _sweep(temporary: Path) -> None:
+    """Delete all but the folders of apps that live."""
+    for lock in temporary.glob(f"*{_ALIVE}"):
+        with suppress(Timeout):
+            FileLock(lock, timeout=0).acquire().lock.release()
+            lock.unlink(missing_ok=True)
+    for left in temporary.iterdir():
+        if left.suffix != _ALIVE and not left.with_suffix(_ALIVE).exists():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextmanager
