@@ -123,7 +123,9 @@ def test_a_microphone_unplugged_while_listening_is_told_and_what_was_heard_is_ke
     expect(page.locator("#microphone-help")).to_contain_text("The microphone stopped")
     expect(page.locator("#live-status")).to_contain_text("answers")
     expect(page.locator("#live-take")).to_be_visible()
-    page.evaluate("() => { navigator.mediaDevices.getUserMedia({ audio: true }).then((s) => s.getTracks()[0].stop()); }")
+    page.evaluate(
+        "() => { navigator.mediaDevices.getUserMedia({ audio: true }).then((s) => s.getTracks()[0].stop()); }"
+    )
     expect(page.locator("#microphone-help")).to_be_hidden()  # it is there again
 
 
