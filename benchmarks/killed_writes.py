@@ -30,7 +30,7 @@ from ser_core.evaluation.report import make_report
 from ser_core.figures.report_page import write_report
 from ser_core.inference.consent import consent_now
 from ser_core.inference.models import ModelInfo, forget_model, trained_models, use_model, write_model
-from ser_core.inference.profiles import ProfileStore
+from ser_core.inference.profiles import ProfileStore, open_store
 from ser_core.labels import APP_EMOTIONS
 from ser_core.training.states import States
 from ser_core.training.status import Reporter, read_status
@@ -59,7 +59,7 @@ class Write:
 
 
 def _store(folder: Path) -> ProfileStore:
-    return ProfileStore(folder / "profiles.sqlite3")
+    return open_store(open_workspace(folder))
 
 
 @cache
@@ -81,7 +81,7 @@ def _sound(folder: Path) -> Iterator[str]:
     for profile in store.list():
         for utterance in profile.utterances:
             store.audio(profile.name, utterance.utterance_id)
-    with closing(sqlite3.connect(store.path)) as connection:
+    with closing(sqlite3.connect(open_workspace(folder).profiles)) as connection:
         if connection.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
             yield "the database is damaged"
 
@@ -371,16 +371,17 @@ def _built(folder: Path, said: Sequence[str]) -> Iterator[str]:
 
 
 def _upload(folder: Path, life: int, say: Say) -> None:
-    with private_folder(folder / "temporary") as private:
+    with private_folder(open_workspace(folder)) as workspace:
         n = 0
         while True:
             n += 1
-            soundfile.write(private / f"{n}.wav", _noise(), 16_000)
+            soundfile.write(workspace.temporary / f"{n}.wav", _noise(), 16_000)
             say(n)
 
 
 def _uploaded(folder: Path, said: Sequence[str]) -> Iterator[str]:
-    with private_folder(folder / "temporary") as private:
+    with private_folder(open_workspace(folder)) as workspace:
+        private = workspace.temporary
         left = [path for path in (folder / "temporary").rglob("*") if path.is_file() and path.suffix != ".alive"]
         if left or list(private.iterdir()):
             yield f"{len(left)} uploads of a dead app are left"

@@ -1,4 +1,4 @@
-"""Files that the page hands out or was given: in a private folder that is emptied at the start and at the end.
+"""Files that the page hands out or was given: in a private folder of this app alone (serve.py).
 
 What is forgotten is looked for in all of the folder: gradio puts what was uploaded into folders of its own within it.
 """

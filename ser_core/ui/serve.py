@@ -24,6 +24,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ser_core.data.whole import disk_trouble
 from ser_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ _HEADERS = {
 
 class BadPort(ValueError):
     """A port or an address that cannot be had; the message says what to do."""
+
+
+class WorkspaceUnusable(ValueError):
+    """The folder where all is kept cannot be written; the message says what to do."""
 
 
 class BadServing(ValueError):
@@ -92,7 +97,9 @@ class Serving:
         if self.keep_days is not None and self.keep_days < 1:
             raise BadServing(f"--keep-days {self.keep_days} is not a number of days; give 1 or more")
         if not self.shared and (self.listen or self.host_names or self.certificate or self.private_key or self.corpora):
-            raise BadServing("--listen, --host-name, --certificate, --private-key and --corpora are for --shared; add it")
+            raise BadServing(
+                "--listen, --host-name, --certificate, --private-key and --corpora are for --shared; add it"
+            )
         if bool(self.certificate) != bool(self.private_key):
             raise BadServing("--certificate and --private-key go together; give both files or none")
         for path in (self.certificate, self.private_key, self.corpora):
@@ -109,7 +116,7 @@ def serve(workspace: Workspace, how: Serving) -> None:
     """Serve the app until the process is told to end (Ctrl+C, SIGTERM).
 
     Raises:
-        BadPort, BadServing, UnknownModel, EncoderUnavailable, DeviceUnavailable: bad input.
+        BadPort, BadServing, WorkspaceUnusable, UnknownModel, EncoderUnavailable, DeviceUnavailable: bad input.
     """
     how.check()
     with closing(open_port(how.port, how.listen or HOST)) as listening, private_folder(workspace) as workspace:
@@ -155,9 +162,7 @@ def _app(workspace: Workspace, how: Serving) -> "tuple[Services, ASGIApp]":
     from ser_core.ui.shared import SharedServices
     from ser_core.ui.sign_in import Door, account_of
 
-    shared = SharedServices(
-        workspace, how.model, how.device, how.keep_days, Path(how.corpora) if how.corpora else None
-    )
+    shared = SharedServices(workspace, how.model, how.device, how.keep_days, Path(how.corpora) if how.corpora else None)
     accounts = Accounts(workspace)
     if not accounts.list():
         print("Nobody can sign in yet: make accounts with “python -m ser_core accounts add NAME”.", flush=True)
@@ -198,16 +203,23 @@ def private_folder(workspace: Workspace) -> Iterator[Workspace]:
     """The workspace with a folder for this app's page, which only its owner can read; what dead apps have left is deleted.
 
     Several apps may use one workspace: each holds a lock beside its folder as long as it lives, whatever way it ends.
+
+    Raises:
+        WorkspaceUnusable: nothing can be written there.
     """
     temporary = workspace.temporary
-    temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary.chmod(0o700)
     one_at_a_time = FileLock(temporary.with_suffix(".lock"))
-    with one_at_a_time:
-        _sweep(temporary)
-        own = Path(mkdtemp(dir=temporary))
-        alive = FileLock(own.with_suffix(_ALIVE))
-        alive.acquire()
+    try:
+        temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.chmod(0o700)
+        with one_at_a_time:
+            _sweep(temporary)
+            own = Path(mkdtemp(dir=temporary))
+            alive = FileLock(own.with_suffix(_ALIVE))
+            alive.acquire()
+    except OSError as error:
+        why = disk_trouble(error) or f"{error.strerror}: name another folder with --workspace"
+        raise WorkspaceUnusable(f"nothing can be written into the workspace; {why}") from None
     try:
         yield replace(workspace, app=own.name)
     finally:
@@ -260,7 +272,9 @@ def _erase_unused(workspace: Workspace, days: int) -> None:
         logger.warning("unused profiles were not erased: %s", error)
     else:
         for one in erased:
-            logger.warning("a profile that nobody used for more than %d days was erased (%d recordings)", days, one.n_utterances)
+            logger.warning(
+                "a profile that nobody used for more than %d days was erased (%d recordings)", days, one.n_utterances
+            )
 
 
 class OnlyOurNames:
