@@ -19,7 +19,6 @@ def main() -> int:
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     # live windows differ in length, and oneDNN would keep a program for each of a thousand lengths
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-    os.environ["GRADIO_TEMP_DIR"] = str(workspace.temporary)
     from ser_core.ui.serve import Serving, serve  # after the environment, which gradio reads when it is imported
 
     options = {name: value for name, value in vars(arguments).items() if name not in ("workspace", "no_browser")}

@@ -12,6 +12,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from ser_core import __version__  # noqa: E402 - after the environment
 from ser_core.commands import COMMANDS  # noqa: E402
+from ser_core.data.whole import disk_trouble  # noqa: E402
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -56,9 +57,8 @@ def main(argv: list[str] | None = None) -> int:
         return _refused(arguments.command, str(error))
     except OSError as error:  # a file or folder of the person's that cannot be read or written
         name = f"'{Path(error.filename).name}': " if isinstance(error.filename, str) else ""
-        return _refused(
-            arguments.command, f"{name}{(error.strerror or str(error)).lower()}; check place and permissions"
-        )
+        said = disk_trouble(error) or f"{(error.strerror or str(error)).lower()}; check place and permissions"
+        return _refused(arguments.command, f"{name}{said}")
     except EOFError:
         return _refused(arguments.command, "an answer was expected on standard input; run it in a terminal")
     except KeyboardInterrupt:

@@ -15,12 +15,14 @@ class Workspace:
     Attributes:
         root: the folder.
         database: SQLAlchemy's URL of the database of profiles, with its password; None for the file in the folder.
+        app: names the folder of a running app's page among those of other apps.
         key_file: what recordings are encrypted with, outside of the folder; None if they are not.
     """
 
     root: Path
     database: str | None = field(default=None, repr=False)
     key_file: Path | None = None
+    app: str = ""
 
     @property
     def profiles(self) -> Path:
@@ -49,8 +51,8 @@ class Workspace:
 
     @property
     def temporary(self) -> Path:
-        """What the app's page uploads; private, and emptied at start and exit."""
-        return self.root / "temporary"
+        """What the page of an app uploads, a folder each; private, and gone when the app is, at the latest at the next start."""
+        return self.root / "temporary" / self.app
 
 
 def open_workspace(root: str | Path | None = None) -> Workspace:

@@ -19,6 +19,7 @@ from ser_core.commands.training_arguments import (
 from ser_core.data.corpora import load_corpora
 from ser_core.data.manifest import Corpus
 from ser_core.data.tables import write_csv, write_json
+from ser_core.data.whole import filled
 from ser_core.encoders import load_encoder
 from ser_core.inference.embedding_view import (
     ALL_FOLDS,
@@ -69,10 +70,11 @@ def run(arguments: Namespace) -> int:
         print(f"written: clusters.csv of {clusters['speaker'].nunique()} speakers in '{folder.name}'")
         return 0
     maps, origin = (_of_model if arguments.model else _of_recipes)(arguments, corpus, workspace)
-    _write_clusters(maps.clusters, folder)
-    write_csv(maps.points.round(3), folder / "map.csv")
     origin = {"seed": SEED, "corpus_sha256_of_its_table": corpus_hash(corpus), **origin, **provenance()}
-    write_json(folder / "probes.json", {**to_json(maps), **origin})
+    with filled(folder) as hidden:
+        _write_clusters(maps.clusters, hidden)
+        write_csv(maps.points.round(3), hidden / "map.csv")
+        write_json(hidden / "probes.json", {**to_json(maps), **origin})
     for line in _in_words(maps.probes):
         print(line)
     print(f"written: map.csv, probes.json and clusters.csv in '{folder.name}'")

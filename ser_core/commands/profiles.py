@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ser_core.commands.agreeing import add_agree_argument, ask_for_consent, confirm
+from ser_core.data.whole import written
 from ser_core.inference.archives import BadArchive
 from ser_core.inference.profiles import Profile, ProfileStore, open_store
 from ser_core.workspace import open_workspace
@@ -108,7 +109,8 @@ def _rename(store: ProfileStore, arguments: Namespace) -> int:
 
 def _export(store: ProfileStore, arguments: Namespace) -> int:
     content = store.export(arguments.name)
-    Path(arguments.file).write_bytes(content)
+    with written(Path(arguments.file)) as hidden:
+        hidden.write_bytes(content)
     print(json.dumps({"file": arguments.file}) if arguments.json else f"wrote {arguments.file}")
     return 0
 

@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from ser_core.data.audio import SAMPLE_RATE, UTTERANCE
+from ser_core.data.whole import written
 from ser_core.inference.recording import input_devices, record
 
 _METER_WIDTH = 30
@@ -42,8 +43,8 @@ def run(arguments: Namespace) -> int:
     if path.suffix.lower() not in (".wav", ".flac") or not path.parent.is_dir():
         raise BadTarget("name a .wav or .flac file in a folder that exists")
     waveform = record_with_meter(arguments.seconds, arguments.input_device)
-    with path.open("wb") as file:
-        soundfile.write(file, waveform, SAMPLE_RATE, subtype="PCM_16", format=path.suffix[1:].upper())
+    with written(path) as hidden:
+        soundfile.write(hidden, waveform, SAMPLE_RATE, subtype="PCM_16", format=path.suffix[1:].upper())
     duration_s = len(waveform) / SAMPLE_RATE
     print(
         json.dumps({"file": arguments.file, "duration_s": duration_s})

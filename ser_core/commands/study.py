@@ -20,6 +20,7 @@ from ser_core.data.audio import level_and_trim, read_recording
 from ser_core.data.corpora import load_corpora
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.tables import to_json, write_csv, write_json
+from ser_core.data.whole import filled, written
 from ser_core.encoders import load_encoder
 from ser_core.encoders.base import SpeechEncoder, autocast
 from ser_core.inference.test_set import corpus_hash
@@ -226,22 +227,21 @@ def _of_model(asked: dict[str, Study], arguments: Namespace, workspace: Workspac
 def _written(name: str, study: Study, tables: Tables, about: dict, arguments: Namespace) -> dict:
     corpus = about["corpus"]
     folder = Path(arguments.output) / name / corpus
-    folder.mkdir(parents=True, exist_ok=True)
     verdict = {**about["leak_check"], "by_design": list(study.by_design)}
     content = {
         "study": name, "title": study.title, "corpus": corpus,
         **{table: rows.round(5).to_dict("records") for table, rows in tables.items() if table != MEASURED},
         "about": {**about, "leak_check": verdict, **provenance()},
     }  # fmt: skip
-    for table, rows in tables.items():
-        write_csv(rows, folder / f"{table}.csv")
-    write_json(folder / "study.json", content)
-    numbers = study.numbers(tables, str)
-    (folder / "table.md").write_text(as_markdown(numbers), encoding="utf-8")
+    with filled(folder) as hidden:
+        for table, rows in tables.items():
+            write_csv(rows, hidden / f"{table}.csv")
+        write_json(hidden / "study.json", content)
+        (hidden / "table.md").write_text(as_markdown(study.numbers(tables, str)), encoding="utf-8")
     if arguments.figures:
         Path(arguments.figures).mkdir(parents=True, exist_ok=True)
-        page = Path(arguments.figures) / f"{name}_{corpus}.html"
-        study.figure(tables, escape).write_html(page, include_plotlyjs=True)
+        with written(Path(arguments.figures) / f"{name}_{corpus}.html") as page:
+            study.figure(tables, escape).write_html(page, include_plotlyjs=True)
     return content
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from ser_core.data.whole import written
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
 
 
@@ -24,9 +26,8 @@ def to_csv(table: pd.DataFrame) -> str:
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write `to_csv` whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(to_csv(table), encoding="utf-8")
-    temporary.replace(path)
+    with written(path) as hidden:
+        hidden.write_text(to_csv(table), encoding="utf-8")
 
 
 def _holds_numbers(column: pd.Series) -> bool:
@@ -42,9 +43,8 @@ def _harmless(value: object) -> object:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `to_json` whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(to_json(content), encoding="utf-8")
-    temporary.replace(path)
+    with written(path) as hidden:
+        hidden.write_text(to_json(content), encoding="utf-8")
 
 
 def to_json(content: Mapping[str, Any]) -> str:

@@ -1,11 +1,21 @@
 """What every speech encoder promises: waveforms in, all its hidden layers out, and how they are pooled."""
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+
+logger = logging.getLogger("attune")
+
+T = TypeVar("T")
+
+_FITTED: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+"""How much at once fitted, of networks that were short of memory."""
 
 
 class DeviceUnavailable(ValueError):
@@ -127,6 +137,46 @@ def precision(device: torch.device) -> str:
     return "bf16" if device.type == "cuda" else "fp32"
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 where the device is CUDA, full precision elsewhere."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+def autocast(device: torch.device, wanted: str = "") -> torch.autocast:
+    """bfloat16 where the device is CUDA, full precision elsewhere; or what is wanted, as `precision` names it."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=(wanted or precision(device)) == "bf16")
+
+
+def as_memory_allows(
+    compute: Callable[[Sequence], T], items: Sequence, at_once: int, network: nn.Module, may_move: bool = True
+) -> Iterator[T]:
+    """What is computed of one part of some items after the other: of fewer at once where memory ends, then on the CPU.
+
+    Args:
+        compute: from some of the items, in order, to what is wanted of them; asks the network where it is.
+        items: a list or an array.
+        at_once: how many at first; the network's next parts begin with what fitted.
+        network: what computes. It moves to the CPU, and stays there, where its device has no room for one item.
+        may_move: whether it does.
+    """
+    place = 0
+    while place < len(items):
+        size = min(at_once, _FITTED.get(network, at_once))
+        device = next(network.parameters()).device
+        found = None
+        try:
+            found = compute(items[place : place + size])
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or (size == 1 and (device.type == "cpu" or not may_move)):
+                raise
+        if found is not None:
+            yield found
+            place += size
+            continue
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # here, for the error held what was computed so far
+        if network not in _FITTED:
+            logger.warning("memory on %s is short: fewer recordings at once, or the CPU, which takes longer", device)
+        _FITTED[network] = max(1, size // 2)
+        if size == 1:
+            network.to("cpu")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, of whatever device."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

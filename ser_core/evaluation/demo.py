@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ser_core.data.tables import to_csv
+from ser_core.data.whole import filled
 from ser_core.evaluation.predictions import Predictions, read_predictions
 from ser_core.workspace import ASSETS
 
@@ -32,10 +33,10 @@ def write_demo(predictions: pd.DataFrame, about: Mapping[str, Any], folder: Path
     columns = [name for name in (*_KEPT, *predictions.columns) if name in _KEPT or name.startswith("p_")]
     kept = predictions[[name for name in dict.fromkeys(columns) if name in predictions]]
     rounded = {name: kept[name].map(f"{{:.{_DECIMALS}f}}".format) for name in kept if name.startswith("p_")}
-    folder.mkdir(parents=True, exist_ok=True)
     content = gzip.compress(to_csv(kept.assign(**rounded)).encode(), mtime=0)
-    (folder / "predictions.csv.gz").write_bytes(content)
-    (folder / "about.json").write_text(json.dumps(about, indent=2, ensure_ascii=False), encoding="utf-8")
+    with filled(folder) as hidden:
+        (hidden / "predictions.csv.gz").write_bytes(content)
+        (hidden / "about.json").write_text(json.dumps(about, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 def read_demo(folder: Path = DEMO) -> tuple[Predictions, dict[str, Any]]:

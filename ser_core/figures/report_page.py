@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from ser_core.data.tables import write_csv, write_json
+from ser_core.data.whole import filled
 from ser_core.evaluation import tables
 from ser_core.evaluation.predictions import Predictions
 from ser_core.evaluation.report import Comparison, Report
@@ -48,16 +49,13 @@ th:first-child, td:first-child { text-align: left; } summary { cursor: pointer; 
 
 def write_report(report: Report, predictions: Predictions, folder: Path) -> None:
     """predictions.csv, report.json, report.html, and table.md with the headline numbers."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_csv(
-        predictions.table.drop(columns="path", errors="ignore"), folder / "predictions.csv"
-    )  # a place on this machine
-    write_json(folder / "report.json", report.to_json())
     gender_of = predictions.table.groupby("speaker")["gender"].first().to_dict()
-    (folder / "table.md").write_text(tables.as_markdown(report), encoding="utf-8")
-    page = folder / ".report.html.tmp"
-    page.write_text(report_page(report, gender_of), encoding="utf-8")
-    page.replace(folder / "report.html")
+    without_places = predictions.table.drop(columns="path", errors="ignore")  # on this machine
+    with filled(folder) as hidden:
+        write_csv(without_places, hidden / "predictions.csv")
+        write_json(hidden / "report.json", report.to_json())
+        (hidden / "table.md").write_text(tables.as_markdown(report), encoding="utf-8")
+        (hidden / "report.html").write_text(report_page(report, gender_of), encoding="utf-8")
 
 
 def report_page(report: Report, gender_of: Mapping[str, str], title: str = "Whom does it serve?") -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import OfflineModeIsEnabled
 
+from ser_core.data.whole import removed, replaced, written
 from ser_core.inference.calibration import PriorCorrection
 from ser_core.inference.voices import VoiceLine
 from ser_core.labels import APP_EMOTIONS
@@ -236,7 +237,8 @@ def write_model(info: ModelInfo) -> None:
         "emotions": list(info.emotions), "baseline": info.baseline, "personalisers": list(info.personalisers),
         "reader": asdict(info.reader) if info.reader else None,
     }  # fmt: skip
-    (info.folder / "model.json").write_text(json.dumps(content, indent=2))
+    with written(info.folder / "model.json") as hidden:
+        hidden.write_text(json.dumps(content, indent=2))
 
 
 def shipped_models() -> list[ModelInfo]:
@@ -282,12 +284,10 @@ def use_model(run_folder: Path, workspace: Workspace, name: str) -> ModelInfo:
             f"the model of '{run_folder.name}' also tells {', '.join(others)} apart, which the app neither enrols nor shows; "
             f"train again with --set data.emotions=app to use it (evaluate --model FOLDER/checkpoint works as it is)"
         )
-    temporary, folder = workspace.trained / f".{name}", workspace.trained / name
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(info.folder, temporary)
-    write_model(replace(info, name=name, folder=temporary))
-    temporary.rename(folder)
-    return read_model(folder)
+    with replaced(workspace.trained / name) as draft:
+        shutil.copytree(info.folder, draft, dirs_exist_ok=True)
+        write_model(replace(info, name=name, folder=draft))
+    return read_model(workspace.trained / name)
 
 
 def forget_model(name: str, workspace: Workspace) -> None:
@@ -298,7 +298,7 @@ def forget_model(name: str, workspace: Workspace) -> None:
     """
     if name not in {info.name for info in trained_models(workspace)}:
         raise UnknownModel(f"no model '{name}' was trained here; those that ship cannot be taken off the list")
-    shutil.rmtree(workspace.trained / name)
+    removed(workspace.trained / name)
 
 
 def _check_name(name: str, workspace: Workspace) -> None:

@@ -5,7 +5,6 @@ probabilities. What is exported is compared with torch before it is kept.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import torch
 from ser_core.data import audio
 from ser_core.data.audio import PREPARED, SAMPLE_RATE, UTTERANCE, level_and_trim
 from ser_core.data.corpora.synthetic import buzz
+from ser_core.data.whole import replaced
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.inference.onnx_graphs import ALONE, Answers, example_batch, example_utterance, probabilities, save_graph
 from ser_core.inference.recogniser import Enrolment, Recogniser
@@ -146,10 +146,7 @@ def export_onnx(model: str | Path | None, workspace: Workspace, folder: Path) ->
     if folder.exists():
         raise ExportExists(f"'{folder.name}' exists already; name a new folder for the export, or delete that one")
     recogniser = Recogniser(workspace, None if model is None else str(model), "cpu")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    draft.mkdir()
-    try:
+    with replaced(folder) as draft:
         _write(recogniser, draft)
         difference = largest_difference(recogniser, draft)
         if difference > LARGEST_DIFFERENCE:
@@ -158,9 +155,6 @@ def export_onnx(model: str | Path | None, workspace: Workspace, folder: Path) ->
                 f"at most {LARGEST_DIFFERENCE:g} is accepted; please report it"
             )
         sizes = {file.name: file.stat().st_size for file in sorted(draft.iterdir())}
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return OnnxExport(folder, difference, sizes)
 
 

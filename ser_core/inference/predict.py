@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import target_rows
 from ser_core.data.sampling import in_order
-from ser_core.encoders.base import autocast
+from ser_core.encoders.base import as_memory_allows, autocast
 from ser_core.labels import ATTRIBUTES
-from ser_core.methods.base import Method
+from ser_core.methods.base import Method, Output
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,21 @@ def answers(
     probability, attributes = np.empty((n, n_classes), np.float32), np.full((n, 3), np.nan, np.float32)
     embeddings, place = [np.empty((0, 0), np.float32)], 0
     some_corpus_has = torch.from_numpy(utterances.classes.any(axis=0)).to(device)
-    with torch.inference_mode(), autocast(device):
-        for rows, enrolled in in_order(utterances, targets, enrolment, batch_size):
+
+    def said_of(rows: np.ndarray) -> tuple[Output, Tensor]:
+        ((rows, enrolled),) = in_order(utterances, rows, enrolment, len(rows))
+        with torch.inference_mode(), autocast(device):
             batch = utterances.batch(rows, enrolled).to(device)
-            output, these = method(batch), slice(place, place + len(rows))
+            output = method(batch)
             asked = some_corpus_has.expand_as(batch.classes) if among_all else batch.classes
-            probability[these] = method.probabilities(output, asked).cpu().numpy()
-            embeddings.append(output.embedding.float().cpu().numpy())
-            if output.attributes is not None:
-                attributes[these] = output.attributes.float().cpu().numpy()
-            place += len(rows)
+            return output, method.probabilities(output, asked)
+
+    for output, probabilities in as_memory_allows(said_of, targets, batch_size, method, may_move=False):
+        these = slice(place, place := place + len(probabilities))
+        probability[these] = probabilities.cpu().numpy()
+        embeddings.append(output.embedding.float().cpu().numpy())
+        if output.attributes is not None:
+            attributes[these] = output.attributes.float().cpu().numpy()
     return Answers(probability, attributes, np.concatenate(embeddings[1:] or embeddings))
 
 

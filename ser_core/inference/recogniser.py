@@ -12,7 +12,7 @@ import torch
 
 from ser_core.data.audio import PREPARED, Recording, level_and_trim
 from ser_core.data.batches import Batch
-from ser_core.encoders.base import autocast, choose_device, precision
+from ser_core.encoders.base import as_memory_allows, autocast, choose_device, precision
 from ser_core.encoders.text import Reading, TextEncoder
 from ser_core.inference.calibration import SpeakerStatistics
 from ser_core.inference.models import ModelInfo, choose_model
@@ -181,8 +181,11 @@ class Recogniser:
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
         """Pooled layers of waveforms (N,) float32 at 16 kHz as read (levelled and trimmed here): (B, L, 2 D)."""
-        with torch.inference_mode(), autocast(self.device):
-            heard = [torch.from_numpy(level_and_trim(waveform)) for waveform in waveforms]
+        heard = [torch.from_numpy(level_and_trim(waveform)) for waveform in waveforms]
+        return np.concatenate(list(as_memory_allows(self._pooled, heard, max(1, len(heard)), self.encoder)))
+
+    def _pooled(self, heard: Sequence[torch.Tensor]) -> np.ndarray:
+        with torch.inference_mode(), autocast(self.encoder.device, precision(self.device)):
             return self.encoder.pooled(heard).cpu().numpy()
 
     def embed_each(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:

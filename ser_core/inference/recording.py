@@ -4,10 +4,12 @@ A microphone opened at a foreign rate is refused by some drivers and resampled b
 own, and resampled here as files are.
 """
 
+import atexit
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from queue import Empty, Queue
 from types import ModuleType
 
 import numpy as np
@@ -15,6 +17,7 @@ import numpy as np
 from ser_core.data.audio import at_16_khz
 
 _BLOCK_S = 0.05
+_ANSWERS_WITHIN_S = 3.0
 _FLOOR_DBFS = -100.0
 _FULL_SCALE = 2**15
 
@@ -83,10 +86,26 @@ def record(
         raise NoMicrophone("the microphone is already recording; wait until that recording has ended")
     try:
         source = _find(sounddevice, device)
-        with _plain_errors(sounddevice, source.name), _open(sounddevice, source) as stream:
-            blocks = list(_blocks(stream, seconds, source.rate_hz, on_level, should_stop))
-    finally:
+    except NoMicrophone:
         _ONE_AT_A_TIME.release()
+        raise
+    over, coming = threading.Event(), Queue()
+    reading = [sounddevice, source, seconds, over, coming]
+    reader = threading.Thread(target=_read, args=reading, name="microphone", daemon=True)
+    reader.start()
+    blocks = []
+    try:
+        for block in _arriving(coming, source.name):
+            if should_stop and should_stop():
+                break
+            blocks.append(block)
+            if on_level:
+                on_level(_dbfs(block))
+    finally:
+        over.set()
+        reader.join(_ANSWERS_WITHIN_S)
+        if reader.is_alive():  # the driver keeps it, and would keep the program from ending too
+            atexit.unregister(sounddevice._exit_handler)
     mono = np.concatenate(blocks) if blocks else np.empty(0, dtype=np.float32)
     return np.clip(at_16_khz(mono, source.rate_hz), -1.0, 1.0) if len(mono) else mono
 
@@ -146,14 +165,40 @@ def _open(sounddevice: ModuleType, source: Device):
         return sounddevice.InputStream(**settings, channels=source.channels)
 
 
-def _blocks(stream, seconds: float, rate_hz: int, on_level, should_stop) -> Iterator[np.ndarray]:
-    remaining = round(seconds * rate_hz)
-    while remaining > 0 and not (should_stop and should_stop()):
-        samples, _ = stream.read(min(remaining, round(_BLOCK_S * rate_hz)))
-        block = samples.astype(np.float32).mean(axis=1) / _FULL_SCALE
-        if on_level:
-            on_level(_dbfs(block))
-        remaining -= len(block)
+def _read(sounddevice: ModuleType, source: Device, seconds: float, over: threading.Event, coming: Queue) -> None:
+    """Put one block after the other, mixed to mono, then None; or what went wrong. The driver may make it wait for ever."""
+    ending = None
+    try:
+        with _plain_errors(sounddevice, source.name), _open(sounddevice, source) as stream:
+            remaining = round(seconds * source.rate_hz)
+            while remaining > 0 and not over.is_set():
+                samples, _ = stream.read(min(remaining, round(_BLOCK_S * source.rate_hz)))
+                remaining -= len(samples)
+                coming.put(samples.astype(np.float32).mean(axis=1) / _FULL_SCALE)
+    except Exception as error:
+        ending = error
+    finally:
+        _ONE_AT_A_TIME.release()
+        coming.put(ending)
+
+
+def _arriving(coming: Queue, name: str) -> Iterator[np.ndarray]:
+    """What was put, until None.
+
+    Raises:
+        NoMicrophone: nothing comes any more; or whatever was put instead.
+    """
+    while True:
+        try:
+            block = coming.get(timeout=_ANSWERS_WITHIN_S)
+        except Empty:
+            raise NoMicrophone(
+                f"the microphone '{name}' gives no sound any more; unplug it and plug it in again, or choose another one"
+            ) from None
+        if block is None:
+            return
+        if isinstance(block, Exception):
+            raise block
         yield block
 
 

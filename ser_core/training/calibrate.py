@@ -17,6 +17,7 @@ from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each, target_rows
 from ser_core.data.manifest import Corpus
 from ser_core.data.tables import write_json
+from ser_core.data.whole import replaced
 from ser_core.evaluation.individual import gini, speaker_uar
 from ser_core.evaluation.performance import uar
 from ser_core.inference.calibration import CalibrationSettings, PriorCorrection, SpeakerStatistics
@@ -239,19 +240,20 @@ def add_calibration(
     say(
         f"{info.name}: {settings.n_similar} similar speakers, shrinkage {settings.shrinkage:g}, chosen on {len(of.dev)} speakers"
     )
-    correction.save(folder / CALIBRATION)
-    correction = PriorCorrection.load(folder / CALIBRATION)  # what ships is what is measured
     line = voice_line(methods[BASELINE], utterances, train)
-    line.save(folder / VOICES)
-    test = corpus.table[corpus.table["speaker"].isin(of.test)]
-    report = {
-        "by_corpus": {
-            name: measured(correction, methods, utterances, choice, set(part["speaker"]))
-            for name, part in test.groupby("corpus")
-        },
-        "two_voices": two_voices(line, methods[BASELINE], utterances, of.test),
-        "n_similar": settings.n_similar, "shrinkage": settings.shrinkage, "talk_s": TALK_S, "n_draws": 5, **provenance(),
-    }  # fmt: skip
-    write_json(folder / "calibration.json", report)
-    write_card(info)
+    with replaced(folder, revised=True) as draft:
+        correction.save(draft / CALIBRATION)
+        correction = PriorCorrection.load(draft / CALIBRATION)  # what ships is what is measured
+        line.save(draft / VOICES)
+        test = corpus.table[corpus.table["speaker"].isin(of.test)]
+        report = {
+            "by_corpus": {
+                name: measured(correction, methods, utterances, choice, set(part["speaker"]))
+                for name, part in test.groupby("corpus")
+            },
+            "two_voices": two_voices(line, methods[BASELINE], utterances, of.test),
+            "n_similar": settings.n_similar, "shrinkage": settings.shrinkage, "talk_s": TALK_S, "n_draws": 5, **provenance(),
+        }  # fmt: skip
+        write_json(draft / "calibration.json", report)
+        write_card(replace(info, folder=draft))
     return report

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from statistics import fmean
 
+from ser_core.data.whole import written
 from ser_core.evaluation.summary import NO_WORDS, OWN_WORDS
 from ser_core.inference.models import ModelInfo
 from ser_core.labels import ATTRIBUTES
@@ -119,7 +120,8 @@ def write_card(info: ModelInfo) -> str:
         for file in (info.folder / f"{name}.json" for name in ("report", "words", "calibration"))
     )
     card = model_card(info, report, words, calibration)
-    (info.folder / "README.md").write_text(card, encoding="utf-8")
+    with written(info.folder / "README.md") as hidden:
+        hidden.write_text(card, encoding="utf-8")
     return card
 
 

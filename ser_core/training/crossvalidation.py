@@ -23,6 +23,7 @@ from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each, of_another_speaker, random_of_each
 from ser_core.data.manifest import BadCorpus, Corpus, check_leaks
 from ser_core.data.tables import write_csv, write_json
+from ser_core.data.whole import filled
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.evaluation.demo import write_demo
 from ser_core.evaluation.summary import NO_WORDS, OWN_WORDS, draw_results, sentence_column, summarise, summary_table
@@ -362,11 +363,6 @@ def _check(recipes: Sequence[Recipe], design: Design) -> None:
 
 
 def _write(output: Path, tables: dict[str, pd.DataFrame], summary: dict, experiment: Experiment) -> dict:
-    for name in ("predictions", "dev", "controls"):
-        write_csv(tables[name].dropna(axis=1, how="all"), output / f"{name}.csv")
-    write_csv(experiment.choice, output / "enrolment.csv")
-    if experiment.design.n_draws:
-        write_csv(draw_results(tables["draws"]), output / "draws.csv")
     report = {
         "summary": summary,
         "leak_check": experiment.verdict,
@@ -377,6 +373,12 @@ def _write(output: Path, tables: dict[str, pd.DataFrame], summary: dict, experim
         "recipes": [recipe.without_paths() for recipe in experiment.recipes],
         **provenance(),
     }
-    write_json(output / "report.json", report)
-    (output / "table.md").write_text(summary_table(summary))
+    with filled(output) as hidden:
+        for name in ("predictions", "dev", "controls"):
+            write_csv(tables[name].dropna(axis=1, how="all"), hidden / f"{name}.csv")
+        write_csv(experiment.choice, hidden / "enrolment.csv")
+        if experiment.design.n_draws:
+            write_csv(draw_results(tables["draws"]), hidden / "draws.csv")
+        write_json(hidden / "report.json", report)
+        (hidden / "table.md").write_text(summary_table(summary))
     return report

@@ -16,6 +16,7 @@ from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import Corpus, make_corpus
 from ser_core.data.tables import write_json
+from ser_core.data.whole import replaced
 from ser_core.evaluation.certainty import calibration_error_of
 from ser_core.evaluation.performance import accuracy, ccc_of_rated, macro_f1, uar
 from ser_core.evaluation.summary import NO_WORDS, OWN_WORDS
@@ -77,21 +78,22 @@ def add_reader(
     nobody = plan.dev[:0]  # the last epoch is kept, as in ship.build
     fit(method, utterances, replace(plan, dev=nobody), recipe.training, seed, device)
     say(f"{recipe.name}: trained for {recipe.training.epochs} epochs")
-    save_method(method, recipe, folder / recipe.name, half=True)
-    method = learn_certainty(load_method(folder / recipe.name), utterances, plan.dev, plan.enrolment)
-    save_method(method, recipe, folder / recipe.name, half=True)
-    method = load_method(folder / recipe.name)  # what ships is what is measured
-    report = {
-        "by_corpus": _measured(method, utterances, choice, test, info),
-        "sentences": _of_sentences(method, words, workspace, device),
-        "certainty": asdict(method.certainty_),
-        "recipe": recipe.without_paths(), "text_encoder": words.encoder.fingerprint, "seed": seed, **provenance(),
-    }  # fmt: skip
-    reader = Reader(recipe.name, recipe.text.name, "", corpus.attribute_range or (), corpus.attributes_from)
-    info = replace(info, reader=reader)
-    write_model(info)
-    write_json(folder / "words.json", report)
-    write_card(info)
+    with replaced(folder, revised=True) as draft:
+        save_method(method, recipe, draft / recipe.name, half=True)
+        method = learn_certainty(load_method(draft / recipe.name), utterances, plan.dev, plan.enrolment)
+        save_method(method, recipe, draft / recipe.name, half=True)
+        method = load_method(draft / recipe.name)  # what ships is what is measured
+        report = {
+            "by_corpus": _measured(method, utterances, choice, test, info),
+            "sentences": _of_sentences(method, words, workspace, device),
+            "certainty": asdict(method.certainty_),
+            "recipe": recipe.without_paths(), "text_encoder": words.encoder.fingerprint, "seed": seed, **provenance(),
+        }  # fmt: skip
+        reader = Reader(recipe.name, recipe.text.name, "", corpus.attribute_range or (), corpus.attributes_from)
+        info = replace(info, folder=draft, reader=reader)
+        write_model(info)
+        write_json(draft / "words.json", report)
+        write_card(info)
     return report
 
 

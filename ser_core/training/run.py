@@ -9,7 +9,6 @@ predictions.csv  of the test speakers; with report.json, report.html and table.m
 log.txt          what was said
 """
 
-import errno
 import json
 import shutil
 import time
@@ -21,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from ser_core.data.enrolment import first_of_each
 from ser_core.data.manifest import Corpus
 from ser_core.data.tables import to_json, write_json
+from ser_core.data.whole import UNFINISHED, disk_trouble, push_to_disk, replaced
 from ser_core.encoders import ENCODERS
-from ser_core.encoders.base import SpeechEncoder
+from ser_core.encoders.base import SpeechEncoder, is_out_of_memory
 from ser_core.encoders.convolved import Convolved
 from ser_core.evaluation.predictions import Predictions, check_predictions
 from ser_core.evaluation.report import Report, make_report
@@ -54,14 +53,14 @@ from ser_core.training.preparation import (
 )
 from ser_core.training.provenance import provenance
 from ser_core.training.scalars import Scalars
-from ser_core.training.states import States, push_to_disk, replaced
+from ser_core.training.states import States
 from ser_core.training.status import Reporter, read_status, try_device
 from ser_core.training.trainer import Epoch, Stopped, Watch, accelerator_for, agreed
 from ser_core.training.words import Words
 from ser_core.weights import WEIGHTS, find_folder
 from ser_core.workspace import Workspace
 
-_BEFORE_IT_BEGINS = {"log.txt", "order.json", "lock", "status.json", ".status.json.tmp", "stop"}
+_BEFORE_IT_BEGINS = {"log.txt", "order.json", "lock", "status.json", "stop"}
 """Files that stand in a run folder before recipe.json does."""
 
 
@@ -160,10 +159,13 @@ def _reported(run: "_Run", reporter: Reporter, say: Callable[[str], None], shoul
 
 
 def _in_words(error: BaseException) -> str:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
-        return "out of memory: start a new run with a larger training.accumulate, or one that tunes less of the encoder"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "the disk is full: make room and resume; what was saved before is whole"
+    if is_out_of_memory(error):
+        return (
+            "out of memory, also for the smallest part of a batch: resume on the terminal with --device cpu, or start a new run "
+            "with a smaller training.batch_size, or one that tunes less of the encoder"
+        )
+    if trouble := disk_trouble(error):
+        return trouble
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -190,7 +192,7 @@ def _check_same(folder: Path, prepared: Prepared, asked: Asked) -> None:
     try:
         before = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["identity"]
     except (OSError, ValueError, KeyError):
-        if any(path.name not in _BEFORE_IT_BEGINS for path in folder.iterdir()):
+        if any(path.name not in _BEFORE_IT_BEGINS and path.suffix != UNFINISHED for path in folder.iterdir()):
             raise FolderInUse(f"'{folder.name}' holds files, but no run to go on with; name another folder") from None
         return
     now = json.loads(to_json(_identity(prepared, asked)))

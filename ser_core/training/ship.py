@@ -12,6 +12,7 @@ from ser_core.data.batches import Utterances
 from ser_core.data.enrolment import first_of_each, of_another_speaker
 from ser_core.data.manifest import Corpus
 from ser_core.data.tables import write_json
+from ser_core.data.whole import replaced
 from ser_core.encoders import ENCODERS, load_encoder
 from ser_core.evaluation.summary import summarise
 from ser_core.inference.models import ModelInfo, write_model
@@ -64,7 +65,8 @@ def build(
         encoder_name: a key of ENCODERS.
         encoder_source: its folder; the compact encoder is copied into the model, others are only named by their hub id.
         corpus: all corpora, joined.
-        folder: of the model; what is in it is overwritten.
+        folder: of the model, which takes the place of an earlier one once it is whole; what reads words and what hears
+            free speech are added anew, for they were learned with heads that are no more.
         workspace: for the cache of embeddings.
         split: names the dev and test speakers; in recipes/, or a path.
         seed: of everything.
@@ -78,19 +80,17 @@ def build(
     utterances = embedded(corpus, class_set(corpus, recipes[0].data), encoder, workspace, device, say)
     check_encoder_has_not_heard(encoder, read_split(split).test)
     choice = first_of_each(corpus)
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = [_train_and_test(recipe, utterances, encoder, choice, folder, seed, device, say) for recipe in recipes]
-    predictions, controls = (pd.concat([part[place] for part in parts], ignore_index=True) for place in (0, 1))
-    source = _place_encoder(encoder_name, encoder_source, folder)
-    info = ModelInfo(name, folder, encoder_name, source, APP_EMOTIONS, RECIPES[0], RECIPES[1:])
-    write_model(info)
-    report = _report(predictions, controls, choice, corpus, recipes, seed, encoder.fingerprint, parts[0][2])
-    report["certainty"] = {recipe.name: part[3] for recipe, part in zip(recipes, parts, strict=True)}
-    report.update({"halves": halves} if halves else {})
-    write_json(folder / "report.json", report)
-    for part in ("words.json", "calibration.json"):  # of heads that are no more
-        (folder / part).unlink(missing_ok=True)
-    write_card(info)
+    with replaced(folder) as draft:
+        parts = [_train_and_test(recipe, utterances, encoder, choice, draft, seed, device, say) for recipe in recipes]
+        predictions, controls = (pd.concat([part[place] for part in parts], ignore_index=True) for place in (0, 1))
+        source = _place_encoder(encoder_name, encoder_source, draft)
+        info = ModelInfo(name, draft, encoder_name, source, APP_EMOTIONS, RECIPES[0], RECIPES[1:])
+        write_model(info)
+        report = _report(predictions, controls, choice, corpus, recipes, seed, encoder.fingerprint, parts[0][2])
+        report["certainty"] = {recipe.name: part[3] for recipe, part in zip(recipes, parts, strict=True)}
+        report.update({"halves": halves} if halves else {})
+        write_json(draft / "report.json", report)
+        write_card(info)
     return report
 
 

@@ -9,8 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from ser_core.data.whole import push_to_disk, sync
 
 _KEPT = 2
 _HASHES = "hashes.json"
@@ -70,7 +71,7 @@ class States:
             shutil.rmtree(temporary, ignore_errors=True)
             raise OSError(_number(error), f"the state could not be saved ({error})") from error
         temporary.rename(self.folder / f"step-{step:08d}")
-        _sync(self.folder)
+        sync(self.folder)
         for old in self._stored()[:-_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -94,42 +95,6 @@ class States:
 
     def _stored(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"))
-
-
-@contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which takes the other one's place once all is written; else it goes again."""
-    for left in folder.parent.glob(f".{folder.name}-*"):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    temporary, before = (folder.with_name(f".{folder.name}-{word}") for word in ("new", "before"))
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        push_to_disk(temporary)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    if folder.exists():
-        folder.rename(before)
-    temporary.rename(folder)
-    shutil.rmtree(before, ignore_errors=True)
-
-
-def push_to_disk(folder: Path) -> None:
-    """Make sure that the files of a folder outlive a power cut."""
-    for path in folder.rglob("*"):
-        _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    if os.name == "nt":  # where folders cannot be opened
-        return
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _read(path: Path) -> State:

@@ -6,6 +6,7 @@ the same up to rounding: all draw the same batches and the same dropout, and eac
 """
 
 import copy
+import logging
 import math
 import random
 import time
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from ser_core.data.batches import Batch, Utterances
 from ser_core.data.sampling import SAMPLERS, in_order
-from ser_core.encoders.base import autocast, choose_device
+from ser_core.encoders.base import autocast, choose_device, is_out_of_memory
 from ser_core.encoders.text import TextEncoder
 from ser_core.encoders.tuning import LearningEncoder
 from ser_core.evaluation.gaps import mean_gaps
@@ -34,6 +35,8 @@ from ser_core.methods.base import Method, Preparation, Stage
 from ser_core.nn.dropout import Share, share_of_batch
 from ser_core.recipe import TrainingSettings
 from ser_core.training.states import State, States
+
+logger = logging.getLogger("attune")
 
 Epoch = dict[str, Any]
 """stage, epoch, the named losses, dev_<monitor>, seconds, waited_for_data_s."""
@@ -266,10 +269,11 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Step:
-    """A step of the optimiser: the rows of all processes together, and this process's parts."""
+    """A step of the optimiser: the rows of all processes together, this process's parts, and what they were made of."""
 
     rows: np.ndarray
     parts: tuple[_Part, ...]
+    drawn: tuple
 
 
 class _Training:
@@ -431,30 +435,60 @@ class _Training:
             batch = self.utterances.batch(rows[there], [enrolled[place] for place in there], n_slots, waveforms, words)
             share = Share(int(there[0]), int(there[-1]) + 1, len(rows)) if len(places) > 1 else None
             parts.append(_Part(batch, rows[mine], share))
-        return _Step(rows, tuple(parts))
+        return _Step(rows, tuple(parts), (rows, enrolled, said))
 
     def _take(self, stage: Stage, step: _Step, rate: float, progress: float) -> None:
         """One step of the optimiser, at a share of the full learning rate; `progress` is the share of the stage done."""
         for group, full in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * full
-        device, n_processes = self.accelerator.device, self.accelerator.num_processes
-        chance, sums = _chance(device), dict(self.at.sums)
         self.method.progress = progress
+        chance, noise = _chance(self.accelerator.device), copy.deepcopy(self.method.rng.bit_generator.state)
+        while (sums := self._gradients(stage, step, chance)) is None:
+            self.optimiser.zero_grad()
+            self.method.rng.bit_generator.state = noise
+            step = self._in_smaller_parts(stage, step)
+        self.accelerator.clip_grad_norm_(self._learned(), self.settings.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.at.sums = sums
+
+    def _gradients(self, stage: Stage, step: _Step, chance: Mapping[str, Tensor]) -> dict[str, float] | None:
+        """Those of a step, part after part, and the sums of the losses with it; None where memory ended on the way."""
+        device, n_processes, sums = self.accelerator.device, self.accelerator.num_processes, dict(self.at.sums)
         for place, part in enumerate(step.parts):
             _set_chance(chance, device)
             self._check_stop()
             is_last = place == len(step.parts) - 1
             together = nullcontext() if is_last else self.accelerator.no_sync(self.network)
-            with together, share_of_batch(part.share) if part.share else nullcontext():
-                terms = self.network(stage, part.batch.to(device))
-                weighed = {name: term * self._weight(stage, name, part, step) for name, term in terms.items()}
-                self.accelerator.backward(sum(weighed.values()) * n_processes)  # gradients are averaged over processes
+            try:
+                with together, share_of_batch(part.share) if part.share else nullcontext():
+                    terms = self.network(stage, part.batch.to(device))
+                    weighed = {name: term * self._weight(stage, name, part, step) for name, term in terms.items()}
+                    self.accelerator.backward(
+                        sum(weighed.values()) * n_processes
+                    )  # gradients are averaged over processes
+            except (RuntimeError, MemoryError) as error:
+                if not (is_out_of_memory(error) and self._can_divide(stage, step)):
+                    raise
+                return None
             for name, term in weighed.items():
                 sums[name] = sums.get(name, 0.0) + float(term.detach()) * len(step.rows)
-        self.accelerator.clip_grad_norm_(self._learned(), self.settings.clip_norm)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        self.at.sums = sums
+        return sums
+
+    def _can_divide(self, stage: Stage, step: _Step) -> bool:
+        """Whether the step comes to the same in more parts, and nobody else has to know."""
+        alone = self.accelerator.num_processes == 1 and self.utterances.features is not None
+        return alone and not stage.whole and len(step.parts) < len(step.rows)
+
+    def _in_smaller_parts(self, stage: Stage, step: _Step) -> _Step:
+        """The same step again, and all after it, with twice as many parts."""
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+        n_parts = min(2 * len(step.parts), len(step.rows))
+        if n_parts > self.settings.accumulate:
+            logger.warning("memory is short: going on with training.accumulate=%d, which changes no result", n_parts)
+            self.settings, self.asked = (replace(one, accumulate=n_parts) for one in (self.settings, self.asked))
+        return self._step(stage, *step.drawn)
 
     def _weight(self, stage: Stage, term: str, part: _Part, step: _Step) -> float:
         """What a part counts in the step, 0 to 1."""

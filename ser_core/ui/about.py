@@ -114,7 +114,10 @@ def kept_where(services: Services) -> str:
     workspace = services.workspace
     places = (
         ("Profiles: names, recordings, free speech, and what is computed from them", workspace.profiles),
-        ("What the page plays and saves just now; emptied when Attune starts and ends", workspace.temporary),
+        (
+            "What the page plays and saves just now; gone when Attune ends, at the latest when it starts again",
+            workspace.temporary,
+        ),
         ("Downloaded weights", workspace.models),
         ("Embedded corpora, never your recordings", workspace.embeddings),
         ("Trainings", workspace.runs),

@@ -132,6 +132,7 @@ window.attune = window.attune || {};
     NotAllowedError: "This page may not use the microphone. Click the sign to the left of the address, allow the microphone, and reload the page.",
     NotFoundError: "No microphone was found. Plug one in and reload the page; or choose a file, or try the example voice.",
     NotReadableError: "The microphone is in use by another program, or switched off. Close that program, and try again.",
+    Ended: "The microphone stopped: it was unplugged, or may no longer be used. What was heard until then is kept. Plug it in, or choose a file, and go on.",
     Insecure: "The browser lets pages use the microphone only at a secure address. Open Attune at http://127.0.0.1 or http://localhost.",
   };
 
@@ -152,6 +153,8 @@ window.attune = window.attune || {};
         const stream = await ask(wanted);
         const place = byId("microphone-help");
         if (place) place.hidden = true;
+        for (const track of stream.getTracks())  // not told of where the page itself stops it
+          track.addEventListener("ended", () => microphoneTrouble({ name: "Ended" }));
         return stream;
       } catch (error) { microphoneTrouble(error); throw error; }
     };

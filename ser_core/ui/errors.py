@@ -11,6 +11,8 @@ from typing import Any
 
 import gradio as gr
 
+from ser_core.data.whole import disk_trouble
+
 logger = logging.getLogger("attune")
 _ASKER = inspect.Parameter("asker", inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -54,14 +56,21 @@ def _in_words() -> Iterator[None]:
     except gr.Error:
         raise
     except Exception as error:
-        words = sentence(error) if foreseen(error) else unforeseen(error)
-        raise gr.Error(html.escape(words), print_exception=False) from None  # toasts are shown as HTML
+        raise gr.Error(html.escape(in_words(error)), print_exception=False) from None  # toasts are shown as HTML
 
 
 def sentence(error: BaseException | str) -> str:
     """An error's message with a capital at the start and a full stop at the end."""
     words = " ".join(str(error).split())
     return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
+
+
+def in_words(error: Exception) -> str:
+    """What a person is told of an error: its own words, or the disk's trouble, or a reference."""
+    if foreseen(error):
+        return sentence(error)
+    trouble = disk_trouble(error)
+    return sentence(trouble) if trouble else unforeseen(error)
 
 
 def foreseen(error: Exception) -> Exception | None:

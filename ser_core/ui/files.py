@@ -1,8 +1,9 @@
-"""Files that the page hands out or was given: in a private folder that is emptied at the start and at the end.
+"""Files that the page hands out or was given: in a private folder of this app alone (serve.py).
 
 What is forgotten is looked for in all of the folder: gradio puts what was uploaded into folders of its own within it.
 """
 
+import io
 import os
 import secrets
 import shutil
@@ -13,6 +14,7 @@ import numpy as np
 import soundfile
 
 from ser_core.data.audio import SAMPLE_RATE
+from ser_core.data.whole import written
 
 _OURS = "attune-"
 _APART = "accounts"
@@ -51,7 +53,8 @@ class PrivateFiles:
         """Write something to be saved by the person, as attune-NAME, where nobody can guess it."""
         path = self._folder / "documents" / secrets.token_hex(8) / f"{_OURS}{name}"
         path.parent.mkdir(mode=0o700, parents=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        with written(path) as hidden:
+            hidden.write_bytes(content.encode() if isinstance(content, str) else content)
         return str(path)
 
     def forget_documents(self) -> None:
@@ -66,7 +69,10 @@ class PrivateFiles:
         """Put it there: (N,) float32, 16 kHz."""
         path = self.playback(utterance_id)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        soundfile.write(path, waveform, SAMPLE_RATE, subtype="PCM_16")
+        stream = io.BytesIO()  # soundfile has no words for a full disk
+        soundfile.write(stream, waveform, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        with written(path) as hidden:
+            hidden.write_bytes(stream.getvalue())
 
     def forget_playback(self, utterance_id: str) -> None:
         """Delete it."""

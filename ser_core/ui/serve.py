@@ -5,6 +5,7 @@ import gc
 import inspect
 import ipaddress
 import logging
+import os
 import shutil
 import socket
 import threading
@@ -12,17 +13,20 @@ import time
 import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import uvicorn
+from filelock import FileLock, Timeout
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ser_core.data.whole import disk_trouble
 from ser_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ _N_TRIED = 20
 _PAGE_FIRST_S = 5.0
 """After which the model is loaded where no page is open that asks for it: at once, it would keep the first page waiting."""
 _FIRST_LOOK_S, _LOOK_AGAIN_S, _STEADY_S = 60.0, 3600.0, 60.0
+_ALIVE = ".alive"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -48,6 +53,10 @@ _HEADERS = {
 
 class BadPort(ValueError):
     """A port or an address that cannot be had; the message says what to do."""
+
+
+class WorkspaceUnusable(ValueError):
+    """The folder where all is kept cannot be written; the message says what to do."""
 
 
 class BadServing(ValueError):
@@ -111,10 +120,11 @@ def serve(workspace: Workspace, how: Serving) -> None:
     """Serve the app until the process is told to end (Ctrl+C, SIGTERM).
 
     Raises:
-        BadPort, BadServing, UnknownModel, EncoderUnavailable, DeviceUnavailable: bad input.
+        BadPort, BadServing, WorkspaceUnusable, UnknownModel, EncoderUnavailable, DeviceUnavailable: bad input.
     """
     how.check()
-    with closing(open_port(how.port, how.listen or HOST)) as listening, emptied(workspace.temporary):
+    with closing(open_port(how.port, how.listen or HOST)) as listening, private_folder(workspace) as workspace:
+        os.environ["GRADIO_TEMP_DIR"] = str(workspace.temporary)  # before gradio is imported
         from ser_core.training.jobs import empty_bin
 
         gc.disable()  # what is imported and built stays, so there is no garbage to look for
@@ -213,19 +223,44 @@ def open_port(port: str | None, host: str = HOST) -> socket.socket:
 
 
 @contextmanager
-def emptied(folder: Path) -> Iterator[None]:
-    """A folder that only its owner can read, empty at the start and at the end."""
-    _empty(folder)
+def private_folder(workspace: Workspace) -> Iterator[Workspace]:
+    """The workspace with a folder for this app's page, which only its owner can read; what dead apps have left is deleted.
+
+    Several apps may use one workspace: each holds a lock beside its folder as long as it lives, whatever way it ends.
+
+    Raises:
+        WorkspaceUnusable: nothing can be written there.
+    """
+    temporary = workspace.temporary
+    one_at_a_time = FileLock(temporary.with_suffix(".lock"))
     try:
-        yield
+        temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.chmod(0o700)
+        with one_at_a_time:
+            _sweep(temporary)
+            own = Path(mkdtemp(dir=temporary))
+            alive = FileLock(own.with_suffix(_ALIVE))
+            alive.acquire()
+    except OSError as error:
+        why = disk_trouble(error) or f"{error.strerror}: name another folder with --workspace"
+        raise WorkspaceUnusable(f"nothing can be written into the workspace; {why}") from None
+    try:
+        yield replace(workspace, app=own.name)
     finally:
-        _empty(folder)
+        with one_at_a_time:
+            alive.release()
+            _sweep(temporary)
 
 
-def _empty(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+def _sweep(temporary: Path) -> None:
+    """Delete all but the folders of apps that live."""
+    for lock in temporary.glob(f"*{_ALIVE}"):
+        with suppress(Timeout):
+            FileLock(lock, timeout=0).acquire().lock.release()
+            lock.unlink(missing_ok=True)
+    for left in temporary.iterdir():
+        if left.suffix != _ALIVE and not left.with_suffix(_ALIVE).exists():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextmanager

@@ -1,10 +1,13 @@
 """The cache of embeddings: once per content and encoder, whatever happens to it."""
 
+import logging
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from ser_core.encoders.base import as_memory_allows
 from ser_core.encoders.cache import EmbeddingCache, UnreadableUtterances
 from ser_core.encoders.compact import Compact, CompactSettings
 
@@ -88,3 +91,83 @@ def test_two_caches_on_one_folder_keep_each_others_index(encoder, paths, tmp_pat
     third = EmbeddingCache(tmp_path / "cache", encoder)
     third.embed(paths)
     assert third.n_read == 0
+
+
+# too little memory; a small encoder makes the shortage
+
+
+class Short(Compact):
+    """An encoder on a device that has room for `room` recordings at once; on the CPU there is room for all."""
+
+    room, asked, moved = 1, (), False
+
+    def pooled(self, waveforms):
+        self.asked = (*self.asked, len(waveforms))
+        if not self.moved and len(waveforms) > self.room:
+            raise torch.OutOfMemoryError("out of memory")
+        return super().pooled(waveforms)
+
+    @property
+    def device(self):
+        return torch.device("cpu")
+
+    def parameters(self, recurse=True):  # says where it is
+        kept = super().parameters(recurse)
+        return kept if self.moved else iter([torch.zeros(0, device="meta")])
+
+    def to(self, device):
+        self.moved = True
+        return super().to(device)
+
+
+def short(room: int) -> Short:
+    torch.manual_seed(0)
+    encoder = Short(CompactSettings(width=32, n_transformer_layers=1, n_heads=2, feedforward=32)).eval()
+    encoder.room = room
+    return encoder
+
+
+def usual(paths, folder):
+    torch.manual_seed(0)
+    encoder = Compact(CompactSettings(width=32, n_transformer_layers=1, n_heads=2, feedforward=32)).eval()
+    return EmbeddingCache(folder / "usual", encoder).embed(paths)
+
+
+def test_fewer_recordings_are_embedded_at_once_and_that_is_said_once_and_kept(paths, tmp_path, caplog):
+    encoder = short(room=1)
+    with caplog.at_level(logging.WARNING, logger="attune"):
+        first = EmbeddingCache(tmp_path / "one", encoder).embed(paths, batch_size=3)
+        EmbeddingCache(tmp_path / "two", encoder).embed(paths, batch_size=3)
+    assert encoder.asked == (3, 1, 1, 1, 1, 1, 1) and not encoder.moved
+    assert len(caplog.messages) == 1 and "memory on meta is short" in caplog.text
+    torch.testing.assert_close(first, usual(paths, tmp_path), atol=1e-4, rtol=1e-3)
+
+
+def test_what_fits_nowhere_but_on_the_cpu_is_embedded_there(paths, tmp_path, caplog):
+    encoder = short(room=0)
+    heard = EmbeddingCache(tmp_path / "one", encoder).embed(paths, batch_size=2)
+    assert encoder.moved and encoder.asked == (2, 1, 1, 1, 1)
+    assert len(caplog.messages) == 1
+    torch.testing.assert_close(heard, usual(paths, tmp_path), atol=1e-4, rtol=1e-3)
+
+
+def test_no_memory_on_the_cpu_either_is_an_error_and_so_is_every_other_one():
+    network = torch.nn.Linear(1, 1)
+
+    def never(part):
+        raise MemoryError
+
+    def broken(part):
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(MemoryError):
+        list(as_memory_allows(never, [1, 2, 3], 2, network))
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(as_memory_allows(broken, [1, 2, 3], 2, torch.nn.Linear(1, 1)))
+
+
+def test_parts_come_in_order_and_whole():
+    network, parts = torch.nn.Linear(1, 1), []
+    for part in as_memory_allows(lambda part: part, np.arange(7), 3, network):
+        parts.append(part.tolist())
+    assert parts == [[0, 1, 2], [3, 4, 5], [6]]

@@ -120,6 +120,28 @@ def test_one_recording_at_a_time_and_looking_at_the_devices_does_not_end_it(micr
     assert "already recording" in refused[0]
 
 
+def test_a_microphone_that_falls_silent_like_an_unplugged_one_is_told_and_holds_nobody_up(no_sound_card, tmp_path):
+    sound = tmp_path / "sound"
+    os.mkfifo(sound)
+    config = tmp_path / "unplugged.conf"
+    config.write_text(_ALSA.format(raw=sound))
+    plug = os.open(sound, os.O_RDWR)  # as long as it is open, who reads waits for more
+    try:
+        os.write(plug, bytes(2 * _NATIVE_HZ // 2))
+        script = (
+            "try: record(5.0)\n"
+            "except NoMicrophone as error: print(json.dumps(str(error)))\n"
+            "try: record(5.0)\n"
+            "except NoMicrophone as error: print(json.dumps(str(error)))"
+        )
+        run = run_python(script, config)
+    finally:
+        os.close(plug)
+    first, second = run.stdout.splitlines()
+    assert run.returncode == 0 and "gives no sound any more; unplug it and plug it in again" in first
+    assert "already recording" in second
+
+
 def test_a_number_that_is_no_device_is_named(microphone):
     run = run_python("record(0.1, 99)", microphone)
     assert "NoMicrophone: there is no microphone with the number 99" in run.stderr

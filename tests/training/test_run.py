@@ -369,3 +369,22 @@ def test_what_is_shared_names_no_place_on_this_computer(go, recipe, tmp_path):
     for path in shared:
         assert str(tmp_path).encode() not in path.read_bytes(), path.name
         assert str(tmp_path.parent.parent).encode() not in path.read_bytes(), path.name
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_divided_to_the_same_result(go, recipe, tmp_path, monkeypatch, caplog):
+    from ser_core.training.trainer import _Network
+
+    go(recipe, "whole")
+    forward = _Network.forward
+
+    def with_room_for_ten(network, stage, batch):
+        if len(batch) > 10:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(network, stage, batch)
+
+    monkeypatch.setattr(_Network, "forward", with_room_for_ten)
+    go(recipe, "short")
+    assert "training.accumulate=" in caplog.text
+    whole, short = (pd.read_csv(tmp_path / name / "predictions.csv") for name in ("whole", "short"))
+    p = [name for name in whole if name.startswith("p_")]
+    np.testing.assert_allclose(whole[p], short[p], atol=1e-4)

@@ -109,6 +109,26 @@ def test_a_microphone_that_cannot_be_used_is_explained(browser_type: BrowserType
     browser.close()
 
 
+def test_a_microphone_unplugged_while_listening_is_told_and_what_was_heard_is_kept(page: Page, app):
+    # track.stop() is silent, as the page itself may stop it; an unplugged one is silent and says so
+    page.evaluate("""() => {
+        const ask = navigator.mediaDevices.getUserMedia;
+        navigator.mediaDevices.getUserMedia = async (wanted) => window.heard = await ask(wanted);
+    }""")
+    tab(page, "Compare")
+    tab(page, "Live")
+    page.locator("#live-start").click()
+    expect(page.locator("#live-answers")).to_contain_text("sure")
+    page.evaluate("() => window.heard.getTracks().forEach((t) => { t.stop(); t.dispatchEvent(new Event('ended')); })")
+    expect(page.locator("#microphone-help")).to_contain_text("The microphone stopped")
+    expect(page.locator("#live-status")).to_contain_text("answers")
+    expect(page.locator("#live-take")).to_be_visible()
+    page.evaluate(
+        "() => { navigator.mediaDevices.getUserMedia({ audio: true }).then((s) => s.getTracks()[0].stop()); }"
+    )
+    expect(page.locator("#microphone-help")).to_be_hidden()  # it is there again
+
+
 def test_the_example_voice_needs_neither_microphone_nor_consent(page: Page, app):
     page.wait_for_timeout(500)
     page.locator("#enrol-example").click()

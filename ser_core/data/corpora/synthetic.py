@@ -17,6 +17,7 @@ import soundfile
 
 from ser_core.data.audio import SAMPLE_RATE
 from ser_core.data.manifest import Corpus, make_corpus
+from ser_core.data.whole import written
 
 _EMOTIONS = {  # semitones of pitch, tremor in Hz, brightness (slope of the harmonics)
     "neutral": (0.0, 3.0, 1.6),
@@ -64,7 +65,9 @@ def _load(name: str, folder: Path, often: Callable[[bool, str], int], between: f
                     repetition,
                     *([round(100 * between)] if between else []),
                 ]
-                soundfile.write(path, buzz(speaker, emotion, text, np.random.default_rng(seed), between), SAMPLE_RATE)
+                waveform = buzz(speaker, emotion, text, np.random.default_rng(seed), between)
+                with written(path) as hidden:
+                    soundfile.write(hidden, waveform, SAMPLE_RATE, format="WAV")
             rows[utterance_id] = {
                 "path": str(path),
                 "duration_s": _DURATION_S,
