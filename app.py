@@ -61,4 +61,10 @@ def _arguments() -> Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except SystemExit as asked:
+        code = asked.code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # all is put away; a thread that still loads the model would abort Python's own way to end

@@ -1,6 +1,9 @@
 """The small shared world: where corpora and weights lie, a toy corpus, one real utterance; and no network."""
 
+import contextlib
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -44,6 +47,41 @@ def speech_file(corpora: Path) -> Path:
     """One real utterance: RAVDESS, actor 1, neutral, 'Kids are talking by the door.'"""
     name = "Actor_01/03-01-01-01-01-01-01.flac"
     return _present(corpora / "ravdess" / name, "a RAVDESS utterance was", "SER_CORPORA")
+
+
+class SmallDisk:
+    """A disk of a few megabytes of its own, which can be filled to the last byte."""
+
+    def __init__(self, folder: Path):
+        self.folder, self._ballast = folder, folder / "ballast"
+
+    def fill(self) -> None:
+        with self._ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    def free(self) -> None:
+        self._ballast.unlink()
+
+    def may_only_be_read(self, only: bool = True) -> None:
+        _mount("-o", f"remount,{'ro' if only else 'rw'}", str(self.folder))
+
+
+def _mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """4 MB, in memory."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        _mount("-t", "tmpfs", "-o", "size=4m", "none", str(folder))
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no disk may be mounted here: that takes root, in a container that allows it")
+    yield SmallDisk(folder)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

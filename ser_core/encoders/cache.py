@@ -66,10 +66,14 @@ class EmbeddingCache:
         try:
             for start in range(0, len(unknown), batch_size):
                 rows.update(self._encode(unknown[start : start + batch_size], refused))
-        finally:  # another process may have written meanwhile
-            self._index = {**_read_index(self._index_path), **self._index}
-            with written(self._index_path) as hidden:
-                hidden.write_text(json.dumps(self._index))
+        finally:
+            if unknown:
+                self._index = {
+                    **_read_index(self._index_path),
+                    **self._index,
+                }  # another process may have written meanwhile
+                with written(self._index_path) as hidden:
+                    hidden.write_text(json.dumps(self._index))
         if refused:
             raise UnreadableUtterances(refused, len(paths))
         return torch.from_numpy(np.stack([rows[path] for path in paths]))

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
+from ser_core.data.whole import disk_trouble
 from ser_core.inference.archives import MAX_UNPACKED  # the largest of the limits; recordings have their own
 from ser_core.ui import about, compare, enrol, fairness, train
-from ser_core.ui.errors import for_people
+from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.listening import MAX_PIECE_BYTES, answer
 from ser_core.ui.runs import Around
 from ser_core.ui.services import Services
@@ -66,7 +67,7 @@ def build_app(services: Services, account_of: Callable[[Request], str | None] | 
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _own_routes(app, services)
-    return gr.mount_gradio_app(
+    app = gr.mount_gradio_app(
         app,
         build_page(services),
         path="/",
@@ -84,6 +85,15 @@ def build_app(services: Services, account_of: Callable[[Request], str | None] | 
         allowed_paths=[],
         pwa=False,
     )
+    app.routes[-1].app.add_exception_handler(OSError, _no_room_for_an_upload)
+    return app
+
+
+def _no_room_for_an_upload(_request: Request, error: OSError) -> PlainTextResponse:
+    """Where gradio puts what is uploaded onto the disk itself; every other trouble is a bug."""
+    if not (trouble := disk_trouble(error)):
+        raise error
+    return PlainTextResponse(sentence(trouble), 507)
 
 
 def _own_routes(app: FastAPI, services: Services) -> None:
