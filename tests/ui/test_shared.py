@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from gradio_client import Client, handle_file
+from person import barriers
+from playwright.sync_api import Browser
 
 from ser_core.inference.accounts import Accounts
 from ser_core.inference.consent import SHARED, consent_now
@@ -204,7 +206,7 @@ def test_a_file_made_for_one_account_is_given_to_no_other(shared, ann, bo):
     said(ann, "a-page-of-ann")
     calls(ann, does["enrol-export", "click"], [None], "a-page-of-ann")
     said(ann, "a-page-of-ann")
-    [made] = list((shared.workspace / "temporary" / "accounts").rglob("attune-*.zip"))
+    [made] = list((shared.workspace / "temporary").rglob("accounts/**/attune-*.zip"))
     assert ann.get(f"/gradio_api/file={made}").content.startswith(b"PK")
     for path in (made, f"{made.parent}/../{made.parent.name}/{made.name}", str(made).replace("accounts", "./accounts")):
         assert bo.get(f"/gradio_api/file={path}").status_code == 403
@@ -320,3 +322,20 @@ def test_an_address_that_is_none_of_this_computers_is_refused():
     for host, words in (("everywhere", "no IPv4 address"), ("192.0.2.1", "no address of this computer")):
         with pytest.raises(serve.BadPort, match=words):
             serve.open_port(None, host)
+
+
+def test_the_sign_in_page_is_accessible_and_no_wider_than_a_telephone(browser: Browser, shared):
+    for scheme in ("light", "dark"):
+        context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+        page = context.new_page()
+        page.goto(f"{shared.url}/sign-in")
+        assert barriers(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.get_by_label("Name").fill("Bo")
+        page.get_by_label("Password").fill(f"{PASSWORD} of Bo")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_text("Signed in as Bo").wait_for(timeout=60_000)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Password").wait_for()
+        context.close()
