@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from ser_core.inference.archives import MAX_UNPACKED  # the largest of the limits; recordings have their own
 from ser_core.ui import about, compare, enrol, fairness, train
+from ser_core.ui.doors import guard
 from ser_core.ui.errors import for_people
 from ser_core.ui.listening import MAX_PIECE_BYTES, answer
 from ser_core.ui.runs import Around
@@ -62,11 +63,11 @@ def build_app(services: Services, account_of: Callable[[Request], str | None] | 
         services: what it calls.
         account_of: who signed in, where it is shared; gradio then answers nobody else.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app, page = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), build_page(services)
     _own_routes(app, services)
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
-        build_page(services),
+        page,
         path="/",
         auth_dependency=account_of,
         theme=THEME,
@@ -82,6 +83,8 @@ def build_app(services: Services, account_of: Callable[[Request], str | None] | 
         allowed_paths=[],
         pwa=False,
     )
+    guard(app.routes[-1].app, page, services.workspace.temporary)  # what was mounted last
+    return app
 
 
 def _own_routes(app: FastAPI, services: Services) -> None:
