@@ -76,7 +76,6 @@ class Page:
         self._states = {one["id"] for one in config["components"] if one["type"] == "state"}
         self._events = {one["id"]: one for one in config["dependencies"]}
         self._alive = threading.Event()
-        self._closing = threading.Event()
         threading.Thread(target=self._heartbeat, name="heartbeat", daemon=True).start()
         self._alive.wait(PATIENCE_S)
         self._run([one for one in self._events.values() if any(how == "load" for _, how in one["targets"])])
@@ -127,16 +126,13 @@ class Page:
 
     def close(self) -> None:
         """Leave the page."""
-        self._closing.set()
         self.client.close()
 
     def _heartbeat(self) -> None:
-        with suppress(httpx.HTTPError, RuntimeError):
-            with self.client.stream("GET", f"/gradio_api/heartbeat/{self.session}", timeout=None) as beats:
-                for _ in beats.iter_lines():
-                    self._alive.set()
-                    if self._closing.is_set():
-                        return
+        beating = self.client.stream("GET", f"/gradio_api/heartbeat/{self.session}", timeout=None)
+        with suppress(httpx.HTTPError, RuntimeError), beating as beats:  # until the page is closed
+            for _ in beats.iter_lines():
+                self._alive.set()
 
     def _run(self, events: Sequence[Mapping]) -> Done:
         """Ask for events at once, then for what follows them; what the first of them says."""
@@ -224,6 +220,14 @@ def _checked(answer: httpx.Response) -> httpx.Response:
 def client(url: str) -> httpx.Client:
     """What talks to the app, with room for a heartbeat beside other requests."""
     return httpx.Client(base_url=url, timeout=PATIENCE_S)
+
+
+def make_accounts(workspace: str | Path, passwords: Mapping[str, str]) -> None:
+    """Accounts for an app that is shared, as its administrator makes them."""
+    for name, password in passwords.items():
+        command = [sys.executable, "-m", "ser_core", "accounts", "add", name, "--password-stdin"]
+        command += ["--workspace", str(workspace)]
+        subprocess.run(command, input=password, text=True, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 def sign_in(talks: httpx.Client, name: str, password: str) -> None:
