@@ -60,12 +60,11 @@ class Page:
 
     Attributes:
         client: talks to the app; cookies that it has are the person's.
-        took: (event, seconds) of all that was asked.
+        session: names the page; whoever knows it can ask in its place.
     """
 
     client: httpx.Client
     session: str = field(default_factory=lambda: secrets.token_hex(6))
-    took: list[tuple[str, float]] = field(default_factory=list)
 
     def open(self) -> "Page":
         """Fetch the page, hold its heartbeat, and let it ask what it asks when it comes."""
@@ -179,13 +178,8 @@ class Page:
         return self.client.post("/gradio_api/queue/join", json=body)
 
     def _asked(self, events: Sequence[Mapping]) -> list[tuple[Mapping, Mapping]]:
-        began = time.monotonic()
         asked = {_checked(self.join(event)).json()["event_id"]: event for event in events}
-        answers = []
-        for event_id, output in self.completed(set(asked)):
-            answers.append((asked[event_id], output))
-            self.took.append((asked[event_id]["api_name"], time.monotonic() - began))
-        return answers
+        return [(asked[event_id], output) for event_id, output in self.completed(set(asked))]
 
     def completed(self, waiting: set[str]) -> Iterator[tuple[str, Mapping]]:
         """Events as they end, with what they say.

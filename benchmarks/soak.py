@@ -25,9 +25,9 @@ from people import EMOTIONS, Page, utterance
 from ser_core.data.tables import write_json
 from ser_core.inference.profiles import ProfileStore
 from ser_core.training.provenance import provenance
-from ser_core.workspace import Workspace
 
 _EVERY_S = 2.0
+_WARM_UP = 12  # visits
 _MAY_GROW = {"memory_mib": 0.05, "open_files": 0.1, "threads": 0.1}
 """From the first tenth, after everything was done once, to the last: as a share of the first."""
 
@@ -65,8 +65,8 @@ def soak(url: str, app: psutil.Process, folder: Path, accounts: list[str], argum
     ]
     for one in crowd:
         one.start()
-    while len(visits) < arguments.people and not troubles:
-        time.sleep(0.2)  # until everybody has done everything once: what is loaded on first use is there
+    while len(visits) < max(_WARM_UP, arguments.people) and not troubles:
+        time.sleep(0.2)  # what is loaded on first use is there then, and what is kept of the latest visits
     counted, began = [], time.monotonic()
     while time.monotonic() - began < 60 * arguments.minutes and not troubles:
         counted.append((time.monotonic() - began, app.memory_info().rss / 2**20, app.num_fds(), app.num_threads()))
@@ -143,6 +143,7 @@ def visit(page: Page, name: str, corpus: Path, actor: str, rng: np.random.Genera
 
 
 def saved(page: Page, button: str) -> None:
+    """Press a button that makes a file, and save it."""
     (file,) = page.do(button).values.values()
     page.saved(file)
 

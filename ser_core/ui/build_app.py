@@ -20,6 +20,12 @@ from ser_core.ui.theme import CSS, HEADER, THEME, safe
 _DELETE_UPLOADS = (600, 3600)
 """Every ten minutes, what is older than an hour; all of it when the app ends."""
 
+_MAX_WAITING = 128
+"""Events, of all pages: a page that comes asks for eight at once, and ten people may come at the same moment."""
+
+_LEFT_KEPT = 8
+"""Of so many pages that were left, the latest, what they showed is kept: a computer may only have slept."""
+
 _SCRIPTS = ("page.js", "enrol.js", "live.js")
 
 
@@ -53,7 +59,17 @@ def build_page(services: Services) -> gr.Blocks:
                 train.build(services, tab, page, Around(tabs, opened.outputs, opened.models, models))
             with gr.Tab("About", id="about") as tab:
                 about.build(services, tab)
-    return page.queue(max_size=16, default_concurrency_limit=2, api_open=False)
+        page.unload(lambda: _forget_left(page))
+    return page.queue(max_size=_MAX_WAITING, default_concurrency_limit=2, api_open=False)
+
+
+def _forget_left(page: gr.Blocks) -> None:
+    """Gradio keeps what ten thousand pages showed, some megabytes each."""
+    holder = page.state_holder
+    left = [name for name, one in list(holder.session_data.items()) if one.is_closed]  # the latest at the end
+    for name in left[:-_LEFT_KEPT]:
+        holder.session_data.pop(name, None)
+        holder.time_last_used.pop(name, None)
 
 
 def build_app(services: Services, account_of: Callable[[Request], str | None] | None = None) -> FastAPI:

@@ -88,7 +88,9 @@ class Serving:
         if self.keep_days is not None and self.keep_days < 1:
             raise BadServing(f"--keep-days {self.keep_days} is not a number of days; give 1 or more")
         if not self.shared and (self.listen or self.host_names or self.certificate or self.private_key or self.corpora):
-            raise BadServing("--listen, --host-name, --certificate, --private-key and --corpora are for --shared; add it")
+            raise BadServing(
+                "--listen, --host-name, --certificate, --private-key and --corpora are for --shared; add it"
+            )
         if bool(self.certificate) != bool(self.private_key):
             raise BadServing("--certificate and --private-key go together; give both files or none")
         for path in (self.certificate, self.private_key, self.corpora):
@@ -150,9 +152,7 @@ def _app(workspace: Workspace, how: Serving) -> "tuple[Services, ASGIApp]":
     from ser_core.ui.shared import SharedServices
     from ser_core.ui.sign_in import Door, account_of
 
-    shared = SharedServices(
-        workspace, how.model, how.device, how.keep_days, Path(how.corpora) if how.corpora else None
-    )
+    shared = SharedServices(workspace, how.model, how.device, how.keep_days, Path(how.corpora) if how.corpora else None)
     accounts = Accounts(workspace)
     if not accounts.list():
         print("Nobody can sign in yet: make accounts with “python -m ser_core accounts add NAME”.", flush=True)
@@ -237,7 +237,9 @@ def _erase_unused(workspace: Workspace, days: int) -> None:
         logger.warning("unused profiles were not erased: %s", error)
     else:
         for one in erased:
-            logger.warning("a profile that nobody used for more than %d days was erased (%d recordings)", days, one.n_utterances)
+            logger.warning(
+                "a profile that nobody used for more than %d days was erased (%d recordings)", days, one.n_utterances
+            )
 
 
 class OnlyOurNames:
