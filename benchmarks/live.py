@@ -3,7 +3,7 @@
 Starts the app with a model that ships, opens its page in headless Chromium, lets a fake microphone play real utterances of
 one RAVDESS actor over and over, and listens live. The delay of an answer is from the end of the sound that it is about to
 the moment it is on the page, counted from when the page got the microphone: waiting for the window to be full, sending,
-recognising and showing are all in it. Needs Chromium and the packages of the extra `dev`.
+recognising and showing are all in it. It drifts where that delay grows: sound was lost, or waits. Needs Chromium and the packages of the extra `dev`.
 """
 
 import argparse
@@ -107,7 +107,7 @@ def listen(app: subprocess.Popen, microphone: Path, workspace: Path, seconds: fl
         page.locator("#live-take").wait_for()
         browser.close()
     delays_ms = answers[:, 1] - 1000.0 * answers[:, 0]
-    tenth = max(1, len(memory) // 10)
+    tenth, n = max(1, len(memory) // 10), max(1, len(answers) // 10)
     return {
         "page_ready_s": round(ready_s, 2),
         "listened_s": round(lasted, 1),
@@ -115,6 +115,10 @@ def listen(app: subprocess.Popen, microphone: Path, workspace: Path, seconds: fl
         "answers": len(answers),
         "updates_per_s": round(len(answers) / lasted, 2),
         "delay_ms": {name: round(float(np.quantile(delays_ms, q))) for name, q in (("median", 0.5), ("p95", 0.95), ("max", 1))},
+        "drift": {
+            "clock_minus_sound_ms": {"first tenth": round(float(np.median(delays_ms[:n]))), "last tenth": round(float(np.median(delays_ms[-n:])))},
+            "ms_per_minute": round(60_000.0 * float(np.polyfit(answers[:, 1], delays_ms, 1)[0]), 2),
+        },
         "app_cpu_share_of_one_core": round((used.user + used.system - cpu.user - cpu.system) / lasted, 3),
         "memory_mib": {"first tenth": round(float(np.mean(memory[:tenth]))), "last tenth": round(float(np.mean(memory[-tenth:])))},
         "files_in_workspace": {"at first": files[0], "most": max(files), "at last": files[-1]},

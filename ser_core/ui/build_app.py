@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from ser_core.data.whole import disk_trouble
 from ser_core.inference.archives import MAX_UNPACKED  # the largest of the limits; recordings have their own
 from ser_core.ui import about, compare, enrol, fairness, train
+from ser_core.ui.doors import guard
 from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.listening import MAX_PIECE_BYTES, answer
 from ser_core.ui.runs import Around
@@ -19,6 +20,12 @@ from ser_core.ui.theme import CSS, HEADER, THEME, safe
 
 _DELETE_UPLOADS = (600, 3600)
 """Every ten minutes, what is older than an hour; all of it when the app ends."""
+
+_MAX_WAITING = 128
+"""Events, of all pages: a page that comes asks for eight at once, and ten people may come at the same moment."""
+
+_LEFT_KEPT = 8
+"""Of so many pages that were left, the latest, what they showed is kept: a computer may only have slept."""
 
 _SCRIPTS = ("page.js", "enrol.js", "live.js")
 
@@ -35,7 +42,7 @@ def build_page(services: Services) -> gr.Blocks:
     """The tabs, and the choice of a profile that they share."""
     blocks = gr.Blocks(title="Attune", analytics_enabled=False, delete_cache=_DELETE_UPLOADS)
     # before it is filled: afterwards gradio would describe every part of it once more
-    with blocks.queue(max_size=16, default_concurrency_limit=2, api_open=False) as page:
+    with blocks.queue(max_size=_MAX_WAITING, default_concurrency_limit=2, api_open=False) as page:
         chosen = gr.State(enrol.NOBODY)  # the name of the profile in use; whoever sets it makes all tabs follow
         # in the browser, so that a reload finds it again: nothing but the name; the secret hides it from nobody
         remembered = gr.BrowserState(enrol.NOBODY, storage_key="attune-profile", secret="attune")
@@ -55,7 +62,17 @@ def build_page(services: Services) -> gr.Blocks:
                 train.build(services, tab, page, Around(tabs, opened.outputs, opened.models, models))
             with gr.Tab("About", id="about") as tab:
                 about.build(services, tab)
+        page.unload(lambda: _forget_left(page))
     return page
+
+
+def _forget_left(page: gr.Blocks) -> None:
+    """Gradio keeps what ten thousand pages showed, some megabytes each."""
+    holder = page.state_holder
+    left = [name for name, one in list(holder.session_data.items()) if one.is_closed]  # the latest at the end
+    for name in left[:-_LEFT_KEPT]:
+        holder.session_data.pop(name, None)
+        holder.time_last_used.pop(name, None)
 
 
 def build_app(services: Services, account_of: Callable[[Request], str | None] | None = None) -> FastAPI:
@@ -65,11 +82,11 @@ def build_app(services: Services, account_of: Callable[[Request], str | None] | 
         services: what it calls.
         account_of: who signed in, where it is shared; gradio then answers nobody else.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app, page = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), build_page(services)
     _own_routes(app, services)
-    app = gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
-        build_page(services),
+        page,
         path="/",
         auth_dependency=account_of,
         theme=THEME,
@@ -85,7 +102,9 @@ def build_app(services: Services, account_of: Callable[[Request], str | None] | 
         allowed_paths=[],
         pwa=False,
     )
-    app.routes[-1].app.add_exception_handler(OSError, _no_room_for_an_upload)
+    mounted = app.routes[-1].app  # what was mounted last
+    guard(mounted, page, services.workspace.temporary)
+    mounted.add_exception_handler(OSError, _no_room_for_an_upload)
     return app
 
 

@@ -651,7 +651,7 @@ def _events(services: Services, parts: dict, opened, running, tab, page) -> list
         show_progress_on=parts["progress"],
         **{**in_turn, "concurrency_id": "evaluate", "concurrency_limit": 1},
     )
-    parts["stop"].click(do(stop), running, None, api_visibility="private", queue=False)
+    parts["stop"].click(do(stop), running, None, api_visibility="private", concurrency_limit=None)
     looking = {"fn": do(look), "inputs": chosen, "outputs": views, "show_progress_on": parts["tiles"],
                "trigger_mode": "always_last", **in_turn}  # fmt: skip
     again = [parts["methods"], *filters, *(parts[name] for name in ("detail", "attribute", "group", "speaker"))]
