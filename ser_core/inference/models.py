@@ -17,7 +17,7 @@ from threading import Thread
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import OfflineModeIsEnabled
 
-from ser_core.data.whole import removed, replaced, written
+from ser_core.data.whole import delete_abandoned, removed, replaced, written
 from ser_core.encoders import load_encoder
 from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder
 from ser_core.encoders.text import TextEncoder, load_text_encoder
@@ -327,7 +327,7 @@ def choose_model(name: str | None, workspace: Workspace) -> ModelInfo:
 def fetch(name: str, workspace: Workspace) -> Path:
     """Download a shipped model's encoder, or a Whisper, from the hub into the workspace; the only place that downloads.
 
-    What has arrived when a download breaks off stays, and the next one goes on from there.
+    Files that have arrived when a download breaks off stay, and the next one goes on with the others.
 
     Args:
         name: of a shipped model whose encoder does not ship, or a key of transcription.SIZES.
@@ -343,6 +343,7 @@ def fetch(name: str, workspace: Workspace) -> Path:
         raise UnknownModel(f"there is nothing to fetch for '{name}'; choose one of {', '.join(sources) or 'none'}")
     target = workspace.models / name
     patterns = _ONE_COPY if name in SIZES else WEIGHTS
+    delete_abandoned(target.rglob("*.incomplete"))  # by downloads that were killed; nothing of them is used again
     try:
         _ask_hub(sources[name])
         snapshot_download(sources[name], local_dir=target, allow_patterns=list(patterns))
@@ -375,7 +376,7 @@ def _ask_hub(source: str) -> None:
 
 def _leave_no_empty_folder(folder: Path) -> None:
     """Delete what a download has left, unless weights are among it."""
-    if not any(file.suffix in (".safetensors", ".incomplete") for file in folder.rglob("*")):
+    if not any(folder.rglob("*.safetensors")):
         shutil.rmtree(folder, ignore_errors=True)
 
 
