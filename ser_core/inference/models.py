@@ -17,7 +17,7 @@ from threading import Thread
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import OfflineModeIsEnabled
 
-from ser_core.data.whole import delete_abandoned, removed, replaced, written
+from ser_core.data.whole import delete_abandoned, disk_trouble, removed, replaced, written
 from ser_core.encoders import load_encoder
 from ser_core.encoders.base import EncoderUnavailable, SpeechEncoder
 from ser_core.encoders.text import TextEncoder, load_text_encoder
@@ -349,9 +349,11 @@ def fetch(name: str, workspace: Workspace) -> Path:
         snapshot_download(sources[name], local_dir=target, allow_patterns=list(patterns))
     except Exception as error:  # the hub's client raises many kinds, from many libraries
         _leave_no_empty_folder(target)
+        what_to_do = (
+            disk_trouble(error) or "check the connection, or copy the folder by hand and let SER_WEIGHTS name it"
+        )
         raise EncoderUnavailable(
-            f"'{sources[name]}' could not be fetched ({type(error).__name__}); check the connection, or copy the folder by hand "
-            f"and let SER_WEIGHTS name it"
+            f"'{sources[name]}' could not be fetched ({type(error).__name__}); {what_to_do}"
         ) from None
     if not ((target / "config.json").is_file() and any(target.glob("*.safetensors"))):
         _leave_no_empty_folder(target)
