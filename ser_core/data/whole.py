@@ -8,7 +8,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -124,7 +124,12 @@ def disk_trouble(error: BaseException) -> str:
 @cache
 def _sweep_once(folder: Path) -> None:
     """What others have left in a folder; looked for once, for there may be ten thousand files."""
-    for left in folder.glob(f".*{UNFINISHED}"):
+    delete_abandoned(folder.glob(f".*{UNFINISHED}"))
+
+
+def delete_abandoned(paths: Iterable[Path]) -> None:
+    """Delete those files and folders that nobody has written to for an hour."""
+    for left in paths:
         with suppress(OSError):  # gone meanwhile
             if time.time() - left.stat().st_mtime > _ABANDONED_S:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import OfflineModeIsEnabled
 
-from ser_core.data.whole import removed, replaced, written
+from ser_core.data.whole import delete_abandoned, disk_trouble, removed, replaced, written
 from ser_core.inference.calibration import PriorCorrection
 from ser_core.inference.voices import VoiceLine
 from ser_core.labels import APP_EMOTIONS
@@ -337,7 +337,7 @@ def choose_model(name: str | None, workspace: Workspace) -> ModelInfo:
 def fetch(name: str, workspace: Workspace) -> Path:
     """Download a shipped model's encoder, or a Whisper, from the hub into the workspace; the only place that downloads.
 
-    What has arrived when a download breaks off stays, and the next one goes on from there.
+    Files that have arrived when a download breaks off stay, and the next one goes on with the others.
 
     Args:
         name: of a shipped model whose encoder does not ship, or a key of transcription.SIZES.
@@ -355,14 +355,17 @@ def fetch(name: str, workspace: Workspace) -> Path:
         raise UnknownModel(f"there is nothing to fetch for '{name}'; choose one of {', '.join(sources) or 'none'}")
     target = workspace.models / name
     patterns = _ONE_COPY if name in SIZES else WEIGHTS
+    delete_abandoned(target.rglob("*.incomplete"))  # by downloads that were killed; nothing of them is used again
     try:
         _ask_hub(sources[name])
         snapshot_download(sources[name], local_dir=target, allow_patterns=list(patterns))
     except Exception as error:  # the hub's client raises many kinds, from many libraries
         _leave_no_empty_folder(target)
+        what_to_do = (
+            disk_trouble(error) or "check the connection, or copy the folder by hand and let SER_WEIGHTS name it"
+        )
         raise EncoderUnavailable(
-            f"'{sources[name]}' could not be fetched ({type(error).__name__}); check the connection, or copy the folder by hand "
-            f"and let SER_WEIGHTS name it"
+            f"'{sources[name]}' could not be fetched ({type(error).__name__}); {what_to_do}"
         ) from None
     if not ((target / "config.json").is_file() and any(target.glob("*.safetensors"))):
         _leave_no_empty_folder(target)
@@ -387,7 +390,7 @@ def _ask_hub(source: str) -> None:
 
 def _leave_no_empty_folder(folder: Path) -> None:
     """Delete what a download has left, unless weights are among it."""
-    if not any(file.suffix in (".safetensors", ".incomplete") for file in folder.rglob("*")):
+    if not any(folder.rglob("*.safetensors")):
         shutil.rmtree(folder, ignore_errors=True)
 
 

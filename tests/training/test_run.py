@@ -388,3 +388,17 @@ def test_a_batch_that_does_not_fit_into_memory_is_divided_to_the_same_result(go,
     whole, short = (pd.read_csv(tmp_path / name / "predictions.csv") for name in ("whole", "short"))
     p = [name for name in whole if name.startswith("p_")]
     np.testing.assert_allclose(whole[p], short[p], atol=1e-4)
+
+
+def test_a_run_without_memory_for_a_single_recording_fails_and_says_what_to_do(go, recipe, tmp_path, monkeypatch):
+    from ser_core.training.jobs import read_job
+    from ser_core.training.trainer import _Network
+
+    def no_room(network, stage, batch):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(_Network, "forward", no_room)
+    with pytest.raises(torch.OutOfMemoryError):
+        go(recipe)
+    job = read_job(tmp_path / "run")
+    assert job.state == "failed" and "smaller training.batch_size" in job.error

@@ -1,15 +1,18 @@
 """The tab About, without a browser; and its cards in one."""
 
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from person import barriers, tab
@@ -20,6 +23,8 @@ from ser_core.inference.models import shipped_models
 from ser_core.ui import about
 from ser_core.ui.services import Services
 from ser_core.workspace import open_workspace
+
+ROOT = Path(ser_core.__file__).parents[1]
 
 
 @pytest.fixture
@@ -47,12 +52,18 @@ def test_a_model_without_its_weights_offers_to_get_them(services: Services, tmp_
     assert "not on this computer" in said and button.visible
 
 
+class Asked(list):
+    """What a hub was asked for, and the hub; while its `goes_on` is not set, it stops in the middle of the weights."""
+
+    server: ThreadingHTTPServer
+
+
 @pytest.fixture
-def hub(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def hub(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
     """A hub on this computer that has whisper-tiny.en and speaks as huggingface.co does; what it was asked for."""
     files = {path.name: path for path in (weights / "whisper-tiny.en-encoder").iterdir()}
     tree = [{"type": "file", "path": name, "size": path.stat().st_size, "oid": name} for name, path in files.items()]
-    asked = []
+    asked = Asked()
 
     class Hub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -69,7 +80,10 @@ def hub(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
                 self.send_header(header, str(value))
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(content)
+                goes_on = self.server.goes_on.is_set() or name != "model.safetensors"
+                asked.append(f"sent {name}")
+                self.wfile.write(content if goes_on else content[: len(content) // 2])
+                self.server.goes_on.wait() if not goes_on else None
 
         do_HEAD = do_GET
 
@@ -77,9 +91,13 @@ def hub(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        server.goes_on = Event()
+        server.goes_on.set()
         Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        asked.server = server
         yield asked
+        server.goes_on.set()
         server.shutdown()
 
 
@@ -93,6 +111,45 @@ def test_a_download_fetches_the_weights_although_the_page_itself_is_offline(serv
     assert info.encoder_folder(services.workspace) == services.workspace.models / info.name
     info.load_encoder(services.workspace)
     assert any(path.endswith("model.safetensors") for path in hub)
+
+
+def fetching(workspace: Path, *before: str) -> subprocess.Popen:
+    command = [*before, sys.executable, "-m", "ser_core", "models", "fetch", "whisper-tiny.en"]
+    command += ["--workspace", str(workspace)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_HUB", "SER_WEIGHTS"))}
+    return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_download_that_was_killed_is_no_model_and_goes_on_with_what_is_missing(hub, services: Services, monkeypatch):
+    monkeypatch.delenv("SER_WEIGHTS")
+    (info,) = (info for info in shipped_models() if info.name == "whisper-tiny.en")
+    hub.server.goes_on.clear()
+    killed = fetching(services.workspace.root)
+    while "sent model.safetensors" not in hub:
+        assert killed.poll() is None, killed.communicate()[1]
+        time.sleep(0.05)
+    time.sleep(1.0)  # what was sent arrives
+    killed.kill()
+    killed.communicate()
+    assert "not on this machine" in info.why_unavailable(services.workspace)
+    (half,) = services.workspace.models.rglob("*.incomplete")
+    os.utime(half, (0, 0))  # long ago
+    hub.server.goes_on.set()
+    again = fetching(services.workspace.root)
+    assert again.communicate(timeout=300)[1].count("Traceback") == 0 and again.returncode == 0
+    info.load_encoder(services.workspace)
+    assert hub.count("sent config.json") == 1  # it had arrived whole
+    assert not list(services.workspace.models.rglob("*.incomplete"))
+
+
+def test_without_a_network_a_download_says_so_at_once_and_leaves_nothing(tmp_path: Path):
+    alone = ("unshare", "--net", "--map-root-user")
+    if subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no network of its own may be made here (unshare --net)")
+    ended = fetching(tmp_path, *alone)
+    said = ended.communicate(timeout=300)[1]
+    assert ended.returncode == 2 and re.search("could not be fetched .* check the connection", said)
+    assert not [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
 
 
 def test_a_download_that_fails_says_what_to_do_and_can_be_tried_again(services: Services, monkeypatch):
