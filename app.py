@@ -48,7 +48,9 @@ def _arguments() -> Namespace:
         "--keep-days", type=int, metavar="N", help="erase profiles that nobody used for N days (default: never)"
     )
     shared = parser.add_argument_group("for a group", "several people sign in, each with profiles of their own")
-    shared.add_argument("--shared", action="store_true", help="make accounts first: python -m ser_core accounts add NAME")
+    shared.add_argument(
+        "--shared", action="store_true", help="make accounts first: python -m ser_core accounts add NAME"
+    )
     shared.add_argument("--listen", metavar="ADDRESS", help="default: this computer only; else it needs a certificate")
     shared.add_argument(
         "--host-name", dest="host_names", action="append", default=[], metavar="NAME", help="by which it is reached"

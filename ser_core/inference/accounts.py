@@ -75,7 +75,9 @@ class Accounts:
             try:
                 connection.execute(sa.insert(ACCOUNTS).values(row))
             except IntegrityError:
-                raise AccountExists(f"there is an account '{name}' already (case does not count); give another name") from None
+                raise AccountExists(
+                    f"there is an account '{name}' already (case does not count); give another name"
+                ) from None
         return self.get(name)
 
     def get(self, name: str) -> Account:

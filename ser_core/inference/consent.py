@@ -58,7 +58,10 @@ SHARED = Wording(
             "and, where you typed it or Whisper is there, what is said in the sentences, in the database of the computer that runs "
             "Attune for your group; with when you agreed; and, only if you ask for it, how often the answers were right.",
         ),
-        ("Who can see it", "you, once signed in; other accounts cannot. Whoever runs that computer can read its database."),
+        (
+            "Who can see it",
+            "you, once signed in; other accounts cannot. Whoever runs that computer can read its database.",
+        ),
         ("For how long", "until you erase it."),
         ("Where it is sent", "from your browser to that computer, and nowhere else."),
         ("How to erase", f"{_HOW_TO_ERASE}."),

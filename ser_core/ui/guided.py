@@ -319,7 +319,9 @@ def connect(services: Services, panel: Panel, start: gr.Button, cards: gr.Column
         )
     panel.source.input(
         do(lambda services, name, emotion, source: step_of(services.profile(name), emotion, source)),
-        inputs, panel.step, **private,
+        inputs,
+        panel.step,
+        **private,
     )
 
 

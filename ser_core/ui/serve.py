@@ -1,7 +1,6 @@
 """From a command line to a served page: a port, a private folder for what is uploaded, and who is let in."""
 
 import errno
-import gc
 import inspect
 import ipaddress
 import logging
@@ -23,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ser_core.imports import uncollected
 from ser_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ class Serving:
         if self.keep_days is not None and self.keep_days < 1:
             raise BadServing(f"--keep-days {self.keep_days} is not a number of days; give 1 or more")
         if not self.shared and (self.listen or self.host_names or self.certificate or self.private_key or self.corpora):
-            raise BadServing("--listen, --host-name, --certificate, --private-key and --corpora are for --shared; add it")
+            raise BadServing(
+                "--listen, --host-name, --certificate, --private-key and --corpora are for --shared; add it"
+            )
         if bool(self.certificate) != bool(self.private_key):
             raise BadServing("--certificate and --private-key go together; give both files or none")
         for path in (self.certificate, self.private_key, self.corpora):
@@ -115,10 +117,8 @@ def serve(workspace: Workspace, how: Serving) -> None:
     with closing(open_port(how.port, how.listen or HOST)) as listening, emptied(workspace.temporary):
         from ser_core.training.jobs import empty_bin
 
-        gc.disable()  # what is imported and built stays, so there is no garbage to look for
-        services, app = _app(workspace, how)
-        gc.freeze()
-        gc.enable()
+        with uncollected():
+            services, app = _app(workspace, how)
         services.models.check()
         empty_bin(workspace)
         address = how.host_names[0] if how.listen and how.host_names else how.listen or HOST
@@ -160,9 +160,7 @@ def _app(workspace: Workspace, how: Serving) -> "tuple[Services, ASGIApp]":
     from ser_core.ui.shared import SharedServices
     from ser_core.ui.sign_in import Door, account_of
 
-    shared = SharedServices(
-        workspace, how.model, how.device, how.keep_days, Path(how.corpora) if how.corpora else None
-    )
+    shared = SharedServices(workspace, how.model, how.device, how.keep_days, Path(how.corpora) if how.corpora else None)
     accounts = Accounts(workspace)
     if not accounts.list():
         print("Nobody can sign in yet: make accounts with “python -m ser_core accounts add NAME”.", flush=True)
@@ -261,7 +259,9 @@ def _erase_unused(workspace: Workspace, days: int) -> None:
         logger.warning("unused profiles were not erased: %s", error)
     else:
         for one in erased:
-            logger.warning("a profile that nobody used for more than %d days was erased (%d recordings)", days, one.n_utterances)
+            logger.warning(
+                "a profile that nobody used for more than %d days was erased (%d recordings)", days, one.n_utterances
+            )
 
 
 class OnlyOurNames:

@@ -61,7 +61,6 @@ class Services:
     wording: Wording = LOCAL
     """What people agree to."""
 
-
     def __init__(
         self, workspace: Workspace, model: str | None = None, device: str = "auto", keep_days: int | None = None
     ):
@@ -261,7 +260,9 @@ class Services:
         """
         try:
             _check_consent(agreed)
-            profile = self.store.import_archive(Path(upload).read_bytes(), consent_now(self.wording), name.strip() or None)
+            profile = self.store.import_archive(
+                Path(upload).read_bytes(), consent_now(self.wording), name.strip() or None
+            )
         finally:
             self.files.forget_upload(upload)
         self._embed_soon(profile.name)

@@ -98,7 +98,9 @@ class AccountServices(Services):
     def may_read(self, path: Path) -> Path:
         corpora = self._shared._corpora
         if corpora is None:
-            raise NotYours("where Attune is shared, corpora can be read only if whoever runs it named their folder (--corpora)")
+            raise NotYours(
+                "where Attune is shared, corpora can be read only if whoever runs it named their folder (--corpora)"
+            )
         if not path.resolve().is_relative_to(corpora):
             raise NotYours(
                 "where Attune is shared, only corpora in the folder that was named for it (--corpora) can be read; ask whoever runs it"

@@ -157,7 +157,12 @@ class Door:
         self._by_name.forgive(key)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            COOKIE, self._sessions.begin(account), max_age=SESSION_S, httponly=True, samesite="strict", secure=self._secure
+            COOKIE,
+            self._sessions.begin(account),
+            max_age=SESSION_S,
+            httponly=True,
+            samesite="strict",
+            secure=self._secure,
         )
         return answer
 
