@@ -13,7 +13,7 @@ The rooms, in the order the data walks:
     commands    the command line
     ui          the app (the only room that imports gradio)
 
-and four files that every room may use: labels, recipe, weights, workspace.
+and five files that every room may use: imports, labels, recipe, weights, workspace.
 """
 
 __version__ = "0.1.0"

@@ -13,6 +13,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 from ser_core import __version__  # noqa: E402 - after the environment
 from ser_core.commands import COMMANDS  # noqa: E402
 from ser_core.data.whole import disk_trouble  # noqa: E402
+from ser_core.imports import uncollected  # noqa: E402
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -34,7 +35,8 @@ def parse(argv: list[str]) -> Namespace:
     for name, help_text in COMMANDS.items():
         subparser = commands.add_parser(name, help=help_text, description=help_text)
         if argv[:1] == [name]:
-            module = import_module(f"ser_core.commands.{name}")
+            with uncollected():
+                module = import_module(f"ser_core.commands.{name}")
             module.add_arguments(subparser)
             subparser.add_argument(
                 "--workspace", metavar="DIR", help="folder of profiles, caches and runs (default ~/.attune)"

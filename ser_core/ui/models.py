@@ -6,6 +6,7 @@ from contextlib import suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
+from ser_core.imports import uncollected
 from ser_core.inference.models import ModelInfo, choose_model, known_models, shipped_models
 from ser_core.ui.errors import foreseen, sentence, unforeseen
 from ser_core.workspace import Workspace
@@ -115,9 +116,10 @@ class Models:
 
     def _load(self, name: str | None, loaded: "Future[Recogniser]") -> None:
         try:
-            import torch
+            with uncollected():
+                import torch
 
-            from ser_core.inference.recogniser import Recogniser
+                from ser_core.inference.recogniser import Recogniser
 
             # one utterance is too small to share: 11 ms instead of 16 on two idle cores, 15 instead of 200 on busy ones
             torch.set_num_threads(1)

@@ -1,7 +1,6 @@
 """From a command line to a served page: a port, a private folder for what is uploaded, and who is let in."""
 
 import errno
-import gc
 import inspect
 import ipaddress
 import logging
@@ -27,6 +26,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ser_core.data.whole import disk_trouble
+from ser_core.imports import uncollected
 from ser_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -127,10 +127,8 @@ def serve(workspace: Workspace, how: Serving) -> None:
         os.environ["GRADIO_TEMP_DIR"] = str(workspace.temporary)  # before gradio is imported
         from ser_core.training.jobs import empty_bin
 
-        gc.disable()  # what is imported and built stays, so there is no garbage to look for
-        services, app = _app(workspace, how)
-        gc.freeze()
-        gc.enable()
+        with uncollected():
+            services, app = _app(workspace, how)
         services.models.check()
         empty_bin(workspace)
         address = how.host_names[0] if how.listen and how.host_names else how.listen or HOST

@@ -94,16 +94,8 @@ app.main()
 
 def test_the_first_page_waits_for_nothing_that_it_does_not_show(tmp_path: Path, tiny_model: Path):
     """Neither for the model, though it is named and so looked for, nor for statistics, nor for gradio's type stubs."""
-    command = [
-        sys.executable,
-        "-c",
-        UNTIL_IT_SERVES,
-        "--no-browser",
-        "--workspace",
-        str(tmp_path),
-        "--model",
-        str(tiny_model),
-    ]
+    arguments = ["--no-browser", "--workspace", str(tmp_path), "--model", str(tiny_model)]
+    command = [sys.executable, "-c", UNTIL_IT_SERVES, *arguments]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert ended.stdout.splitlines()[1:] == ["True set() []"], ended.stderr
 
