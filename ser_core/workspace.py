@@ -1,11 +1,16 @@
 """Every folder the program writes to, under one root; and where the things that ship lie."""
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 """Beside the package: Attune is run from its checkout, installed with `pip install -e`."""
+
+
+_MEMORY = Path("/dev/shm")
+"""Where files lie in memory, if at all."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,15 @@ class Workspace:
 
     @property
     def temporary(self) -> Path:
-        """What the page of an app uploads, a folder each; private, and gone when the app is, at the latest at the next start."""
-        return self.root / "temporary" / self.app
+        """What the page of an app uploads, a folder each; private, and gone when the app is, at the latest at the next start.
+
+        In memory where recordings are encrypted, for it holds them as they are; in the workspace all the same where
+        the computer has no such place.
+        """
+        if self.key_file is None or not _MEMORY.is_dir():
+            return self.root / "temporary" / self.app
+        name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+        return _MEMORY / f"attune-{os.getuid()}-{name}" / self.app
 
 
 def open_workspace(root: str | Path | None = None) -> Workspace:

@@ -9,6 +9,7 @@ from ser_core.commands.agreeing import add_agree_argument, ask_for_consent, conf
 from ser_core.data.whole import written
 from ser_core.inference.archives import BadArchive
 from ser_core.inference.profiles import Profile, ProfileStore, open_store
+from ser_core.inference.sealing import make_key
 from ser_core.workspace import open_workspace
 
 
@@ -21,6 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         ("rename", "give a profile another name", ("name", "new_name")),
         ("export", "write a profile into a zip", ("name", "file")),
         ("import", "read a profile from a zip", ("file",)),
+        ("new-key", "make a key to encrypt recordings with", ("file",)),
     ):
         action = actions.add_parser(name, help=help_text)
         for argument in files:
@@ -36,8 +38,25 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Do one action."""
+    if arguments.action == "new-key":
+        return _new_key(arguments)
     store = open_store(open_workspace(arguments.workspace))
     return _ACTIONS[arguments.action](store, arguments)
+
+
+def _new_key(arguments: Namespace) -> int:
+    file = Path(arguments.file).expanduser().absolute()
+    make_key(file, open_workspace(arguments.workspace).root)
+    if arguments.json:
+        print(json.dumps({"file": str(file)}))
+        return 0
+    print(
+        f"wrote a key into {file}\n"
+        "Keep a copy in a safe place: whoever loses the key loses the recordings, for nobody can read them without it.\n"
+        "Nothing is encrypted yet. Name the key when Attune is started for the first time: SER_KEY_FILE="
+        f"{file}\nWhere there are profiles already, call: profiles move --to FILE --to-key {file}"
+    )
+    return 0
 
 
 def _list(store: ProfileStore, arguments: Namespace) -> int:

@@ -13,7 +13,15 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from ser_core.inference.archives import ProfileError
-from ser_core.inference.database import ACCOUNTS, EMBEDDINGS, JUDGEMENTS, PROFILES, UTTERANCES, Database, StoreUnusable
+from ser_core.inference.database import (
+    ACCOUNTS,
+    EMBEDDINGS,
+    JUDGEMENTS,
+    PROFILES,
+    UTTERANCES,
+    StoreUnusable,
+    open_database,
+)
 from ser_core.inference.profiles import BadProfileName, checked_name, folded
 from ser_core.workspace import Workspace
 
@@ -60,7 +68,7 @@ class Accounts:
 
     def __init__(self, workspace: Workspace):
         """Nothing is opened or made before it is first used."""
-        self._database = Database(workspace.database or workspace.profiles)
+        self._database = open_database(workspace)
 
     def add(self, name: str, password: str) -> Account:
         """Make an account.

@@ -1,8 +1,8 @@
 """The tables of people's profiles and accounts, how they are opened and brought up to date, and read and written."""
 
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -10,6 +10,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ser_core.inference.archives import ProfileError
 from ser_core.inference.engines import engine_of
+from ser_core.inference.sealing import SEALED, BrokenSeal, Seal, read_key
+from ser_core.workspace import Workspace
 
 _SCHEMA_VERSION = 4
 
@@ -19,7 +21,8 @@ FACTS = sa.Table(  # about the store itself
     "facts",
     _metadata,
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("value", sa.Text, nullable=False, info=SEALED),
+    info={"named_by": ("name",)},
 )
 ACCOUNTS = sa.Table(
     "accounts",
@@ -53,9 +56,10 @@ UTTERANCES = sa.Table(
     sa.Column("emotion", sa.Text, nullable=False),
     sa.Column("duration_s", sa.Float, nullable=False),
     sa.Column("added", sa.Text, nullable=False),
-    sa.Column("quality", sa.JSON, nullable=False),
-    sa.Column("flac", sa.LargeBinary, nullable=False),
-    sa.Column("transcript", sa.Text),  # nothing where nobody wrote down what was said
+    sa.Column("quality", sa.JSON, nullable=False, info=SEALED),
+    sa.Column("flac", sa.LargeBinary, nullable=False, info=SEALED),
+    sa.Column("transcript", sa.Text, info=SEALED),  # nothing where nobody wrote down what was said
+    info={"named_by": ("utterance_id",)},
 )
 EMBEDDINGS = sa.Table(
     "embeddings",
@@ -64,7 +68,8 @@ EMBEDDINGS = sa.Table(
     sa.Column("fingerprint", sa.Text, primary_key=True),
     sa.Column("n_layers", sa.Integer, nullable=False),
     sa.Column("width", sa.Integer, nullable=False),
-    sa.Column("vectors", sa.LargeBinary, nullable=False),  # n_layers x width, little-endian float32
+    sa.Column("vectors", sa.LargeBinary, nullable=False, info=SEALED),  # n_layers x width, little-endian float32
+    info={"named_by": ("utterance", "fingerprint")},
 )
 JUDGEMENTS = sa.Table(
     "judgements",
@@ -72,12 +77,16 @@ JUDGEMENTS = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("profile", sa.ForeignKey(PROFILES.c.id, ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("at", sa.Text, nullable=False),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("personaliser", sa.Text),
-    sa.Column("meant", sa.Text, nullable=False),
-    sa.Column("baseline", sa.Text, nullable=False),
-    sa.Column("personalised", sa.Text),
+    sa.Column("model", sa.Text, nullable=False, info=SEALED),
+    sa.Column("personaliser", sa.Text, info=SEALED),
+    sa.Column("meant", sa.Text, nullable=False, info=SEALED),
+    sa.Column("baseline", sa.Text, nullable=False, info=SEALED),
+    sa.Column("personalised", sa.Text, info=SEALED),
+    info={"named_by": ("profile", "at")},
 )
+
+
+_KEY_CHECK = {"name": "key_check", "value": "opens with the right key only"}
 
 
 class StoreUnusable(ProfileError):
@@ -103,13 +112,18 @@ _FROM_VERSION = {
 class Database:
     """A file or a server's; any number of threads and programs may use it at once. Every method may raise `StoreUnusable`."""
 
-    def __init__(self, where: Path | str):
+    def __init__(self, where: Path | str, key: bytes | None = None):
         """The database in a file, or at a SQLAlchemy URL; nothing is opened or made before it is first used.
+
+        Args:
+            where: the file, or the URL.
+            key: what it is, or will be, encrypted with; 32 bytes.
 
         Raises:
             BadAddress: no such URL, or its driver is not installed.
         """
         self._engine = engine_of(where)
+        self._seal = Seal(key)
         self._ready = False
         weakref.finalize(self, self._engine.close)
 
@@ -134,7 +148,7 @@ class Database:
         self._engine.close()
 
     def forget(self, *tables: sa.Table) -> bool:
-        """Leave no trace of what was deleted, from all tables or some; whether no other program, and no full disk, prevented that."""
+        """Leave no trace of what was deleted, from some tables or all that belong to profiles; whether no other program, and no full disk, prevented that."""
         with self._in_words():
             return self._engine.forget(tables or (PROFILES, UTTERANCES, EMBEDDINGS, JUDGEMENTS))
 
@@ -147,7 +161,7 @@ class Database:
         with self._in_words():
             self._prepare()
             with engine.begin() as connection:
-                yield connection
+                yield connection.execution_options(seal=self._seal)
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
@@ -166,10 +180,16 @@ class Database:
         self._engine.make()
         with self._engine.reading.begin() as connection:
             current = self._version(connection) == _SCHEMA_VERSION
+            if current:
+                self._check_key(connection)
         if not current:
             with self._engine.writing.begin() as connection:
                 self._engine.lock(connection)
-                self._upgrade(connection, self._version(connection))  # another program may have been faster
+                version = self._version(connection)  # another program may have been faster
+                self._upgrade(connection, version)
+                if version == 0 and self._seal:
+                    connection.execute(sa.insert(FACTS), self._seal.close(FACTS, _KEY_CHECK))
+                self._check_key(connection)
         self._ready = True
 
     def _version(self, connection: sa.Connection) -> int:
@@ -186,6 +206,22 @@ class Database:
             )
         return version
 
+    def _check_key(self, connection: sa.Connection) -> None:
+        """That it is the one the database was made with."""
+        row = connection.execute(sa.select(FACTS).where(FACTS.c.name == _KEY_CHECK["name"])).one_or_none()
+        if row is None and self._seal:
+            raise StoreUnusable(
+                f"{self._engine.called} is not encrypted, but SER_KEY_FILE names a key; leave that away, or encrypt what "
+                "is there: without SER_KEY_FILE, call 'profiles move --to FILE --to-key KEY'"
+            )
+        if row is not None and not self._seal:
+            raise StoreUnusable(f"{self._engine.called} is encrypted; name the file with its key in SER_KEY_FILE")
+        if row is not None:
+            with suppress(BrokenSeal):
+                self._seal.open(FACTS, row._mapping)
+                return
+            raise StoreUnusable(f"{self._engine.called} is encrypted with another key; name that in SER_KEY_FILE")
+
     def _upgrade(self, connection: sa.Connection, version: int) -> None:
         """To the schema of today, all of it or nothing."""
         if version == _SCHEMA_VERSION:
@@ -194,3 +230,34 @@ class Database:
             connection.exec_driver_sql(statement)
         _metadata.create_all(connection)  # those tables that are not there
         self._engine.sign(connection, _SCHEMA_VERSION, _metadata.sorted_tables)
+
+
+def open_database(workspace: Workspace) -> Database:
+    """A workspace's.
+
+    Raises:
+        BadAddress, BadKey: the environment names a database or a key that cannot be used.
+    """
+    key = read_key(workspace.key_file, workspace.root) if workspace.key_file else None
+    return Database(workspace.database or workspace.profiles, key)
+
+
+def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping]) -> None:
+    """Insert rows, sealed where the database is encrypted."""
+    seal = connection.get_execution_options()["seal"]
+    if rows:
+        connection.execute(sa.insert(table), [seal.close(table, row) for row in rows])
+
+
+def opened(connection: sa.Connection, table: sa.Table, row: sa.Row) -> dict:
+    """A row's values, as they were given to `insert`.
+
+    Raises:
+        BrokenSeal: they were damaged, or come from elsewhere.
+    """
+    return connection.get_execution_options()["seal"].open(table, row._mapping)
+
+
+def sealed(connection: sa.Connection, table: sa.Table, row: Mapping) -> dict:
+    """Values as they are to be stored in a row that is there, with those that tell it apart."""
+    return connection.get_execution_options()["seal"].close(table, row)

@@ -29,7 +29,18 @@ from ser_core.inference.archives import (
     unpack,
 )
 from ser_core.inference.consent import Consent, ConsentMissing
-from ser_core.inference.database import EMBEDDINGS, JUDGEMENTS, PROFILES, UTTERANCES, Database, StoreUnusable
+from ser_core.inference.database import (
+    EMBEDDINGS,
+    JUDGEMENTS,
+    PROFILES,
+    UTTERANCES,
+    Database,
+    StoreUnusable,
+    insert,
+    open_database,
+    opened,
+    sealed,
+)
 from ser_core.inference.engines import writes
 from ser_core.inference.judgements import Judgement
 from ser_core.labels import EMOTIONS, canonical_emotion
@@ -239,8 +250,7 @@ class ProfileStore:
             removed = _talk(connection, profile.id)
             ours = (UTTERANCES.c.profile == profile.id) & (UTTERANCES.c.emotion == UNLABELLED)
             connection.execute(sa.delete(UTTERANCES).where(ours))
-            if others:
-                connection.execute(sa.insert(UTTERANCES), [{**vars(each), "profile": profile.id} for each in others])
+            insert(connection, UTTERANCES, [{**vars(each), "profile": profile.id} for each in others])
         self._database.forget()
         return removed
 
@@ -248,16 +258,17 @@ class ProfileStore:
         """Write down what is said in an utterance, with it; it goes when the utterance goes."""
         with self._database.writing() as connection:
             row = self._find_utterance(connection, name, utterance_id)
-            changed = sa.update(UTTERANCES).where(UTTERANCES.c.id == row.id)
-            connection.execute(changed.values(transcript=transcript.replace("\0", "")))  # a server's text has no zeros
+            row["transcript"] = transcript.replace("\0", "")  # a server's text has no zeros
+            changed = sa.update(UTTERANCES).where(UTTERANCES.c.id == row["id"])
+            connection.execute(changed.values(transcript=sealed(connection, UTTERANCES, row)["transcript"]))
 
     def remove(self, name: str, utterance_id: str) -> RemovedUtterance:
         """Take one utterance out, recording and embeddings; `restore` with what is given back undoes it."""
         with self._database.writing() as connection:
             row = self._find_utterance(connection, name, utterance_id)
-            connection.execute(sa.delete(UTTERANCES).where(UTTERANCES.c.id == row.id))
+            connection.execute(sa.delete(UTTERANCES).where(UTTERANCES.c.id == row["id"]))
         self._database.forget()
-        return RemovedUtterance(**vars(_enrolled(row._mapping)), flac=row.flac)
+        return RemovedUtterance(**vars(_enrolled(row)), flac=row["flac"])
 
     def restore(self, name: str, utterance: RemovedUtterance) -> EnrolledUtterance:
         """Undo `remove`: same id, same bytes; beside what was enrolled since. Doing it twice changes nothing."""
@@ -265,7 +276,7 @@ class ProfileStore:
             row = {**vars(utterance), "profile": self._find(connection, name).id}
             is_there = sa.exists().where(UTTERANCES.c.utterance_id == utterance.utterance_id)
             if not connection.scalar(sa.select(is_there)):
-                connection.execute(sa.insert(UTTERANCES), row)
+                insert(connection, UTTERANCES, [row])
         return _enrolled(row)
 
     def rename(self, name: str, new_name: str) -> Profile:
@@ -299,7 +310,7 @@ class ProfileStore:
     def audio(self, name: str, utterance_id: str) -> np.ndarray:
         """An utterance's waveform, (N,) float32, 16 kHz."""
         with self._database.reading() as connection:
-            flac = self._find_utterance(connection, name, utterance_id).flac
+            flac = self._find_utterance(connection, name, utterance_id)["flac"]
         return _decoded(flac)
 
     def embeddings(
@@ -320,8 +331,9 @@ class ProfileStore:
         with self._database.reading() as connection:
             profile = self._find(connection, name)
             rows = _utterance_rows(connection, profile.id, talk)
-            known = _known_embeddings(connection, rows, fingerprint)
-            missing = [row.id for row in rows if row.id not in known]
+            ids = [row["id"] for row in rows]
+            known = _known_embeddings(connection, ids, fingerprint)
+            missing = [utterance for utterance in ids if utterance not in known]
             recordings = _recordings(connection, missing)
         if missing:
             n = len(missing)
@@ -336,17 +348,17 @@ class ProfileStore:
         elif profile.last_used != _today():
             with suppress(StoreUnusable), self._database.writing() as connection:  # an answer need not wait for it
                 _note_use(connection, profile)
-        return np.stack([known[row.id] for row in rows]) if rows else np.zeros((0, 0, 0), np.float32)
+        return np.stack([known[utterance] for utterance in ids]) if ids else np.zeros((0, 0, 0), np.float32)
 
     def export(self, name: str) -> bytes:
         """All of a profile as a zip: profile.json and one FLAC file an utterance; embeddings are left out."""
         with self._database.reading() as connection:
             profile = self._find(connection, name)
             rows = [row for talk in (False, True) for row in _utterance_rows(connection, profile.id, talk)]
-            flacs = _recordings(connection, [row.id for row in rows])
+            flacs = _recordings(connection, [row["id"] for row in rows])
+        kept = [item.name for item in fields(ArchivedUtterance) if item.name != "flac"]
         utterances = tuple(
-            ArchivedUtterance(row.emotion, row.duration_s, row.added, row.quality, flacs[row.id], row.transcript)
-            for row in rows
+            ArchivedUtterance(**{name: row[name] for name in kept}, flac=flacs[row["id"]]) for row in rows
         )
         consent = asdict(_consent(profile)) if _consent(profile) else None
         return pack(ArchivedProfile(profile.name, profile.created, utterances, consent))
@@ -383,15 +395,15 @@ class ProfileStore:
             if rows:
                 said_before = JUDGEMENTS.c.at.in_([row["at"] for row in rows]) & (JUDGEMENTS.c.profile == profile)
                 connection.execute(sa.delete(JUDGEMENTS).where(said_before))
-                connection.execute(sa.insert(JUDGEMENTS), rows)
+                insert(connection, JUDGEMENTS, rows)
 
     def judgements(self, name: str) -> "list[Judgement]":
         """What is kept of them, in order."""
-        columns = [JUDGEMENTS.c[item.name] for item in fields(Judgement)]
         with self._database.reading() as connection:
             ours = JUDGEMENTS.c.profile == self._find(connection, name).id
-            rows = connection.execute(sa.select(*columns).where(ours).order_by(JUDGEMENTS.c.id)).all()
-        return [Judgement(**row._mapping) for row in rows]
+            found = connection.execute(sa.select(JUDGEMENTS).where(ours).order_by(JUDGEMENTS.c.id))
+            rows = [opened(connection, JUDGEMENTS, row) for row in found]
+        return [Judgement(**{item.name: row[item.name] for item in fields(Judgement)}) for row in rows]
 
     def forget_judgements(self, name: str) -> int:
         """Delete all of a profile's; how many there were."""
@@ -434,7 +446,7 @@ class ProfileStore:
             raise UnknownProfile(f"there is no profile {str(name)!r}; {known}")
         return row
 
-    def _find_utterance(self, connection: sa.Connection, name: str, utterance_id: str) -> sa.Row:
+    def _find_utterance(self, connection: sa.Connection, name: str, utterance_id: str) -> dict:
         profile = self._find(connection, name)
         which = (UTTERANCES.c.profile == profile.id) & (UTTERANCES.c.utterance_id == folded(utterance_id))
         row = connection.execute(sa.select(UTTERANCES).where(which)).one_or_none()
@@ -442,7 +454,7 @@ class ProfileStore:
             raise UnknownUtterance(
                 f"'{profile.name}' has no utterance {str(utterance_id)!r}; it may be removed already"
             )
-        return row
+        return opened(connection, UTTERANCES, row)
 
     def _insert_profile(self, connection: sa.Connection, name: str, created: str, consent: Consent) -> sa.Row:
         values = {"name": name, "key": self._key(name), "account": self._account, "created": created}
@@ -469,7 +481,7 @@ class ProfileStore:
 
 def open_store(workspace: Workspace, account: int | None = None) -> ProfileStore:
     """The profiles of an account in a workspace; None for those of nobody's account."""
-    return ProfileStore(workspace.database or workspace.profiles, account)
+    return ProfileStore(open_database(workspace), account)
 
 
 def _now() -> str:
@@ -500,25 +512,25 @@ def folded(name: str) -> str:
     return folded.encode(errors="backslashreplace").decode().replace("\0", "\\0")
 
 
-def _utterance_rows(connection: sa.Connection, profile: int, talk: bool = False) -> Sequence[sa.Row]:
+def _utterance_rows(connection: sa.Connection, profile: int, talk: bool = False) -> list[dict]:
     """A profile's utterances, or its free speech, in the order of `EMOTIONS` and then of time, without the recordings."""
     columns = [column for column in UTTERANCES.c if column.name != "flac"]
     place = sa.case({emotion: place for place, emotion in enumerate(EMOTIONS)}, value=UTTERANCES.c.emotion)
     kind = UTTERANCES.c.emotion == UNLABELLED if talk else UTTERANCES.c.emotion != UNLABELLED
     query = sa.select(*columns).where((UTTERANCES.c.profile == profile) & kind)
-    return connection.execute(query.order_by(place, UTTERANCES.c.added, UTTERANCES.c.id)).all()
+    rows = connection.execute(query.order_by(place, UTTERANCES.c.added, UTTERANCES.c.id))
+    return [opened(connection, UTTERANCES, row) for row in rows]
 
 
 def _talk(connection: sa.Connection, profile: int) -> tuple[RemovedUtterance, ...]:
     rows = _utterance_rows(connection, profile, talk=True)
-    flacs = _recordings(connection, [row.id for row in rows])
-    return tuple(RemovedUtterance(**vars(_enrolled(row._mapping)), flac=flacs[row.id]) for row in rows)
+    flacs = _recordings(connection, [row["id"] for row in rows])
+    return tuple(RemovedUtterance(**vars(_enrolled(row)), flac=flacs[row["id"]]) for row in rows)
 
 
 def _load(connection: sa.Connection, profile: sa.Row) -> Profile:
     utterances, talk = (
-        tuple(_enrolled(row._mapping) for row in _utterance_rows(connection, profile.id, which))
-        for which in (False, True)
+        tuple(_enrolled(row) for row in _utterance_rows(connection, profile.id, which)) for which in (False, True)
     )
     return Profile(profile.name, profile.created, utterances, _consent(profile), talk, profile.last_used)
 
@@ -545,7 +557,7 @@ def _insert_utterances(
         earlier = UTTERANCES.c.utterance_id.in_(list(replaces))
     n_replaced = connection.execute(sa.delete(UTTERANCES).where(ours & earlier)).rowcount
     if rows:
-        connection.execute(sa.insert(UTTERANCES), [{**row, "profile": profile.id} for row in rows])
+        insert(connection, UTTERANCES, [{**row, "profile": profile.id} for row in rows])
         _note_use(connection, profile)
     for kind, most in (
         (UTTERANCES.c.emotion != UNLABELLED, _MAX_UTTERANCES),
@@ -575,15 +587,16 @@ def _extent(connection: sa.Connection, profile: int) -> tuple[int, int]:
 
 
 def _recordings(connection: sa.Connection, utterances: Sequence[int]) -> dict[int, bytes]:
-    query = sa.select(UTTERANCES.c.id, UTTERANCES.c.flac).where(UTTERANCES.c.id.in_(utterances))
-    return dict(connection.execute(query).all())
+    columns = (UTTERANCES.c.id, UTTERANCES.c.utterance_id, UTTERANCES.c.flac)
+    found = connection.execute(sa.select(*columns).where(UTTERANCES.c.id.in_(utterances)))
+    return {row.id: opened(connection, UTTERANCES, row)["flac"] for row in found}
 
 
-def _known_embeddings(connection: sa.Connection, rows: Sequence[sa.Row], fingerprint: str) -> dict[int, np.ndarray]:
-    ours = EMBEDDINGS.c.utterance.in_([row.id for row in rows]) & (EMBEDDINGS.c.fingerprint == fingerprint)
+def _known_embeddings(connection: sa.Connection, ids: Sequence[int], fingerprint: str) -> dict[int, np.ndarray]:
+    ours = EMBEDDINGS.c.utterance.in_(ids) & (EMBEDDINGS.c.fingerprint == fingerprint)
+    rows = [opened(connection, EMBEDDINGS, row) for row in connection.execute(sa.select(EMBEDDINGS).where(ours))]
     return {
-        row.utterance: np.frombuffer(row.vectors, "<f4").reshape(row.n_layers, row.width)
-        for row in connection.execute(sa.select(EMBEDDINGS).where(ours))
+        row["utterance"]: np.frombuffer(row["vectors"], "<f4").reshape(row["n_layers"], row["width"]) for row in rows
     }
 
 
@@ -592,13 +605,13 @@ def _insert_embeddings(
 ) -> None:
     """Keep what was computed, but for utterances removed meanwhile: what is erased must not come back."""
     connection.execute(sa.select(PROFILES.c.id).where(PROFILES.c.id == profile).with_for_update())
-    rows = connection.execute(sa.select(UTTERANCES.c.id).where(UTTERANCES.c.id.in_(vectors))).all()
-    known = _known_embeddings(connection, rows, fingerprint)  # somebody may have been faster
-    for utterance in [row.id for row in rows if row.id not in known]:
+    there = connection.scalars(sa.select(UTTERANCES.c.id).where(UTTERANCES.c.id.in_(vectors))).all()
+    known = _known_embeddings(connection, there, fingerprint)  # somebody may have been faster
+    for utterance in [each for each in there if each not in known]:
         n_layers, width = vectors[utterance].shape
         row = {"utterance": utterance, "fingerprint": fingerprint, "n_layers": n_layers, "width": width}
         row["vectors"] = vectors[utterance].tobytes()
-        connection.execute(sa.insert(EMBEDDINGS), row)
+        insert(connection, EMBEDDINGS, [row])
 
 
 def _new_utterance(emotion: str, waveform: np.ndarray, quality: dict | None) -> dict:

@@ -146,6 +146,11 @@ def serve(workspace: Workspace, how: Serving) -> None:
         )
         # an open page's connection is cut off at the end; that is no news
         logging.getLogger("uvicorn.error").addFilter(lambda _record: not server.should_exit)
+        if workspace.key_file and workspace.temporary.is_relative_to(workspace.root):
+            print(
+                "What the page uploads and plays is not encrypted while Attune runs: there is no /dev/shm here",
+                flush=True,
+            )
         print(f"Attune is at {url} (Ctrl+C ends it)", flush=True)
         unless_a_page_asks = threading.Timer(_PAGE_FIRST_S, services.models.start_loading)
         unless_a_page_asks.daemon = True
@@ -233,9 +238,12 @@ def private_folder(workspace: Workspace) -> Iterator[Workspace]:
     one_at_a_time = FileLock(temporary.with_suffix(".lock"))
     try:
         temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if temporary.lstat().st_uid != os.getuid() or temporary.is_symlink():  # in memory, anybody may make one
+            raise WorkspaceUnusable("the private folder of the page belongs to somebody else; let them take it away")
         temporary.chmod(0o700)
         with one_at_a_time:
-            _sweep(temporary)
+            for folder in {temporary, workspace.root / "temporary"}:  # before and after recordings were encrypted
+                _sweep(folder)
             own = Path(mkdtemp(dir=temporary))
             alive = FileLock(own.with_suffix(_ALIVE))
             alive.acquire()
