@@ -1,10 +1,11 @@
 """The program is killed (SIGKILL) at random instants: is anything acknowledged ever lost, is anything ever there by half?
 
     python benchmarks/kills.py writes [--kills 20] [--only WORDS] [--folder DIR] [--output FILE.json]
+    python benchmarks/kills.py stops [--kills 4] [--output FILE.json]
     python benchmarks/kills.py training --corpus NAME=DIR [--kills 20] [--output FILE.json]
 
 `writes` kills everything that writes (killed_writes.py), looks at what is there after each kill, and at last whether what the
-killed ones left goes. `training` makes a run once undisturbed; then the same again, killed and resumed again and again.
+killed ones left goes. `stops` cancels trainings, every second one of which does not listen, and takes the time. `training` makes a run once undisturbed; then the same again, killed and resumed again and again.
 The other part of the output file stays.
 """
 
@@ -24,7 +25,7 @@ import torch
 
 from ser_core.data.tables import write_json
 from ser_core.data.whole import UNFINISHED
-from ser_core.training.jobs import Job, Order, read_job, resume_job, start_job
+from ser_core.training.jobs import Job, Order, read_job, resume_job, start_job, stop_job
 from ser_core.training.provenance import provenance
 from ser_core.training.status import is_held
 from ser_core.workspace import Workspace, open_workspace
@@ -35,7 +36,7 @@ _SETTINGS = ("training.epochs=120", "settings.embedding=64", "settings.hidden=64
 def main() -> int:
     """Measure, print and write; 1 if anything was lost."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("writes", "training"))
+    parser.add_argument("what", choices=("writes", "stops", "training"))
     parser.add_argument("--corpus", metavar="NAME=DIR", help="for training")
     parser.add_argument("--only", default="", metavar="WORDS", help="writes whose name holds them")
     parser.add_argument("--kills", type=int, default=20)
@@ -45,7 +46,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.what == "training" and not arguments.corpus:
         parser.error("training needs --corpus")
-    result, is_well = (_training if arguments.what == "training" else _writes)(arguments)
+    result, is_well = {"writes": _writes, "stops": _stops, "training": _training}[arguments.what](arguments)
     print(json.dumps(result, indent=2))
     if arguments.output:
         path = Path(arguments.output)
@@ -127,6 +128,23 @@ def _in_a_fork(look: Callable[[], Iterable[str]]) -> list[str]:
         found = json.loads(pipe.read())
     os.waitpid(child, 0)
     return found
+
+
+def _stops(arguments: Namespace) -> tuple[dict, bool]:
+    seconds: dict[str, list[float]] = {"listens": [], "does not listen": []}
+    with tempfile.TemporaryDirectory() as folder:
+        workspace, corpora = open_workspace(folder), (f"synthetic={folder}/toy",)
+        order = Order("smoke", corpora, settings=("training.epochs=4000", *_SETTINGS[1:]), device="cpu", threads=1)
+        for place in range(arguments.kills):
+            job = start_job(order, workspace)
+            _wait(lambda job=job: len(_seconds(job.folder)) > 1)
+            if place % 2:
+                os.kill(json.loads((job.folder / "status.json").read_text())["pid"], signal.SIGSTOP)
+            begun = time.monotonic()
+            stop_job(read_job(job.folder))
+            _wait(lambda job=job: not is_held(job.folder))
+            seconds["does not listen" if place % 2 else "listens"].append(round(time.monotonic() - begun, 2))
+    return {"seconds until the process is gone": seconds}, max(sum(seconds.values(), [])) <= 5.0
 
 
 def _training(arguments: Namespace) -> tuple[dict, bool]:

@@ -28,7 +28,7 @@ from ser_core.training.provenance import now
 from ser_core.training.status import OVER, STARTING, StateName, Status, is_held, is_starting, read_status, state_of
 from ser_core.workspace import Workspace
 
-STOP_WITHIN_S = 5.0
+STOP_WITHIN_S = 4.0  # so that it is gone within five
 
 
 class UnknownRun(ValueError):
