@@ -8,9 +8,11 @@ from pathlib import Path
 from ser_core.commands.agreeing import add_agree_argument, ask_for_consent, confirm
 from ser_core.data.whole import written
 from ser_core.inference.archives import BadArchive
-from ser_core.inference.profiles import Profile, ProfileStore, open_store
-from ser_core.inference.sealing import make_key
-from ser_core.workspace import open_workspace
+from ser_core.inference.database import Database, open_database
+from ser_core.inference.moving import move
+from ser_core.inference.profiles import Profile, ProfileStore, expire_unused, open_store
+from ser_core.inference.sealing import make_key, read_key
+from ser_core.workspace import Workspace, open_workspace
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -22,7 +24,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         ("rename", "give a profile another name", ("name", "new_name")),
         ("export", "write a profile into a zip", ("name", "file")),
         ("import", "read a profile from a zip", ("file",)),
+        ("expire", "erase every profile that nobody used for many days, of all accounts", ()),
         ("new-key", "make a key to encrypt recordings with", ("file",)),
+        ("move", "copy all profiles and accounts to another place, encrypted or not; stop Attune before", ()),
     ):
         action = actions.add_parser(name, help=help_text)
         for argument in files:
@@ -30,7 +34,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         if name == "import":
             action.add_argument("--name", help="under another name")
             add_agree_argument(action)
-        if name == "delete":
+        if name == "expire":
+            action.add_argument("--days", type=int, required=True, metavar="N", help="without use; at least 1")
+        if name == "move":
+            action.add_argument("--to", required=True, metavar="WHERE", help="a new file, or postgresql://…")
+            action.add_argument("--to-key", metavar="FILE", help="encrypt it with this key, made by new-key")
+        if name in ("delete", "expire"):
             action.add_argument("--yes", action="store_true", help="do not ask")
         action.add_argument("--json", action="store_true")
         action.add_argument("--workspace", metavar="DIR", default=SUPPRESS)  # here or before the action
@@ -38,15 +47,45 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Do one action."""
-    if arguments.action == "new-key":
-        return _new_key(arguments)
+    if arguments.action in _ON_ALL:
+        return _ON_ALL[arguments.action](open_workspace(arguments.workspace), arguments)
     store = open_store(open_workspace(arguments.workspace))
     return _ACTIONS[arguments.action](store, arguments)
 
 
-def _new_key(arguments: Namespace) -> int:
+def _expire(workspace: Workspace, arguments: Namespace) -> int:
+    question = f"Erase for ever every profile that nobody used for more than {arguments.days} days?"
+    confirm(question, arguments.yes)
+    erased = expire_unused(workspace, arguments.days)
+    if arguments.json:
+        print(json.dumps([asdict(one) for one in erased], ensure_ascii=False))
+    else:
+        lines = [f"erased {one.name}: {_recordings(one.n_utterances)}" for one in erased]
+        print("\n".join(lines) or "nothing to erase: all profiles were used")
+    return 0
+
+
+def _move(workspace: Workspace, arguments: Namespace) -> int:
+    file = Path(arguments.to_key).expanduser().absolute() if arguments.to_key else None
+    is_url = "://" in arguments.to
+    where = arguments.to if is_url else Path(arguments.to).expanduser().absolute()
+    moved = move(open_database(workspace), Database(where, read_key(file, workspace.root) if file else None))
+    if arguments.json:
+        print(json.dumps(asdict(moved)))
+        return 0
+    print(
+        f"copied and read back: {moved.n_profiles} profiles with {_recordings(moved.n_utterances)}, {moved.n_accounts} "
+        "accounts\nFrom now on, start Attune with:\n"
+        f"SER_DATABASE={'the address you gave' if is_url else f'sqlite:///{where}'}\n"
+        f"{f'SER_KEY_FILE={file}' if file else 'no SER_KEY_FILE'}\n"
+        "The old place still holds everything: erase it there once you have seen that all is well."
+    )
+    return 0
+
+
+def _new_key(workspace: Workspace, arguments: Namespace) -> int:
     file = Path(arguments.file).expanduser().absolute()
-    make_key(file, open_workspace(arguments.workspace).root)
+    make_key(file, workspace.root)
     if arguments.json:
         print(json.dumps({"file": str(file)}))
         return 0
@@ -154,3 +193,4 @@ _ACTIONS = {
     "export": _export,
     "import": _import,
 }
+_ON_ALL = {"expire": _expire, "new-key": _new_key, "move": _move}

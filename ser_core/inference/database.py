@@ -242,11 +242,11 @@ def open_database(workspace: Workspace) -> Database:
     return Database(workspace.database or workspace.profiles, key)
 
 
-def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping]) -> None:
-    """Insert rows, sealed where the database is encrypted."""
+def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping]) -> list[int]:
+    """Insert rows, sealed where the database is encrypted; their numbers."""
     seal = connection.get_execution_options()["seal"]
-    if rows:
-        connection.execute(sa.insert(table), [seal.close(table, row) for row in rows])
+    inserted = [connection.execute(sa.insert(table).values(seal.close(table, row))) for row in rows]
+    return [each.inserted_primary_key[0] for each in inserted]
 
 
 def opened(connection: sa.Connection, table: sa.Table, row: sa.Row) -> dict:

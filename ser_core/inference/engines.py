@@ -86,7 +86,7 @@ def engine_of(where: Path | str) -> Engine:
     if kind == "sqlite" and url.database not in (None, "", ":memory:"):
         return SqliteFile(Path(url.database))
     raise BadAddress(
-        "SER_DATABASE is not the address of a database that can be used; give "
+        "the address of the database (SER_DATABASE) is not one that can be used; give "
         "postgresql://USER:PASSWORD@HOST/NAME, or sqlite:////FOLDER/FILE, or nothing for the file in the workspace"
     )
 
@@ -253,7 +253,7 @@ class PostgresServer:
             import psycopg
         except ImportError:
             raise BadAddress(
-                "SER_DATABASE names a PostgreSQL server, for which a driver is missing here; install it with "
+                "the database is on a PostgreSQL server, for which a driver is missing here; install it with "
                 "pip install 'attune-ser[postgresql]'"
             ) from None
         self.errors = psycopg.Error

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -72,6 +72,14 @@ class UnknownUtterance(ProfileError):
 
 class ProfileFull(ProfileError):
     """The profile has as many utterances as it may."""
+
+
+class BadDays(ProfileError):
+    """Profiles were to be erased after no time at all."""
+
+
+class RetentionPaused(ProfileError):
+    """How long ago a profile was used cannot be told, for the clock is, or was, wrong."""
 
 
 class AccountErased(ProfileError):
@@ -284,7 +292,9 @@ class ProfileStore:
         new_name = checked_name(new_name)
         with self._database.writing() as connection, self._unique(new_name):
             which = PROFILES.c.id == self._find(connection, name).id
-            connection.execute(sa.update(PROFILES).where(which).values(name=new_name, key=self._key(new_name)))
+            connection.execute(
+                sa.update(PROFILES).where(which).values(name=new_name, key=profile_key(self._account, new_name))
+            )
             renamed = _load(connection, self._find(connection, new_name))
         self._database.forget(PROFILES)
         return renamed
@@ -424,6 +434,15 @@ class ProfileStore:
             self._database.forget()
         return profile
 
+    def expire(self, days: int, now: datetime | None = None) -> tuple[Erased, ...]:
+        """Erase those of this account's profiles that nobody used for more than so many days, as `delete` does.
+
+        Raises:
+            BadDays: less than one day.
+            RetentionPaused: the clock is, or was, wrong.
+        """
+        return _expire(self._database, self._ours, days, now)
+
     def close(self) -> None:
         """Let go of the database; a later call opens it again."""
         self._database.close()
@@ -436,7 +455,7 @@ class ProfileStore:
 
     def _find(self, connection: sa.Connection, name: str) -> sa.Row:
         """The one place where a profile is found: among this account's."""
-        which = self._ours & (PROFILES.c.key == self._key(name))
+        which = self._ours & (PROFILES.c.key == profile_key(self._account, name))
         query = sa.select(PROFILES).where(which)
         row = connection.execute(query.with_for_update() if writes(connection) else query).one_or_none()
         if row is None:
@@ -457,7 +476,7 @@ class ProfileStore:
         return opened(connection, UTTERANCES, row)
 
     def _insert_profile(self, connection: sa.Connection, name: str, created: str, consent: Consent) -> sa.Row:
-        values = {"name": name, "key": self._key(name), "account": self._account, "created": created}
+        values = {"name": name, "key": profile_key(self._account, name), "account": self._account, "created": created}
         agreed = {"consent_version": consent.version, "consent_agreed": consent.agreed}
         with self._unique(name):
             connection.execute(sa.insert(PROFILES).values(**values, **agreed, last_used=_today()))
@@ -474,14 +493,38 @@ class ProfileStore:
                 f"there is a profile '{name}' already (case does not count); give another name"
             ) from None
 
-    def _key(self, name: str) -> str:
-        """What no two profiles share: two accounts may use one name, and no name has a slash."""
-        return folded(name) if self._account is None else f"{self._account}/{folded(name)}"
-
 
 def open_store(workspace: Workspace, account: int | None = None) -> ProfileStore:
     """The profiles of an account in a workspace; None for those of nobody's account."""
     return ProfileStore(open_database(workspace), account)
+
+
+def expire_unused(workspace: Workspace, days: int, now: datetime | None = None) -> tuple[Erased, ...]:
+    """`ProfileStore.expire` for everybody's: those of all accounts, and of nobody's."""
+    return _expire(open_database(workspace), sa.true(), days, now)
+
+
+def _expire(database: Database, which: sa.ColumnElement, days: int, now: datetime | None) -> tuple[Erased, ...]:
+    if days < 1:
+        raise BadDays(f"profiles cannot be erased after {days} days without use; give 1 or more")
+    today = (now or datetime.now(UTC)).astimezone(UTC).date()
+    limit = date.fromordinal(max(1, today.toordinal() - days)).isoformat()
+    with database.writing() as connection:
+        newest = connection.scalar(sa.select(sa.func.max(PROFILES.c.last_used))) or ""
+        if newest > date.fromordinal(today.toordinal() + 1).isoformat():
+            raise RetentionPaused(
+                f"nothing was erased: a profile was last used on {newest}, and today is {today} here; set the clock "
+                "right, or, if it is, use or erase that profile"
+            )
+        rows = connection.execute(sa.select(PROFILES).where(which & (PROFILES.c.last_used < limit)).with_for_update())
+        ids = {row.id: Erased(row.name, *_extent(connection, row.id)) for row in rows.all()}
+        connection.execute(sa.delete(PROFILES).where(PROFILES.c.id.in_(ids)))
+    if ids and not database.forget():
+        raise StoreUnusable(
+            f"{len(ids)} profiles are deleted, but another program that uses the profiles, or a full disk, keeps traces "
+            "of them; close that program or free some space, and they go with the next thing that is erased"
+        )
+    return tuple(ids.values())
 
 
 def _now() -> str:
@@ -504,6 +547,11 @@ def checked_name(name: str) -> str:
     if not name.isprintable() or "/" in name or "\\" in name:
         raise BadProfileName(f"{ascii(name)} cannot be a name; use letters, digits, spaces and signs, but no / or \\")
     return name
+
+
+def profile_key(account: int | None, name: str) -> str:
+    """What no two profiles share: two accounts may use one name, and no name has a slash."""
+    return folded(name) if account is None else f"{account}/{folded(name)}"
 
 
 def folded(name: str) -> str:

@@ -238,12 +238,16 @@ def private_folder(workspace: Workspace) -> Iterator[Workspace]:
     one_at_a_time = FileLock(temporary.with_suffix(".lock"))
     try:
         temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if temporary.lstat().st_uid != os.getuid() or temporary.is_symlink():  # in memory, anybody may make one
+        in_memory = not temporary.is_relative_to(workspace.root)
+        if in_memory and (
+            temporary.is_symlink() or temporary.stat().st_uid != os.getuid()
+        ):  # anybody may make one there
             raise WorkspaceUnusable("the private folder of the page belongs to somebody else; let them take it away")
         temporary.chmod(0o700)
         with one_at_a_time:
-            for folder in {temporary, workspace.root / "temporary"}:  # before and after recordings were encrypted
-                _sweep(folder)
+            _sweep(temporary)
+            if in_memory and (workspace.root / "temporary").is_dir():
+                _sweep(workspace.root / "temporary")  # from before recordings were encrypted
             own = Path(mkdtemp(dir=temporary))
             alive = FileLock(own.with_suffix(_ALIVE))
             alive.acquire()

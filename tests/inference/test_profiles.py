@@ -34,18 +34,21 @@ from ser_core.data.audio import SAMPLE_RATE, AudioRejected
 from ser_core.inference import archives, database, engines, profiles
 from ser_core.inference.archives import BadArchive, ProfileError
 from ser_core.inference.consent import Consent, ConsentMissing, consent_now
-from ser_core.inference.database import ACCOUNTS, StoreUnusable
+from ser_core.inference.database import ACCOUNTS, PROFILES, StoreUnusable
 from ser_core.inference.engines import SqliteFile
 from ser_core.inference.judgements import Judgement, tally, to_csv
 from ser_core.inference.profiles import (
     AccountErased,
+    BadDays,
     BadProfileName,
     EnrolledUtterance,
     ProfileExists,
     ProfileFull,
     ProfileStore,
+    RetentionPaused,
     UnknownProfile,
     UnknownUtterance,
+    expire_unused,
     open_store,
 )
 from ser_core.labels import APP_EMOTIONS, EMOTIONS, UnknownEmotion
@@ -633,6 +636,72 @@ def test_a_row_that_was_moved_between_pages_leaves_no_copy_where_it_was(store):
     store.delete("Ann")
     after = bytes_on_disk(store)
     assert [each for each in words if each in after] == []
+
+
+# ---- what nobody uses ------------------------------------------------------------------------------------------------
+
+
+def aged(store: ProfileStore, **days: str) -> None:
+    """Each profile was last used on its day."""
+    with store._database.writing() as connection:
+        for name, day in days.items():
+            connection.execute(sa.update(PROFILES).where(PROFILES.c.name == name).values(last_used=day))
+
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def test_profiles_that_nobody_used_for_more_than_some_days_leave_no_byte(ann):
+    for n, name in enumerate(("Bo", "Cy", "Di")):
+        ann.add_many(name, [("fear", tone(20 + n), {})], create=AGREED)
+    ann.embeddings("Ann", "f", embed)
+    aged(ann, Ann="2026-10-22", Bo="2026-10-23", Cy="2026-11-22", Di="2026-11-23")
+    flacs = [
+        row[0] for row in query(ann, "SELECT flac FROM utterances JOIN profiles p ON profile = p.id AND key = 'ann'")
+    ]
+    assert ann.expire(31, NOW) == () and len(ann.list()) == 4
+    [erased] = ann.expire(30, NOW)
+    assert (erased.name, erased.n_utterances) == ("Ann", 2) and erased.n_bytes > sum(map(len, flacs))
+    after = bytes_on_disk(ann)
+    assert len(flacs) == 2 and not any(found(flac, after) for flac in flacs)
+    assert [profile.name for profile in ann.list()] == ["Bo", "Cy", "Di"]
+    assert [one.name for one in ann.expire(1, NOW)] == ["Bo"]  # a day in the future counts as today
+    for days in (0, -5):
+        with pytest.raises(BadDays, match="1 or more"):
+            ann.expire(days, NOW)
+    assert ann.expire(10**9, NOW) == () and len(ann.list()) == 2
+
+
+def test_an_account_loses_only_its_own_profiles_and_all_are_looked_at_together(accounts, store, monkeypatch):
+    mine, theirs = accounts
+    store.create("Ann", AGREED)
+    aged(store, Ann="2026-01-01")
+    assert [one.name for one in mine.expire(30, NOW)] == ["Ann"]
+    assert [len(each.list()) for each in (store, mine, theirs)] == [1, 0, 1]
+    monkeypatch.setattr(profiles, "open_database", lambda workspace: store._database)
+    assert [one.name for one in expire_unused(None, 30, NOW)] == ["Ann", "Ann"]
+    assert [len(each.list()) for each in (store, mine, theirs)] == [0, 0, 0]
+
+
+def test_nothing_is_erased_while_the_clock_is_in_doubt(accounts, store):
+    mine, theirs = accounts
+    aged(store, Ann="2026-01-01")
+    theirs.create("Later", AGREED)
+    aged(store, Later="2026-11-24")
+    with pytest.raises(RetentionPaused, match="last used on 2026-11-24, and today is 2026-11-22 here"):
+        mine.expire(30, NOW)
+    assert len(mine.list()) == 1
+    theirs.add("Later", "fear", tone(3))  # used now: the day is right again
+    assert len(mine.expire(30, datetime.now(UTC))) == 1
+
+
+@ON_SQLITE
+def test_unused_profiles_that_another_program_keeps_traces_of_are_not_called_gone(ann, monkeypatch):
+    monkeypatch.setattr(ann._database, "forget", lambda *tables: False)
+    aged(ann, Ann="2020-01-01")
+    with pytest.raises(StoreUnusable, match="1 profiles are deleted, but another program"):
+        ann.expire(30, NOW)
+    assert ann.list() == []
 
 
 # ---- export and import -----------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """Encryption at rest: raw bytes are searched, values are moved about, keys are lost."""
 
 import base64
+import shutil
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,17 +18,21 @@ from ser_core.inference.judgements import Judgement
 from ser_core.inference.profiles import ProfileStore, open_store
 from ser_core.inference.sealing import BadKey, BrokenSeal, make_key, read_key
 from ser_core.ui.files import PrivateFiles
+from ser_core.ui.serve import WorkspaceUnusable, private_folder
 from ser_core.workspace import Workspace
 
 SAID = Judgement("2026-11-21T10:00:00+00:00", "a-model", "a-personaliser", "fear", "disgust", "fear")
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """An encrypted one."""
     (tmp_path / "home").mkdir()
     make_key(tmp_path / "key", tmp_path / "home")
-    return Workspace(tmp_path / "home", key_file=tmp_path / "key")
+    made = Workspace(tmp_path / "home", key_file=tmp_path / "key")
+    yield made
+    if made.temporary != made.root / "temporary":
+        shutil.rmtree(made.temporary, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -111,6 +117,36 @@ def test_no_voice_lies_readable_in_the_workspace_at_any_time(workspace):
             files.forget_documents()
         store.remove("Ann", store.get("Ann").utterances[0].utterance_id)
         check()
+
+
+def test_the_pages_folder_is_in_memory_private_and_gone_afterwards(workspace, monkeypatch):
+    left = workspace.root / "temporary" / "left.wav"  # from before
+    left.parent.mkdir()
+    left.write_bytes(b"RIFF")
+    with private_folder(workspace) as served:
+        folder = served.temporary
+        assert not left.exists() and folder.stat().st_dev == Path("/dev/shm").stat().st_dev
+        for each in (folder, folder.parent):
+            assert each.stat().st_mode & 0o777 == 0o700
+        (folder / "voice.wav").write_bytes(b"RIFF")
+        assert Workspace(workspace.root.parent / "other", key_file=workspace.key_file).temporary != folder.parent
+    assert not folder.exists()
+    folder.parent.rmdir()
+    folder.parent.with_suffix(".lock").unlink()
+    monkeypatch.setattr("ser_core.workspace._MEMORY", workspace.root / "nowhere")
+    assert workspace.temporary == workspace.root / "temporary"
+
+
+def test_a_pages_folder_that_somebody_else_put_there_is_refused_and_left_alone(workspace, monkeypatch, tmp_path):
+    monkeypatch.setattr("ser_core.workspace._MEMORY", tmp_path / "memory")
+    precious = tmp_path / "precious" / "letters.txt"
+    for folder in (precious.parent, tmp_path / "memory"):
+        folder.mkdir()
+    precious.write_text("dear diary")
+    workspace.temporary.symlink_to(precious.parent)
+    with pytest.raises(WorkspaceUnusable, match="belongs to somebody else"), private_folder(workspace):
+        raise AssertionError("was served")
+    assert precious.exists()
 
 
 def test_a_value_opens_only_where_it_was_stored(workspace):
