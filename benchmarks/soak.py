@@ -13,14 +13,16 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from argparse import ArgumentParser
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import people
 import psutil
 from load import MODEL, PASSWORD, machine
-from people import EMOTIONS, Page, utterance
+from people import EMOTIONS, Page, Refused, utterance
 
 from ser_core.data.tables import write_json
 from ser_core.inference.profiles import ProfileStore
@@ -74,6 +76,8 @@ def soak(url: str, app: psutil.Process, folder: Path, accounts: list[str], argum
     over.set()
     for one in crowd:
         one.join()
+    if troubles:
+        return {"passed": False, "visits": len(visits), "troubles": troubles}
     time.sleep(1.0)
     kept = [path for path in folder.rglob("*") if path.is_file() and "temporary" in path.relative_to(folder).parts]
     databases = list(folder.rglob("profiles.sqlite3"))
@@ -91,9 +95,8 @@ def soak(url: str, app: psutil.Process, folder: Path, accounts: list[str], argum
         },
         "files_left": [str(path.relative_to(folder)) for path in kept][:20],
         "profiles_left": profiles,
-        "troubles": troubles,
-        "passed": not (kept or profiles or troubles)
-        and all(series[name]["grown"] <= share for name, share in _MAY_GROW.items()),
+        "troubles": [],
+        "passed": not (kept or profiles) and all(series[name]["grown"] <= share for name, share in _MAY_GROW.items()),
     }
 
 
@@ -115,7 +118,7 @@ def come_and_go(url, place: int, accounts: list[str], corpus: Path, over, visits
             visit(Page(talks), f"Guest {place} {len(visits)}", corpus, str(rng.choice(actors)), rng)
             visits.append(place)
         except Exception as error:  # whatever it is, the soak has found something
-            troubles.append(f"{type(error).__name__}: {error}")
+            troubles.append("".join(traceback.format_exception(error))[-2000:])
             over.set()
 
 
@@ -127,7 +130,7 @@ def visit(page: Page, name: str, corpus: Path, actor: str, rng: np.random.Genera
     for emotion in emotions[:3]:
         people.enrol(page, emotion, utterance(corpus, actor, emotion))
     for emotion in emotions[:4]:
-        people.compare(page, utterance(corpus, actor, emotion, take=2))
+        insist(lambda e=emotion: people.compare(page, utterance(corpus, actor, e, take=2)))
     page.do("compare-meant", "input", compare_meant=emotions[0])
     page.do("compare-try")
     saved(page, "compare-visit-json")
@@ -144,8 +147,22 @@ def visit(page: Page, name: str, corpus: Path, actor: str, rng: np.random.Genera
 
 def saved(page: Page, button: str) -> None:
     """Press a button that makes a file, and save it."""
-    (file,) = page.do(button).values.values()
-    page.saved(file)
+
+    def press() -> None:
+        (file,) = page.do(button).values.values()
+        page.saved(file)
+
+    insist(press)
+
+
+def insist(action: Callable[[], object]) -> None:
+    """Do it; once more where somebody's erasure, which takes all files to be saved with it, came in between."""
+    try:
+        action()
+    except Refused as error:
+        if error.status != 404:
+            raise
+        insist(action)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ _READ = re.compile(
     re.DOTALL,
 )
 _SENT = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)")
-_EVENT = "/gradio_api/queue/join"
+_EVENT, _FILE = "/gradio_api/queue/join", "/gradio_api/file="
 _MAX_EVENT_BYTES = 2**20
 _MAX_HEADER_BYTES = 2**16
 
@@ -52,6 +52,9 @@ class Doors:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if refusal := _refusal(scope, path):
             return await refusal(scope, receive, send)
+        file = path.removeprefix(_FILE)
+        if file != path and self._was_uploaded(file) and not Path(file).exists():
+            return await _no(404, "This is not kept any more.")(scope, receive, send)
         if path != _EVENT:
             return await self._app(scope, receive, send)
         content = await _content(Request(scope, receive))

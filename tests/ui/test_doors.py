@@ -318,6 +318,22 @@ def test_a_full_queue_says_what_happened_and_what_to_do(full: list, page: Browse
     expect(page.get_by_text(BUSY).first).to_be_visible()
 
 
+def test_of_pages_that_were_left_only_the_last_are_remembered_and_of_open_ones_all(tmp_path: Path, tiny_model: Path):
+    from ser_core.ui.build_app import build_app
+    from ser_core.ui.services import Services
+    from ser_core.workspace import open_workspace
+
+    app = build_app(Services(open_workspace(tmp_path), str(tiny_model)))
+    page = app.routes[-1].app.get_blocks()
+    for place in range(40):
+        page.state_holder[f"page {place}"].is_closed = place % 2 == 0
+    (leave,) = (one.fn for one in page.fns.values() if any(how == "unload" for _, how in one.targets))
+    leave()
+    kept = [int(name.split()[1]) for name in page.state_holder.session_data]
+    assert [place for place in kept if place % 2 == 0] == list(range(24, 40, 2))
+    assert [place for place in kept if place % 2] == list(range(1, 40, 2))
+
+
 ALONE = """
 import fcntl, socket, struct, sys
 with socket.socket() as one:  # only the loopback interface is here, and it is down
