@@ -143,6 +143,6 @@ def test_every_command_of_a_page_is_one_that_there_is(page, capsys):
             pytest.fail(f"{line}: {capsys.readouterr().err}")
     for command, rest in re.findall(rf"`({named})\s([^`]+)`", text):  # in a sentence, and often only in part
         with pytest.raises(SystemExit):
-            parse([command, "--help"])
+            parse([command, *[word for word in rest.split()[:1] if word[0] != "-"], "--help"])
         known = re.findall(r"--[\w-]+", capsys.readouterr().out)
         assert set(re.findall(r"(?<!\S)--[\w-]+", rest)) <= set(known), (command, rest)

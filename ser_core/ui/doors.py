@@ -6,12 +6,13 @@ routes more than the page uses; and answers what it cannot make out with a stack
 
 import json
 import re
+import secrets
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exception_handlers import http_exception_handler
-from gradio import Blocks
+from gradio import Blocks, route_utils
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -93,6 +94,17 @@ class Doors:
             return self._uploads in Path(path).resolve().parents
         except (TypeError, ValueError, OSError):
             return False
+
+
+class _OwnFile(route_utils.GradioUploadFile):
+    """An upload that shares its place with no other; gradio gives two people who send the same file one, which the first to be done deletes."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.sha.update(secrets.token_bytes(16))
+
+
+route_utils.GradioUploadFile = _OwnFile
 
 
 def guard(mounted: FastAPI, page: Blocks, uploads: Path) -> None:

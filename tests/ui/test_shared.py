@@ -215,6 +215,14 @@ def test_a_file_made_for_one_account_is_given_to_no_other(shared, ann, bo):
     assert "not one of this page" in said(bo, "a-page-of-bo")
 
 
+def test_who_uploads_the_same_file_gets_one_of_their_own(shared, ann, bo):
+    places = [
+        client.post("/gradio_api/upload", files={"files": ("same.wav", b"the same content")}).json()[0]
+        for client in (ann, ann, bo)
+    ]
+    assert len(set(places)) == 3 and all(Path(place).read_bytes() == b"the same content" for place in places)
+
+
 def test_the_one_and_thirtieth_recording_of_a_minute_is_refused_for_its_account_alone(ann, bo, tmp_path):
     bad = tmp_path / "no.wav"
     bad.write_text("no sound")
