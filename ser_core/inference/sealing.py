@@ -62,7 +62,7 @@ def read_key(file: Path, workspace: Path) -> bytes:
     except OSError as error:
         reason = (error.strerror or "it is not there").lower()
         raise BadKey(f"the key's file '{file.name}' cannot be read ({reason}); check SER_KEY_FILE") from None
-    if mode & 0o077:
+    if os.name == "posix" and mode & 0o077:
         raise BadKey(f"others may read the key's file '{file.name}'; keep it for yourself: chmod 600")
     try:
         key = base64.b64decode(content.strip(), validate=True)

@@ -523,6 +523,17 @@ def test_who_agreed_to_another_wording_is_asked_again_and_the_answer_is_in_the_j
     assert store.get("Ann").consent.is_current and store.get("Ann").emotions == ("anger",)
 
 
+def test_profiles_that_nobody_uses_are_erased_when_that_is_said_twice(attune, workspace, monkeypatch):
+    monkeypatch.setattr("ser_core.inference.profiles._today", lambda: "2020-01-01")
+    ProfileStore(Path(workspace) / "profiles.sqlite3").create("Ann", consent_now())
+    code, _, err = attune("profiles", "expire", "--days", "30")
+    assert code == 2 and "--yes" in err
+    assert attune("profiles", "expire", "--days", "0", "--yes")[0] == 2
+    code, out, _ = attune("profiles", "expire", "--days", "30", "--yes", "--json")
+    assert code == 0 and json.loads(out) == [{"name": "Ann", "n_utterances": 0, "n_bytes": 0}]
+    assert "nothing to erase" in attune("profiles", "expire", "--days", "30", "--yes")[1]
+
+
 def test_a_synthetic_voice_is_called_one(attune, workspace):
     ProfileStore(Path(workspace) / "profiles.sqlite3").create("Example", nobodys_voice())
     assert "nobody's voice" in attune("profiles", "show", "Example")[1]
