@@ -57,8 +57,9 @@ UTTERANCES = sa.Table(
     sa.Column("duration_s", sa.Float, nullable=False),
     sa.Column("added", sa.Text, nullable=False),
     sa.Column("quality", sa.JSON, nullable=False, info=SEALED),
-    sa.Column("flac", sa.LargeBinary, nullable=False, info=SEALED),
     sa.Column("transcript", sa.Text, info=SEALED),  # nothing where nobody wrote down what was said
+    # last: whoever wants the others need not read it
+    sa.Column("flac", sa.LargeBinary, nullable=False, info=SEALED),
     info={"named_by": ("utterance_id",)},
 )
 EMBEDDINGS = sa.Table(

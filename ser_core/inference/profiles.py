@@ -220,7 +220,7 @@ class ProfileStore:
                 self._find_utterance(connection, name, utterance_id)
             replaced = _insert_utterances(connection, profile, [row], replaces)
         if replaced:
-            self._database.forget()
+            self._database.forget(UTTERANCES, EMBEDDINGS)
         return _enrolled(row)
 
     def add_many(
@@ -259,7 +259,7 @@ class ProfileStore:
             ours = (UTTERANCES.c.profile == profile.id) & (UTTERANCES.c.emotion == UNLABELLED)
             connection.execute(sa.delete(UTTERANCES).where(ours))
             insert(connection, UTTERANCES, [{**vars(each), "profile": profile.id} for each in others])
-        self._database.forget()
+        self._database.forget(UTTERANCES, EMBEDDINGS)
         return removed
 
     def keep_transcript(self, name: str, utterance_id: str, transcript: str) -> None:
@@ -275,7 +275,7 @@ class ProfileStore:
         with self._database.writing() as connection:
             row = self._find_utterance(connection, name, utterance_id)
             connection.execute(sa.delete(UTTERANCES).where(UTTERANCES.c.id == row["id"]))
-        self._database.forget()
+        self._database.forget(UTTERANCES, EMBEDDINGS)
         return RemovedUtterance(**vars(_enrolled(row)), flac=row["flac"])
 
     def restore(self, name: str, utterance: RemovedUtterance) -> EnrolledUtterance:
@@ -431,7 +431,7 @@ class ProfileStore:
             replaced = _insert_utterances(connection, row, rows)
             profile = _load(connection, row)
         if replaced:
-            self._database.forget()
+            self._database.forget(UTTERANCES, EMBEDDINGS)
         return profile
 
     def expire(self, days: int, now: datetime | None = None) -> tuple[Erased, ...]:
@@ -451,7 +451,10 @@ class ProfileStore:
         """All profiles, by name."""
         with self._database.reading() as connection:
             people = connection.execute(sa.select(PROFILES).where(self._ours).order_by(PROFILES.c.key)).all()
-            return [_load(connection, row) for row in people]
+            theirs: dict[int, list[dict]] = {row.id: [] for row in people}
+            for row in _rows(connection, UTTERANCES.c.profile.in_(sa.select(PROFILES.c.id).where(self._ours))):
+                theirs[row["profile"]].append(row)
+            return [_profile(row, theirs[row.id]) for row in people]
 
     def _find(self, connection: sa.Connection, name: str) -> sa.Row:
         """The one place where a profile is found: among this account's."""
@@ -561,12 +564,15 @@ def folded(name: str) -> str:
 
 
 def _utterance_rows(connection: sa.Connection, profile: int, talk: bool = False) -> list[dict]:
-    """A profile's utterances, or its free speech, in the order of `EMOTIONS` and then of time, without the recordings."""
+    """A profile's utterances, or its free speech, in order, without the recordings."""
+    return [row for row in _rows(connection, UTTERANCES.c.profile == profile) if (row["emotion"] == UNLABELLED) == talk]
+
+
+def _rows(connection: sa.Connection, which: sa.ColumnElement) -> list[dict]:
+    """Utterances, in the order of `EMOTIONS` and then of time, without the recordings."""
     columns = [column for column in UTTERANCES.c if column.name != "flac"]
     place = sa.case({emotion: place for place, emotion in enumerate(EMOTIONS)}, value=UTTERANCES.c.emotion)
-    kind = UTTERANCES.c.emotion == UNLABELLED if talk else UTTERANCES.c.emotion != UNLABELLED
-    query = sa.select(*columns).where((UTTERANCES.c.profile == profile) & kind)
-    rows = connection.execute(query.order_by(place, UTTERANCES.c.added, UTTERANCES.c.id))
+    rows = connection.execute(sa.select(*columns).where(which).order_by(place, UTTERANCES.c.added, UTTERANCES.c.id))
     return [opened(connection, UTTERANCES, row) for row in rows]
 
 
@@ -577,8 +583,12 @@ def _talk(connection: sa.Connection, profile: int) -> tuple[RemovedUtterance, ..
 
 
 def _load(connection: sa.Connection, profile: sa.Row) -> Profile:
+    return _profile(profile, _rows(connection, UTTERANCES.c.profile == profile.id))
+
+
+def _profile(profile: sa.Row, rows: Sequence[dict]) -> Profile:
     utterances, talk = (
-        tuple(_enrolled(row) for row in _utterance_rows(connection, profile.id, which)) for which in (False, True)
+        tuple(_enrolled(row) for row in rows if (row["emotion"] == UNLABELLED) == which) for which in (False, True)
     )
     return Profile(profile.name, profile.created, utterances, _consent(profile), talk, profile.last_used)
 
