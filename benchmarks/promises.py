@@ -58,9 +58,16 @@ def count(suite: Path) -> dict[str, dict[str, int]]:
     for promise in PROMISES:
         outcomes: list[str] = []
         for wanted in promise.tests:
-            found = [one for test, several in ran.items() if test == wanted or test.startswith(f"{wanted}::") for one in several]
+            found = [
+                one
+                for test, several in ran.items()
+                if test == wanted or test.startswith(f"{wanted}::")
+                for one in several
+            ]
             if not found:
-                raise BadPromise(f"{promise.name} names {wanted}, which {suite.name} does not hold; run the whole suite")
+                raise BadPromise(
+                    f"{promise.name} names {wanted}, which {suite.name} does not hold; run the whole suite"
+                )
             outcomes += found
         counted[promise.name] = {kind: outcomes.count(kind) for kind in ("passed", "failed", "skipped")}
     return counted
@@ -69,7 +76,9 @@ def count(suite: Path) -> dict[str, dict[str, int]]:
 def row(promise: Promise, counted: dict[str, dict[str, int]]) -> tuple[str, str, str, str]:
     """Name and promise, how it is tested, what was measured, the command."""
     tests = counted[promise.name]
-    figures = [promise.figure(json.loads((RESULTS / promise.results).read_text(encoding="utf-8")))] if promise.figure else []
+    figures = (
+        [promise.figure(json.loads((RESULTS / promise.results).read_text(encoding="utf-8")))] if promise.figure else []
+    )
     if promise.tests:
         n = sum(tests.values())
         figures.append(f"{tests['passed']} of {n} test{'' if n == 1 else 's'} passed")
