@@ -325,13 +325,13 @@ def test_of_pages_that_were_left_only_the_last_are_remembered_and_of_open_ones_a
 
     app = build_app(Services(open_workspace(tmp_path), str(tiny_model)))
     page = app.routes[-1].app.get_blocks()
-    for place in range(40):
+    for place in range(20):
         page.state_holder[f"page {place}"].is_closed = place % 2 == 0
     (leave,) = (one.fn for one in page.fns.values() if any(how == "unload" for _, how in one.targets))
     leave()
     kept = [int(name.split()[1]) for name in page.state_holder.session_data]
-    assert [place for place in kept if place % 2 == 0] == list(range(24, 40, 2))
-    assert [place for place in kept if place % 2] == list(range(1, 40, 2))
+    assert [place for place in kept if place % 2 == 0] == list(range(4, 20, 2))
+    assert [place for place in kept if place % 2] == list(range(1, 20, 2))
 
 
 ALONE = """
