@@ -173,7 +173,7 @@ def largest_difference(recogniser: Recogniser, folder: Path) -> float:
     try:
         return max(_differences(recogniser, OnnxRecogniser(folder)))
     except Exception as error:  # onnxruntime raises kinds of its own, that share no base
-        if not type(error).__module__.startswith("onnxruntime"):
+        if not (isinstance(error, NotAnExport) or type(error).__module__.startswith("onnxruntime")):
             raise
         raise ExportDiffers(
             f"onnxruntime cannot run the export of '{recogniser.info.name}' ({' '.join(str(error).split())[:200]}); "
