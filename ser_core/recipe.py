@@ -4,7 +4,8 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
@@ -15,7 +16,10 @@ TUNES = ("none", "last", "lora", "all")
 TUNES_OF_SPEECH = (*TUNES, "convolutions")
 SCHEDULES = ("cosine", "linear", "constant")
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Mapping: "a table"}
+_LISTS = {int: "a list of whole numbers", float: "a list of numbers", str: "a list of names"}
+_MOST = 2**63
+"""No number of a recipe is larger; tomllib reads longer ones."""
 
 T = TypeVar("T")
 
@@ -176,8 +180,6 @@ class DataChoice:
     def __post_init__(self) -> None:
         check_choice("emotions", self.emotions, ("corpus", "app", "shared"))
         check_choice("attributes", self.attributes, ("corpus", "circumplex"))
-        if not isinstance(self.unlabelled, tuple):
-            raise BadRecipe(f"'unlabelled' is {self.unlabelled!r}, but a list of names was expected, as in [\"nemo\"]")
         check_range(self, test_share=(0, 0.8), neutral_words=(0, 1), known_groups=(0, 1), labels=(0.001, 1))
 
 
@@ -318,13 +320,14 @@ def settings_from(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
         BadRecipe: a key that the dataclass lacks, one it needs, or a value of another type.
     """
-    known = {item.name: item for item in fields(kind)}
+    if not isinstance(values, Mapping):
+        raise BadRecipe(f"{where}: a table was expected, but {_shown(values)} was found")
+    known, expected = [item.name for item in fields(kind)], get_type_hints(kind)
     for key, value in values.items():
         if key not in known:
-            raise BadRecipe(f"{where}: unknown key '{key}'; known keys are {', '.join(known)}")
-        default = known[key].default
-        if isinstance(default, (bool, int, float, str)) and not _fits(value, default):
-            raise BadRecipe(f"{where}: '{key}' is {value!r}, but {_KINDS[type(default)]} was expected")
+            raise BadRecipe(f"{where}: unknown key {_shown(key)}; known keys are {', '.join(known)}")
+        if not _fits(value, expected[key]):
+            raise BadRecipe(f"{where}: '{key}' is {_shown(value)}, but {_in_words(expected[key])} was expected")
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
     except BadRecipe as error:
@@ -333,10 +336,33 @@ def settings_from(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise BadRecipe(f"{where}: {str(error).partition('missing ')[2] or error}") from None
 
 
-def _fits(value: Any, default: Any) -> bool:
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(value, bool) and isinstance(default, bool)
-    return isinstance(value, (int, float) if isinstance(default, float) else type(default))
+def _fits(value: Any, expected: Any) -> bool:
+    """Whether a value read from a file is of the type a dataclass declares; lists stand for tuples."""
+    kind, of = get_origin(expected) or expected, get_args(expected)
+    if kind in (Union, UnionType):
+        return any(_fits(value, one) for one in of)
+    if kind is Literal:
+        return value in of
+    if kind is tuple:
+        return isinstance(value, list | tuple) and all(_fits(one, of[0]) for one in value)
+    if isinstance(value, bool):
+        return kind is bool
+    if isinstance(value, int) and abs(value) > _MOST:
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _in_words(expected: Any) -> str:
+    kind, of = get_origin(expected) or expected, get_args(expected)
+    return (_LISTS.get(of[0]) if kind is tuple else _KINDS.get(kind)) or str(expected)
+
+
+def _shown(value: Any) -> str:
+    try:
+        said = repr(value)
+    except ValueError:  # of thousands of digits
+        return "a number that is too long"
+    return said if len(said) <= 80 else f"{said[:79]}…"
 
 
 def check_choice(key: str, value: str, known: Collection[str]) -> None:
@@ -374,9 +400,17 @@ def _names_only(value: Any) -> Any:
 def _toml_value(text: str) -> Any:
     """As TOML reads it; a bare word is text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return _parsed(f"value = {text}")["value"]
+    except ValueError:
         return text
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """As tomllib reads it; what is nested too deeply for that raises ValueError as well."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("its lists or tables are nested too deeply") from None
 
 
 def _read_toml(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
@@ -384,9 +418,9 @@ def _read_toml(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
     if path.suffix != ".toml":
         path = RECIPES / f"{name_or_path}.toml"
     try:
-        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+        return path, _parsed(path.read_text(encoding="utf-8"))
     except OSError:
         known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
         raise BadRecipe(f"there is no recipe '{name_or_path}'; name a .toml file or one of {known}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise BadRecipe(f"{path.name} is not valid TOML: {error}") from None

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -31,8 +32,9 @@ def find_folder(source: str | Path, also_in: Sequence[Path] = ()) -> Path:
     for folder in (*also_in, *filter(None, [os.environ.get("SER_WEIGHTS")])):
         places += [Path(folder) / name, Path(folder) / f"{name}-encoder", Path(folder)]
     for place in places:
-        if (place / "config.json").is_file() and any(place.glob("*.safetensors")):
-            return place
+        with suppress(OSError):  # a name that no file can have
+            if (place / "config.json").is_file() and any(place.glob("*.safetensors")):
+                return place
     try:
         return Path(snapshot_download(str(source), allow_patterns=list(WEIGHTS), local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, OSError, ValueError):

@@ -6,7 +6,8 @@ import time
 from argparse import ArgumentParser, Namespace
 
 from ser_core.commands.clips import add_clip_argument, parse_clips
-from ser_core.data.audio import AudioRejected, read_recording
+from ser_core.data.audio import NO_SPEECH, AudioRejected, read_recording
+from ser_core.data.quality import has_speech
 from ser_core.inference.archives import ProfileError
 from ser_core.inference.enrolment import enrolment_of
 from ser_core.inference.profiles import open_store
@@ -39,6 +40,8 @@ def run(arguments: Namespace) -> int:
     recogniser = Recogniser(workspace, arguments.model, arguments.device)
     recogniser.info.personaliser(arguments.personaliser)
     enrolment = _enrolment(arguments.profile, clips, recogniser, workspace)
+    if arguments.text is not None and not arguments.text.strip():
+        raise ProfileError("--text is empty; write down what is said in the recordings, or leave it out")
     if arguments.text is not None and arguments.transcribe:
         raise ProfileError("--text and --transcribe were both given; give one of them")
     if arguments.text is not None or arguments.transcribe:
@@ -74,16 +77,19 @@ def _answer(
     start = time.perf_counter()
     try:
         recording = read_recording(path)
+        speech = has_speech(recording.waveform)
     except AudioRejected as error:
         return {"path": path, "error": {"code": error.code, "message": str(error)}}
     decode_ms = 1000 * (time.perf_counter() - start)
     prediction = recogniser.recognise(recording, enrolment, arguments.personaliser, decode_ms)
+    prediction = prediction if speech else prediction.without_speech()
     answer = prediction.to_json(path, arguments.profile, recording.warnings)
     if arguments.text is None and writer is None:
         return answer
     transcript = writer.transcribe(recording.waveform) if writer else None
     text, language = (transcript.text, transcript.language or "") if transcript else (arguments.text, "")
     said = recogniser.with_words(recogniser.embed([recording.waveform]), text, enrolment, language)
+    said = said if speech else said.without_speech()
     return answer | {"transcript": transcript.to_json() if transcript else None, "with_words": said.to_json()}
 
 
@@ -96,6 +102,7 @@ def _in_words(answer: dict) -> str:
     if said := answer.get("with_words"):
         counted = f"with the words “{said['text']}” {_top(said['personalised'] or said['baseline'])}"
         parts.append(counted if said["text"] else said["note"] or "no words were said")
+    parts += [] if answer["speech"] else [NO_SPEECH]
     parts.append(f"{answer['model']}, {answer['milliseconds']['total']:.0f} ms")
     return f"{answer['path']}: {'; '.join([*parts, *answer['warnings']])}"
 

@@ -243,7 +243,7 @@ def existing_files(name: str, rows: pd.DataFrame, expected: str) -> tuple[pd.Dat
     """
     if len(rows) == 0:
         raise BadCorpus(f"{name}: {expected} was expected, and nothing of the kind was found")
-    exists = rows["path"].map(lambda path: Path(path).is_file())
+    exists = rows["path"].map(_is_file)
     n_missing = int((~exists).sum())
     example = Path(rows["path"][~exists].iloc[0]).name if n_missing else ""
     if n_missing > 0.05 * len(rows):
@@ -253,6 +253,13 @@ def existing_files(name: str, rows: pd.DataFrame, expected: str) -> tuple[pd.Dat
     return rows[exists], (
         (f"{n_missing} of {len(rows)} audio files are missing, '{example}' among them",) if n_missing else ()
     )
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # a name that no file can have, or a folder that may not be looked into
+        return False
 
 
 def read_text(path: Path) -> str:

@@ -97,8 +97,32 @@ def speech_spans(waveform: np.ndarray) -> list[tuple[float, float]]:
     if len(waveform) < _FRAME or not np.any(waveform):
         return []
     audible = torch.from_numpy(_audible(waveform))
+    return _union([*_DETECTOR(audible, 1.0), *_second_time(audible)])
+
+
+def has_speech(waveform: np.ndarray) -> bool:
+    """Whether 0.3 s of speech or more are found, as `speech_spans` finds it: none of 950 utterances of RAVDESS, EmoDB, nEMO and
+    a Korean corpus had less.
+
+    Args:
+        waveform: (N,) float32 in [-1, 1], 16 kHz, at any level.
+    """
+    if len(waveform) < _FRAME or not np.any(waveform):
+        return False
+    audible = torch.from_numpy(_audible(waveform))
+    found = _DETECTOR(audible, 1.0)
+    if _seconds(found) < _NO_SPEECH_S:  # listened to a second time only where it matters
+        found = _union([*found, *_second_time(audible)])
+    return _seconds(found) >= _NO_SPEECH_S
+
+
+def _second_time(audible: torch.Tensor) -> list[tuple[float, float]]:
     few, many = _PITCH_DOWN
-    return _union([*_DETECTOR(audible, 1.0), *_DETECTOR(resample(audible, few, many), many / few)])
+    return _DETECTOR(resample(audible, few, many), many / few)
+
+
+def _seconds(spans: list[tuple[float, float]]) -> float:
+    return sum(end - start for start, end in spans)
 
 
 class _Detector:

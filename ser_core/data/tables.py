@@ -10,6 +10,11 @@ import pandas as pd
 
 from ser_core.data.whole import written
 
+
+class BadJson(ValueError):
+    """A file that holds no JSON object."""
+
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
 
 
@@ -45,6 +50,21 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `to_json` whole or not at all."""
     with written(path) as hidden:
         hidden.write_text(to_json(content), encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file.
+
+    Raises:
+        BadJson: absent, no JSON, or something else than an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise BadJson(f"'{path.name}' is missing or holds no JSON object; write or fetch it again")
+    return content
 
 
 def to_json(content: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from ser_core.encoders.convolved import Convolved
 from ser_core.encoders.ecapa import Ecapa
 from ser_core.encoders.wav2vec2 import Wav2Vec2
 from ser_core.encoders.whisper import Whisper
-from ser_core.weights import find_folder
+from ser_core.weights import EncoderUnavailable, find_folder
 from ser_core.workspace import ASSETS
 
 ENCODERS: dict[str, tuple[Callable[[Path], SpeechEncoder], str]] = {
@@ -44,5 +44,7 @@ def load_encoder(name: str, source: str | Path | None = None, also_in: Sequence[
         from_folder, default = SPEAKER_ENCODERS[name]
         place = Path(source or default).expanduser()  # if it is there, what it lacks is better said by its reader
         return from_folder(place if place.is_dir() else find_folder(source or default, also_in))
+    if name not in ENCODERS:
+        raise EncoderUnavailable(f"there is no encoder '{name}'; known are {', '.join([*ENCODERS, *SPEAKER_ENCODERS])}")
     from_folder, default = ENCODERS[name]
     return from_folder(find_folder(source or default, also_in)).requires_grad_(False)

@@ -17,7 +17,16 @@ from transformers.models.whisper.modeling_whisper import sinusoids
 
 from ser_core.encoders.base import SpeechEncoder, frame_mask
 from ser_core.encoders.mel import LogMel
-from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, read_tensors, write_folder
+from ser_core.encoders.weights import (
+    TooLarge,
+    check_sizes,
+    fingerprint,
+    heard_speakers,
+    read_config,
+    read_tensors,
+    write_folder,
+)
+from ser_core.recipe import BadRecipe, check_range, settings_from
 from ser_core.weights import EncoderUnavailable
 
 _N_POSITIONS = 1501
@@ -34,6 +43,12 @@ class CompactSettings:
     n_heads: int = 6
     feedforward: int = 1536
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        sizes = ("width", "n_transformer_layers", "n_heads", "feedforward")
+        check_range(self, n_mels=(1, 1_000), **dict.fromkeys(sizes, (1, None)), dropout=(0, 0.95))
+        if self.width % self.n_heads:
+            raise BadRecipe(f"'width' is {self.width}, but a multiple of {self.n_heads} heads was expected")
 
 
 class Compact(SpeechEncoder):
@@ -64,12 +79,14 @@ class Compact(SpeechEncoder):
         Raises:
             EncoderUnavailable: the folder holds no such encoder.
         """
-        config = read_config(folder)
+        config, tensors = read_config(folder), read_tensors(folder, lambda key: key)
         try:
-            encoder = cls(CompactSettings(**config["settings"]), f"compact-{fingerprint(folder)}")
+            settings = settings_from(CompactSettings, config["settings"], "config.json")
+            check_sizes(lambda: cls(settings), settings.n_transformer_layers, tensors)
+            encoder = cls(settings, f"compact-{fingerprint(folder)}")
             encoder.heard_speakers = heard_speakers(config)
-            encoder.load_state_dict(read_tensors(folder, lambda key: key))
-        except (KeyError, TypeError, RuntimeError):
+            encoder.load_state_dict(tensors)
+        except (BadRecipe, TooLarge, KeyError, RuntimeError):
             raise EncoderUnavailable(
                 f"'{folder.name}' does not hold a compact encoder of this version; if it came with the app, install that "
                 f"again, and if you trained it, train it again (recipe distil_compact)"

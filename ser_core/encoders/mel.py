@@ -3,6 +3,7 @@
 Source: Radford et al., arXiv 2212.04356, section 2.2: 80 mel bands, 25 ms windows, 10 ms hop.
 """
 
+import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
@@ -17,9 +18,10 @@ class LogMel(nn.Module):
 
     def __init__(self, n_mels: int = 80):
         super().__init__()
-        self.spectrogram = MelSpectrogram(
-            SAMPLE_RATE, n_fft=400, hop_length=HOP, n_mels=n_mels, norm="slaney", mel_scale="slaney"
-        )
+        with torch.device("cpu"):  # it looks at its own numbers, which a network made only to be measured has none of
+            self.spectrogram = MelSpectrogram(
+                SAMPLE_RATE, n_fft=400, hop_length=HOP, n_mels=n_mels, norm="slaney", mel_scale="slaney"
+            )
         for name, buffer in list(self.spectrogram.named_buffers()):  # made anew, so not part of any weights file
             module, _, leaf = name.rpartition(".")
             self.spectrogram.get_submodule(module).register_buffer(leaf, buffer, persistent=False)

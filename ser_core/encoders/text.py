@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ser_core.data.whole import written
 from ser_core.encoders.base import as_memory_allows, autocast, precision
-from ser_core.encoders.weights import fingerprint, read_config
+from ser_core.encoders.weights import fingerprint, read_config, read_published
 from ser_core.weights import EncoderUnavailable, find_folder
 
 MAX_WORDS = 180
@@ -98,9 +97,9 @@ class TextEncoder(nn.Module):
         try:
             if not any((folder / name).is_file() for name in _VOCABULARIES):  # else every word would be an unknown one
                 raise OSError("no tokenizer")
+            model, absent = read_published(folder)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError):
+        except Exception:  # the libraries read a tokenizer in many ways, each with a kind of its own
             raise EncoderUnavailable(
                 f"'{folder.name}' ({kind}) cannot be read as a text encoder; a folder with config.json, *.safetensors and "
                 f"a tokenizer is needed"
@@ -109,6 +108,8 @@ class TextEncoder(nn.Module):
             raise EncoderUnavailable(
                 f"'{folder.name}' is a {kind} model, not an encoder of text such as BERT or RoBERTa"
             )
+        if lost := [name for name in absent if not name.startswith("pooler.")]:  # which is not used here
+            raise EncoderUnavailable(f"'{folder.name}' lacks weights, {lost[0]} among them; fetch the model again")
         return cls(model, tokenizer, f"{kind}-{fingerprint(folder)}", english).eval()
 
     @property
@@ -180,6 +181,8 @@ def load_text_encoder(name: str, source: str | Path | None = None, also_in: Sequ
     Raises:
         EncoderUnavailable: its weights are not on this machine.
     """
+    if name not in TEXT_ENCODERS:
+        raise EncoderUnavailable(f"there is no text encoder '{name}'; known are {', '.join(TEXT_ENCODERS)}")
     default, english = TEXT_ENCODERS[name]
     place = source or default()
     folder = Path(place) if Path(place).is_dir() else find_folder(place, also_in)

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers import AutoModel, PretrainedConfig
 
 from ser_core.encoders.base import SpeechEncoder, frame_mask
-from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, write_folder
+from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, read_published, write_folder
 from ser_core.weights import EncoderUnavailable
 
 MODEL_TYPES = ("wav2vec2", "hubert", "wavlm")
@@ -49,12 +49,10 @@ class Wav2Vec2(SpeechEncoder):
         model_type = described.get("model_type")
         if model_type not in MODEL_TYPES:
             raise EncoderUnavailable(f"'{folder.name}' is a {model_type} model, not one of {', '.join(MODEL_TYPES)}")
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        try:
-            model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
-        except (OSError, ValueError, RuntimeError):
-            raise EncoderUnavailable(f"the weights in '{folder.name}' cannot be read; fetch the model again") from None
-        encoder = cls(config, model, f"{model_type}-{fingerprint(folder)}")
+        model, absent = read_published(folder)
+        if lost := [name for name in absent if "masked_spec_embed" not in name]:  # which only training uses
+            raise EncoderUnavailable(f"'{folder.name}' lacks weights, {lost[0]} among them; fetch the model again")
+        encoder = cls(model.config, model, f"{model_type}-{fingerprint(folder)}")
         encoder.heard_speakers = heard_speakers(described)
         return encoder.eval()
 

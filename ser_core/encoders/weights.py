@@ -6,22 +6,28 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel
 
+from ser_core.data.tables import BadJson, read_json
 from ser_core.weights import EncoderUnavailable
+
+_MOST_LAYERS = 1_000
+"""Of a published encoder; a file can claim billions."""
 
 
 def read_config(folder: Path) -> dict:
     """config.json of a folder.
 
     Raises:
-        EncoderUnavailable: absent or not JSON.
+        EncoderUnavailable: absent, or no JSON object.
     """
     try:
-        return json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
+        return read_json(folder / "config.json")
+    except BadJson:
         raise EncoderUnavailable(f"'{folder.name}' has no readable config.json; fetch the model again") from None
 
 
@@ -41,9 +47,55 @@ def read_tensors(folder: Path, keep: Callable[[str], str | None]) -> dict[str, T
     return {name: tensor.float() for key, tensor in everything if (name := keep(key)) is not None}
 
 
+def read_published(folder: Path) -> tuple[PreTrainedModel, list[str]]:
+    """The model of a Hugging Face folder with safetensors, as transformers reads it, as float32; and the names of weights that
+    it lacks, which were drawn at random.
+
+    Raises:
+        EncoderUnavailable: it cannot be read, or wants to bring program code of its own.
+    """
+    for name in ("config.json", "tokenizer_config.json"):
+        if (folder / name).is_file() and b'"auto_map"' in (folder / name).read_bytes():
+            raise EncoderUnavailable(f"'{folder.name}' asks for program code of its own, which is never run here")
+    try:
+        if not 1 <= read_config(folder).get("num_hidden_layers", 1) <= _MOST_LAYERS:
+            raise ValueError("no network has so many layers")
+        model, found = AutoModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+    except Exception:  # the library raises many kinds, its own and others'
+        raise EncoderUnavailable(f"the model in '{folder.name}' cannot be read; fetch it again") from None
+    return model, sorted(found["missing_keys"])
+
+
+class TooLarge(ValueError):
+    """A network of other sizes than the weights beside it."""
+
+
+def check_sizes(build: Callable[[], nn.Module], n_layers: int, tensors: Mapping[str, Tensor]) -> None:
+    """Make sure that a network has the sizes of its weights, before memory is asked for: a few bytes can describe terabytes.
+
+    Args:
+        build: makes the network; called where tensors take no memory.
+        n_layers: how many layers it would have.
+        tensors: its weights, by name; those it lacks are for others to find.
+
+    Raises:
+        TooLarge: it has others.
+    """
+    if n_layers > len(tensors):
+        raise TooLarge(f"{n_layers} layers are described, and there are {len(tensors)} tensors")
+    with torch.device("meta"):
+        described = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
+    for name, tensor in tensors.items():
+        if described.get(name, tuple(tensor.shape)) != tuple(tensor.shape):
+            raise TooLarge(f"'{name}' is described as {described[name]}, and is {tuple(tensor.shape)}")
+
+
 def heard_speakers(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Whose speech the weights learned from here, as config.json says."""
-    return tuple(config.get("heard_speakers", ()))
+    speakers = config.get("heard_speakers", ())
+    return tuple(map(str, speakers)) if isinstance(speakers, list | tuple) else ()
 
 
 def write_folder(

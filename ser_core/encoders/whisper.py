@@ -16,7 +16,14 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_core.encoders.base import SpeechEncoder, frame_mask
 from ser_core.encoders.mel import LogMel
-from ser_core.encoders.weights import fingerprint, heard_speakers, read_config, read_tensors, write_folder
+from ser_core.encoders.weights import (
+    check_sizes,
+    fingerprint,
+    heard_speakers,
+    read_config,
+    read_tensors,
+    write_folder,
+)
 from ser_core.weights import EncoderUnavailable
 
 
@@ -41,15 +48,22 @@ class Whisper(SpeechEncoder):
         Raises:
             EncoderUnavailable: the folder holds no such model.
         """
-        config = read_config(folder)
-        if config.get("model_type") != "whisper":
-            raise EncoderUnavailable(f"'{folder.name}' is a {config.get('model_type')} model, not Whisper")
-        encoder = cls(WhisperConfig.from_dict(config), f"whisper-{fingerprint(folder)}")
-        encoder.heard_speakers = heard_speakers(config)
+        described = read_config(folder)
+        if described.get("model_type") != "whisper":
+            raise EncoderUnavailable(f"'{folder.name}' is a {described.get('model_type')} model, not Whisper")
         tensors = read_tensors(
             folder, lambda key: key.partition("encoder.")[2] or None if "decoder." not in key else None
         )
-        missing, _ = encoder.encoder.load_state_dict(tensors, strict=False)
+        try:
+            config = WhisperConfig.from_dict(described)
+            check_sizes(lambda: WhisperEncoder(config), config.encoder_layers, tensors)
+            encoder = cls(config, f"whisper-{fingerprint(folder)}")
+            encoder.heard_speakers = heard_speakers(described)
+            missing, _ = encoder.encoder.load_state_dict(tensors, strict=False)
+        except Exception:  # the library checks a configuration in many ways, each with a kind of its own
+            raise EncoderUnavailable(
+                f"config.json of '{folder.name}' does not describe the weights beside it; fetch the model again"
+            ) from None
         if missing:
             raise EncoderUnavailable(f"'{folder.name}' lacks weights of the encoder, {missing[0]} among them")
         return encoder.eval()

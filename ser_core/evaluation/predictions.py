@@ -5,6 +5,7 @@ largest is taken · method · seed · gender and further attributes · corpus ·
 'enrolled': was the sentence among the speaker's enrolled ones?).
 """
 
+import csv
 import io
 import warnings
 import zlib
@@ -61,7 +62,7 @@ def read_predictions(path: str | Path) -> Predictions:
         )  # fmt: skip
     except FileNotFoundError:
         raise BadPredictions(f"there is no '{path.name}' at the place named; check the path") from None
-    except (OSError, EOFError, ValueError, zlib.error, pd.errors.ParserWarning) as error:
+    except (OSError, EOFError, ValueError, csv.Error, zlib.error, pd.errors.ParserWarning) as error:
         raise BadPredictions(
             f"'{path.name}' cannot be read as a CSV ({_first_line(error)}); save it as UTF-8 CSV"
         ) from None
@@ -165,7 +166,7 @@ def _told_apart(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 def _numbered(table: pd.DataFrame) -> pd.Series:
     keys = [column for column in ("method", "seed") if column in table]
-    place = table.groupby(keys).cumcount() if keys else pd.Series(range(len(table)), index=table.index)
+    place = table.groupby(keys, dropna=False).cumcount() if keys else pd.Series(range(len(table)), index=table.index)
     return place.map("{:06d}".format)
 
 

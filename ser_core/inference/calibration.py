@@ -19,11 +19,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ser_core.evaluation.shift import nearest, similarity
-from ser_core.recipe import check_range
+from ser_core.recipe import check_range, settings_from
 
 _LEAST = 1e-6
 _OF_SPEAKERS = ("vectors_", "mean_", "spread_")
-_LEARNED = (*_OF_SPEAKERS, "predicted_mean_", "predicted_spread_")
+_PREDICTED = ("predicted_mean_", "predicted_spread_")
+_LEARNED = (*_OF_SPEAKERS, *_PREDICTED)
 
 
 class CalibrationError(ValueError):
@@ -151,12 +152,23 @@ class _OfTrainingSpeakers:
         """
         try:
             with safe_open(path, "numpy") as file:
-                one = cls(CalibrationSettings(**json.loads(file.metadata()["settings"])))
+                settings = json.loads(file.metadata()["settings"])
+                one = cls(settings_from(CalibrationSettings, settings, path.name))
                 for name in _LEARNED:
                     setattr(one, name, file.get_tensor(name).astype(np.float64))
-        except (OSError, KeyError, TypeError, ValueError, SafetensorError):
+            one._check_learned()
+        except (OSError, KeyError, TypeError, ValueError, RecursionError, SafetensorError):
             raise CalibrationError(f"'{path.name}' holds no calibration; install the model again") from None
         return one
+
+    def _check_learned(self) -> None:
+        """Raises ValueError unless what was read fits together."""
+        (n, _), (_, n_values) = self.vectors_.shape, self.mean_.shape
+        expected = {"mean_": (n, n_values), "spread_": (n, n_values), **dict.fromkeys(_PREDICTED, (n_values,))}
+        if n == 0 or n_values == 0 or any(getattr(self, name).shape != shape for name, shape in expected.items()):
+            raise ValueError("sizes that do not fit")
+        if not all(np.isfinite(getattr(self, name)).all() for name in _LEARNED):
+            raise ValueError("values that are not numbers")
 
     def _similar(self, statistics: SpeakerStatistics) -> tuple[np.ndarray, np.ndarray]:
         """Places of the k nearest training speakers, and their cosines."""

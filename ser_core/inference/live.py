@@ -16,7 +16,7 @@ import pandas as pd
 import soundfile
 
 from ser_core.data.audio import SAMPLE_RATE, Recording, StreamResampler
-from ser_core.data.quality import speech_spans
+from ser_core.data.quality import has_speech
 from ser_core.inference.recogniser import Enrolment, Prediction, Recogniser, WithWords
 from ser_core.inference.transcription import Transcript
 
@@ -32,7 +32,6 @@ LONGEST_TAKE_S = 600.0
 _GATE_S = 1.5
 """Somebody speaks if speech is found in this last part of a window."""
 
-_MIN_SPEECH_S = 0.3
 _FULL_SCALE = 2**15
 
 
@@ -222,8 +221,7 @@ def as_json(moments: Sequence[Moment]) -> str:
 
 
 def _somebody_speaks(window: np.ndarray) -> bool:
-    latest = window[-round(_GATE_S * SAMPLE_RATE) :]
-    return sum(end - start for start, end in speech_spans(latest)) >= _MIN_SPEECH_S
+    return has_speech(window[-round(_GATE_S * SAMPLE_RATE) :])
 
 
 def _row(moment: Moment) -> dict:

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import OfflineModeIsEnabled
 
+from ser_core.data.tables import BadJson, read_json
 from ser_core.data.whole import delete_abandoned, disk_trouble, removed, replaced, written
 from ser_core.inference.calibration import PriorCorrection
 from ser_core.inference.voices import VoiceLine
 from ser_core.labels import APP_EMOTIONS
+from ser_core.recipe import BadRecipe, settings_from
 from ser_core.weights import WEIGHTS, EncoderUnavailable, find_folder
 from ser_core.workspace import ASSETS, Workspace
 
@@ -124,8 +126,9 @@ class ModelInfo:
             EncoderUnavailable: not on this machine.
         """
         own = self.folder / self.source
-        if (own / "config.json").is_file():
-            return own
+        with suppress(OSError):  # a name that no file can have
+            if (own / "config.json").is_file():
+                return own
         try:
             return find_folder(self.source, (workspace.models,))
         except EncoderUnavailable as error:
@@ -195,17 +198,18 @@ class ModelInfo:
     def heard_speakers(self) -> frozenset[str] | None:
         """Whom its heads heard in training, with or without emotions, or chose their epoch on; None where that is not written down."""
         try:
-            report = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+            report = read_json(self.folder / "report.json")
             without_labels = (report.get(f"{role}_speakers", ()) for role in ("target", "unlabelled"))
-            return frozenset(report["train_speakers"]).union(report["dev_speakers"], *without_labels)
-        except (OSError, ValueError, KeyError, TypeError):
+            heard = frozenset(report["train_speakers"]).union(report["dev_speakers"], *without_labels)
+        except (BadJson, KeyError, TypeError):
             return None
+        return heard if all(isinstance(name, str) for name in heard) else None
 
     @property
     def card(self) -> str:
         """The model card, Markdown."""
         path = self.folder / "README.md"
-        return path.read_text(encoding="utf-8") if path.is_file() else "This model has no card."
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else "This model has no card."
 
 
 def read_model(folder: Path) -> ModelInfo:
@@ -215,18 +219,15 @@ def read_model(folder: Path) -> ModelInfo:
         UnknownModel: it is none.
     """
     try:
-        content = json.loads((folder / "model.json").read_text())
+        content = read_json(folder / "model.json")
         if content.pop("format") != MODEL_FORMAT:
             raise UnknownModel(
                 f"the model '{folder.name}' was made for another version of the program; install it again"
             )
-        lists = {key: tuple(content[key]) for key in ("emotions", "personalisers")}
         if said := content.get("reader"):
-            lists["reader"] = Reader(**{**said, "attribute_range": tuple(said["attribute_range"])})
-        return ModelInfo(folder=folder, **{**content, **lists})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, UnknownModel):
-            raise
+            content["reader"] = settings_from(Reader, said, "model.json [reader]")
+        return settings_from(ModelInfo, {**content, "folder": folder}, "model.json")
+    except (BadJson, BadRecipe, KeyError):
         raise UnknownModel(f"'{folder.name}' is not a model: a folder with model.json was expected") from None
 
 

@@ -18,6 +18,7 @@ import torch
 from ser_core.data import audio
 from ser_core.data.audio import PREPARED, SAMPLE_RATE, UTTERANCE, level_and_trim
 from ser_core.data.corpora.synthetic import buzz
+from ser_core.data.tables import BadJson, read_json
 from ser_core.data.whole import replaced
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.inference.onnx_graphs import ALONE, Answers, example_batch, example_utterance, probabilities, save_graph
@@ -95,10 +96,15 @@ class OnnxRecogniser:
         options.intra_op_num_threads = threads
         # threads that wait busily stand in the way of the next session's: two answers took twice as long
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._sessions = {
-            part: runtime.InferenceSession(folder / f"{part}.onnx", options, providers=["CPUExecutionProvider"])
-            for part in ("encoder", *about["methods"])
-        }
+        try:
+            self._sessions = {
+                part: runtime.InferenceSession(folder / f"{part}.onnx", options, providers=["CPUExecutionProvider"])
+                for part in ("encoder", *about["methods"])
+            }
+        except Exception:  # it raises kinds of its own, that share no base, and what reading text raises
+            raise NotAnExport(
+                f"'{folder.name}' holds graphs that cannot be read; make it with `models export`"
+            ) from None
 
     def embed(self, waveform: np.ndarray) -> np.ndarray:
         """Pooled layers (1, L, 2 D) of a waveform (N,) float32 at 16 kHz as read (levelled and trimmed here)."""
@@ -167,7 +173,7 @@ def largest_difference(recogniser: Recogniser, folder: Path) -> float:
     try:
         return max(_differences(recogniser, OnnxRecogniser(folder)))
     except Exception as error:  # onnxruntime raises kinds of its own, that share no base
-        if not type(error).__module__.startswith("onnxruntime"):
+        if not (isinstance(error, NotAnExport) or type(error).__module__.startswith("onnxruntime")):
             raise
         raise ExportDiffers(
             f"onnxruntime cannot run the export of '{recogniser.info.name}' ({' '.join(str(error).split())[:200]}); "
@@ -248,10 +254,15 @@ def _needed(name: str) -> ModuleType:
 
 def _read_about(folder: Path) -> dict:
     try:
-        about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if about["onnx_format"] == ONNX_FORMAT:
+        about = read_json(folder / "model.json")
+        words = about["emotions"]
+        if (
+            about["onnx_format"] == ONNX_FORMAT
+            and isinstance(words, list)
+            and all(isinstance(one, str) for one in words)
+        ):
             return about
-    except (OSError, ValueError, KeyError, TypeError):
+    except (BadJson, KeyError):
         pass
     raise NotAnExport(f"'{folder.name}' holds no model exported by this version; make it with `models export`")
 

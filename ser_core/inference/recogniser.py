@@ -15,7 +15,7 @@ from ser_core.data.batches import Batch
 from ser_core.encoders.base import as_memory_allows, autocast, choose_device, precision
 from ser_core.encoders.text import Reading, TextEncoder
 from ser_core.inference.calibration import SpeakerStatistics
-from ser_core.inference.models import ModelInfo, choose_model
+from ser_core.inference.models import ModelInfo, UnknownModel, choose_model
 from ser_core.inference.voices import HINT
 from ser_core.labels import ATTRIBUTES
 from ser_core.methods.base import Method, Output
@@ -62,6 +62,10 @@ class Answer:
     probabilities: dict[str, float]
     sure: bool
 
+    def unsure(self) -> "Answer":
+        """The same, not sure."""
+        return replace(self, sure=False)
+
 
 @dataclass(frozen=True)
 class Calibrated:
@@ -97,6 +101,7 @@ class Prediction:
         shift: how far the enrolment moved the utterance's embedding, relative to the embedding's length.
         milliseconds: decode, encode, personalise, total.
         calibrated: the baseline put right by free speech; None without any, or where the model cannot.
+        speech: whether speech was found in it, where that was looked for; no answer is sure without any.
     """
 
     model: str
@@ -107,6 +112,13 @@ class Prediction:
     shift: float | None
     milliseconds: dict[str, float]
     calibrated: Calibrated | None = None
+    speech: bool = True
+
+    def without_speech(self) -> "Prediction":
+        """The same of a recording in which no speech was found."""
+        right = self.calibrated and replace(self.calibrated, answer=self.calibrated.answer.unsure())
+        own = self.personalised and self.personalised.unsure()
+        return replace(self, baseline=self.baseline.unsure(), personalised=own, calibrated=right, speech=False)
 
     def to_json(self, path: str, profile: str | None, warnings: Sequence[str]) -> dict:
         """The stable form that machines read."""
@@ -147,6 +159,12 @@ class WithWords:
     def moved_by_voice(self) -> float:
         """How far the voice moved the answer away from that of the words alone, 0 to 1; 0 without words."""
         return _distance(self.personalised or self.baseline, self.words) if self.words else 0.0
+
+    def without_speech(self) -> "WithWords":
+        """The same of a recording in which no speech was found."""
+        words, own = self.words and self.words.unsure(), self.personalised and self.personalised.unsure()
+        unread = (self.unread[0].unsure(), self.unread[1] and self.unread[1].unsure())
+        return replace(self, words=words, baseline=self.baseline.unsure(), personalised=own, unread=unread)
 
     def to_json(self) -> dict:
         """As `predict --json` gives it under `with_words`; what there is not is null."""
@@ -258,7 +276,7 @@ class Recogniser:
             baseline=baseline,
             personalised=personalised,
             attention=_attention(output, self._known(enrolment), enrolment) if output else None,
-            shift=float(output.shift[0]) if output is not None and output.shift is not None else None,
+            shift=round(float(output.shift[0]), 6) if output is not None and output.shift is not None else None,
             milliseconds={step: round(value, 2) for step, value in clock.items()},
             calibrated=calibrated,
         )
@@ -425,6 +443,11 @@ class Recogniser:
                 f"the encoder found has {there[0]} layers of {there[1] // 2} values, but '{self.info.name}' was trained on "
                 f"{wanted[0]} of {wanted[1] // 2}; let SER_WEIGHTS name the folder of {self.info.source}"
             )
+        if method.emotions != self.info.emotions:
+            raise UnknownModel(
+                f"model '{self.info.name}' says that it tells {', '.join(self.info.emotions)} apart, but its '{name}' tells "
+                f"{', '.join(method.emotions)}; install it again"
+            )
         return method.to(self.device)
 
 
@@ -446,7 +469,7 @@ def _or_none(answer: Answer | None) -> dict | None:
 
 def _distance(one: Answer, other: Answer) -> float:
     """Total variation distance of two answers, 0 to 1."""
-    return 0.5 * sum(abs(p - other.probabilities[emotion]) for emotion, p in one.probabilities.items())
+    return round(0.5 * sum(abs(p - other.probabilities[emotion]) for emotion, p in one.probabilities.items()), 6)
 
 
 @contextmanager

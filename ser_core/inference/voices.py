@@ -64,6 +64,9 @@ class VoiceLine:
         """
         try:
             tensors = load_file(path)
-            return cls(tensors["weight"].astype(np.float64), float(tensors["offset"][0]))
-        except (OSError, KeyError, IndexError, SafetensorError):
+            weight, (offset,) = tensors["weight"].astype(np.float64), tensors["offset"].astype(np.float64).tolist()
+            if weight.ndim != 1 or not np.isfinite([*weight, offset]).all():
+                raise ValueError("not a line")
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError):
             raise VoicesUnreadable(f"'{path.name}' tells no voices apart; install the model again") from None
+        return cls(weight, offset)

@@ -14,7 +14,7 @@ from ser_core.data.batches import Batch, Utterances
 from ser_core.encoders.base import SpeechEncoder
 from ser_core.evaluation.certainty import Certainty
 from ser_core.labels import ATTRIBUTES
-from ser_core.recipe import BadRecipe, check_choice, settings_from
+from ser_core.recipe import BadRecipe, check_choice, check_range, settings_from
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,9 @@ class FeatureShape:
     layers: tuple[int, ...]
     pooling: str = "concatenate"
 
+    def __post_init__(self) -> None:
+        _check_layers(self)
+
 
 @dataclass(frozen=True)
 class TextShape:
@@ -114,6 +117,15 @@ class TextShape:
     n_layers: int
     n_values: int
     layers: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_layers(self)
+
+
+def _check_layers(shape: FeatureShape | TextShape) -> None:
+    check_range(shape, n_layers=(1, None), n_values=(1, None))
+    if not shape.layers or not all(0 <= layer < shape.n_layers for layer in shape.layers):
+        raise BadRecipe(f"'layers' are {list(shape.layers)}, but some of 0 to {shape.n_layers - 1} were expected")
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,38 @@
 """Trained methods on disk: weights.safetensors and model.json. Nothing is ever unpickled."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ser_core.data.tables import read_json
+from ser_core.encoders.weights import check_sizes
 from ser_core.evaluation.certainty import Certainty
 from ser_core.methods import METHODS
 from ser_core.methods.base import FeatureShape, Method, TextShape
-from ser_core.recipe import BadRecipe, Recipe
+from ser_core.recipe import Recipe, settings_from
 
 
 class BadCheckpoint(ValueError):
     """A folder that does not hold a trained method."""
+
+
+@dataclass(frozen=True)
+class _Description:
+    """model.json, with which `weights.safetensors` makes a method; those made before certainty was learned have none."""
+
+    name: str
+    method: str
+    settings: Mapping[str, Any]
+    shape: Mapping[str, Any]
+    emotions: tuple[str, ...]
+    text_shape: Mapping[str, Any] | None = None
+    certainty: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_method(method: Method, recipe: Recipe, folder: Path, half: bool = False) -> None:
@@ -43,22 +61,26 @@ def load_method(folder: Path) -> Method:
         BadCheckpoint: absent, broken, or made by a version with other settings.
     """
     try:
-        description = json.loads((folder / "model.json").read_text())
-        shape, text = (
-            kind(**{**values, "layers": tuple(values["layers"])}) if values else None
-            for kind, values in ((FeatureShape, description["shape"]), (TextShape, description.get("text_shape")))
+        description = settings_from(_Description, read_json(folder / "model.json"), "model.json")
+        shape = settings_from(FeatureShape, description.shape, "model.json [shape]")
+        text = (
+            settings_from(TextShape, description.text_shape, "model.json [text_shape]")
+            if description.text_shape
+            else None
         )
-        cls, emotions = METHODS[description["method"]], tuple(description["emotions"])
-        method = cls.build(description["settings"], shape, emotions, f"{folder.name}/model.json", text)
-        method.certainty_ = Certainty(**description.get("certainty", {}))  # those made before it was learned have none
+        cls, settings = METHODS[description.method], description.settings
+        build = partial(cls.build, settings, shape, description.emotions, f"{folder.name}/model.json", text)
         weights = {name: tensor.float() for name, tensor in load_file(folder / "weights.safetensors").items()}
+        check_sizes(build, len(shape.layers), weights)
+        method = build()
+        method.certainty_ = settings_from(Certainty, description.certainty, "model.json [certainty]")
         found = method.load_state_dict(weights, strict=False)
         if wrong := [
             *found.unexpected_keys,
             *(one for one in found.missing_keys if not one.startswith(method.training_only)),
         ]:
             raise BadCheckpoint(f"'{wrong[0]}' is missing or unknown")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, BadRecipe) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise BadCheckpoint(
             f"'{folder.name}' does not hold a trained method ({error}); train it or install it again"
         ) from None

@@ -22,13 +22,16 @@ from uuid import uuid4
 
 import pandas as pd
 
-from ser_core.data.tables import write_json
-from ser_core.recipe import BadRecipe, Recipe, read_recipe
+from ser_core.data.tables import BadJson, read_json, write_json
+from ser_core.recipe import BadRecipe, Recipe, read_recipe, settings_from
 from ser_core.training.provenance import now
 from ser_core.training.status import OVER, STARTING, StateName, Status, is_held, is_starting, read_status, state_of
 from ser_core.workspace import Workspace
 
 STOP_WITHIN_S = 4.0  # so that it is gone within five
+
+_WORDS = ("method", "stage")
+"""Columns of a history that hold no numbers."""
 
 
 class UnknownRun(ValueError):
@@ -160,14 +163,16 @@ class Job:
     def history(self) -> pd.DataFrame:
         """One row an epoch and method: method, stage, epoch, the losses, dev_<monitor>, seconds."""
         try:
-            lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return pd.DataFrame()
         records = []
         for line in lines:
-            with suppress(ValueError):  # the last one may be half written
+            with suppress(ValueError, RecursionError):  # the last one may be half written
                 records.append(json.loads(line))
-        return pd.DataFrame(records)
+        table = pd.DataFrame([one for one in records if isinstance(one, dict) and isinstance(one.get("method"), str)])
+        numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in table.columns.difference(_WORDS)}
+        return table.assign(**numbers)
 
     def log_tail(self, n: int = 50) -> list[str]:
         """The last lines of the log."""
@@ -177,8 +182,9 @@ class Job:
             return []
 
     def report(self) -> dict[str, Any] | None:
-        """report.json; None before the run has finished."""
-        return _read_json(self.folder / "report.json") or None
+        """report.json; None before the run has finished, or where it reports on no models."""
+        report = _read_json(self.folder / "report.json")
+        return report if isinstance(report.get("models"), dict) else None
 
 
 def new_folder(workspace: Workspace, name: str) -> Path:
@@ -216,7 +222,7 @@ def read_job(folder: Path) -> Job:
         progress = {"words": status.words, "share": status.share, "heartbeat_age_s": round(status.silent_s, 1)}
         progress |= {"eta_s": status.eta_s} if status.eta_s is not None and state == "running" else {}
     created = asked.get("created") or (status.created if status else recipe.get("written", ""))
-    return Job(folder, state, error, recipe, _order(order), progress, created)
+    return Job(folder, state, error, recipe, _order(order), progress, str(created))
 
 
 def _state(folder: Path, status: Status | None) -> tuple[StateName, str]:
@@ -358,10 +364,9 @@ def empty_bin(workspace: Workspace) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path)
+    except BadJson:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _whole(path: str) -> str:
@@ -370,7 +375,6 @@ def _whole(path: str) -> str:
 
 def _order(content: dict | None) -> Order | None:
     try:
-        listed = {key: tuple(value) if isinstance(value, list) else value for key, value in (content or {}).items()}
-        return Order(**listed) if content else None
-    except TypeError:
+        return settings_from(Order, content, "order.json") if content else None
+    except BadRecipe:
         return None

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ser_core.data.tables import read_json
 from ser_core.data.whole import push_to_disk, sync
 
 _KEPT = 2
@@ -98,11 +99,10 @@ class States:
 
 
 def _read(path: Path) -> State:
-    hashes = json.loads((path / _HASHES).read_text())
+    hashes = read_json(path / _HASHES)
     if not hashes or any(_hash(path / name) != there for name, there in hashes.items()):
         raise ValueError("the hashes do not match")
-    content = json.loads((path / "state.json").read_text())
-    return State(_step(path), load_file(path / "state.safetensors"), content)
+    return State(_step(path), load_file(path / "state.safetensors"), read_json(path / "state.json"))
 
 
 def _number(error: Exception) -> int:

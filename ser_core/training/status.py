@@ -6,7 +6,6 @@ decides. A number of a process proves nothing: numbers are used again.
 """
 
 import errno
-import json
 import os
 import platform
 import threading
@@ -19,7 +18,8 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from ser_core.data.tables import to_json, write_json
+from ser_core.data.tables import BadJson, read_json, to_json, write_json
+from ser_core.recipe import BadRecipe, check_range, settings_from
 from ser_core.training.provenance import now
 from ser_core.workspace import Workspace
 
@@ -65,18 +65,24 @@ class Status:
     host: str = field(default_factory=platform.node)
     pid: int = field(default_factory=os.getpid)
 
+    def __post_init__(self) -> None:
+        check_range(self, share=(0, 1), pid=(1, 2**31 - 1))  # a signal to 0 or below would go to many
+        try:
+            datetime.fromisoformat(self.heartbeat).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise BadRecipe(f"'heartbeat' is '{self.heartbeat}', but a time was expected") from None
+
     @property
     def silent_s(self) -> float:
         """Seconds since the last heartbeat."""
-        return (datetime.now(UTC) - datetime.fromisoformat(self.heartbeat)).total_seconds()
+        return (datetime.now(UTC) - datetime.fromisoformat(self.heartbeat).astimezone(UTC)).total_seconds()
 
 
 def read_status(folder: Path) -> Status | None:
     """What the run said last; None where it has said nothing yet."""
     try:
-        content = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        return Status(**content)
-    except (OSError, ValueError, TypeError):
+        return settings_from(Status, read_json(folder / "status.json"), "status.json")
+    except (BadJson, BadRecipe):
         return None
 
 

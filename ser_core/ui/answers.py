@@ -175,16 +175,23 @@ def compare(
     recogniser = services.models.recogniser(asked.model)
     enrolment, profile = _enrolment(services, asked.profile, recogniser)
     clips = profile.utterances if profile else ()
-    start = time.perf_counter()
-    features = recogniser.embed([recording.waveform])
-    clock = {"decode": decode_ms, "encode": 1000 * (time.perf_counter() - start)}
-    prediction = recogniser.answer(features, enrolment, asked.personaliser or None, clock)
+    from ser_core.data.quality import has_speech
     from ser_core.inference.explanation import by_every_personaliser, without_each
+
+    start = time.perf_counter()
+    speech = has_speech(recording.waveform)
+    heard = time.perf_counter()
+    features = recogniser.embed([recording.waveform])
+    clock = {"decode": decode_ms + 1000 * (heard - start), "encode": 1000 * (time.perf_counter() - heard)}
+    prediction = recogniser.answer(features, enrolment, asked.personaliser or None, clock)
 
     personalised, without, others = prediction.personalised is not None, {}, ()
     if enrolment and enrolment.utterances:
         others = tuple(by_every_personaliser(recogniser, features, enrolment))
         without = without_each(recogniser, features, enrolment, prediction.personaliser) if personalised else {}
+    if not speech:
+        prediction, others = prediction.without_speech(), tuple(one.without_speech() for one in others)
+        without = {name: one.unsure() for name, one in without.items()}
     return Comparison(
         asked=asked,
         prediction=prediction,
@@ -210,7 +217,8 @@ def with_words(services: Services, comparison: Comparison, text: str) -> "WithWo
         UnknownModel, EncoderUnavailable: the model reads none, or what reads them is not here.
     """
     recogniser = services.models.recogniser(comparison.asked.model)
-    return recogniser.with_words(comparison.features, text, comparison.enrolment, comparison.language)
+    said = recogniser.with_words(comparison.features, text, comparison.enrolment, comparison.language)
+    return said if comparison.prediction.speech else said.without_speech()
 
 
 def read(upload: str) -> tuple[Recording, float]:
@@ -231,7 +239,8 @@ def by_every_model(services: Services, comparison: Comparison) -> "Iterator[tupl
         recogniser = services.models.recogniser(info.name)
         enrolment, _ = _enrolment(services, comparison.asked.profile, recogniser)
         features = recogniser.embed([comparison.recording.waveform])
-        yield info.name, by_every_personaliser(recogniser, features, enrolment)
+        found = by_every_personaliser(recogniser, features, enrolment)
+        yield info.name, found if comparison.prediction.speech else [one.without_speech() for one in found]
 
 
 def mean_of_models(found: "Sequence[tuple[str, Sequence[Prediction]]]") -> "tuple[str, list[Prediction]]":
@@ -244,7 +253,8 @@ def mean_of_models(found: "Sequence[tuple[str, Sequence[Prediction]]]") -> "tupl
         if not answers or None in answers:
             return None
         p = mean_answer([one.probabilities for one in answers])
-        return Answer(max(p, key=p.get), p, max(p.values()) >= Certainty().sure_from)  # no dev speaker was asked
+        sure = firsts[0].speech and max(p.values()) >= Certainty().sure_from  # no dev speaker was asked
+        return Answer(max(p, key=p.get), p, sure)
 
     firsts = [predictions[0] for _, predictions in found]
     firsts = [one for one in firsts if one.baseline.probabilities.keys() == firsts[0].baseline.probabilities.keys()]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import gradio as gr
 import soundfile
 
-from ser_core.data.audio import SAMPLE_RATE, UTTERANCE
+from ser_core.data.audio import NO_SPEECH, SAMPLE_RATE, UTTERANCE
 from ser_core.figures import recognition
 from ser_core.figures.style import empty
 from ser_core.inference.examples import example_takes
@@ -80,6 +80,8 @@ def status_of(
     lines = [f'<p class="problem" role="alert">{safe(problem)}</p>'] if problem else []
     if comparison is not None:
         lines += [f'<p class="warning">Note: {safe(words)}.</p>' for words in comparison.recording.warnings]
+        if not comparison.prediction.speech:
+            lines.append(f'<p class="warning">Note: {NO_SPEECH}.</p>')
         if comparison.is_enrolled:
             lines.append('<p class="warning">Note: this very recording is enrolled; record another one to test.</p>')
         took = comparison.prediction.milliseconds

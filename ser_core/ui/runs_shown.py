@@ -227,11 +227,10 @@ def _results(job: Job) -> list[list[str]]:
     for method, epochs in history.groupby("method", sort=False):
         model = report["models"].get(method)
         found = f"{best.loc[method, score]:.3f} (epoch {best.loc[method, 'step']})" if method in best.index else "–"
-        measured = (
-            [_uar(model), _number(model["speaker_spread"]["min"]), _number(model["excess_gini"])]
-            if model
-            else ["–"] * 3
-        )
+        try:
+            measured = [_uar(model), _number(model["speaker_spread"]["min"]), _number(model["excess_gini"])]
+        except (KeyError, TypeError, ValueError):  # not tested, or by another version
+            measured = ["–"] * 3
         rows.append([safe(method_name(method)), safe(short(job)), str(len(epochs)), found, *measured])
     return rows
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,13 @@ import soundfile
 
 from ser_core.__main__ import main
 from ser_core.commands import COMMANDS
+from ser_core.data.audio import read_recording
 from ser_core.data.corpora.synthetic import buzz
 from ser_core.inference.consent import QUESTION, Consent, consent_now, nobodys_voice
 from ser_core.inference.profiles import ProfileStore
+from ser_core.inference.recogniser import Recogniser
 from ser_core.labels import APP_EMOTIONS
-from ser_core.workspace import open_workspace
+from ser_core.workspace import ASSETS, open_workspace
 
 RATE = 16_000
 
@@ -80,8 +83,55 @@ def test_predict_answers_in_the_stable_form(attune, clips, tiny_model):
     assert list(answer["baseline"]["probabilities"]) == list(APP_EMOTIONS)
     assert sum(answer["baseline"]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     assert answer["baseline"]["emotion"] == max(APP_EMOTIONS, key=answer["baseline"]["probabilities"].get)
-    assert answer["baseline"]["sure"] == (max(answer["baseline"]["probabilities"].values()) >= 0.4)
     assert set(answer["milliseconds"]) == {"decode", "encode", "personalise", "total"}
+
+
+def test_predict_is_sure_from_the_threshold_on_where_somebody_speaks(attune, speech_file, tiny_model):
+    _, out, _ = attune("predict", speech_file, "--model", tiny_model, "--json")
+    [answer] = json.loads(out)
+    assert answer["speech"] is True
+    assert answer["baseline"]["sure"] == (max(answer["baseline"]["probabilities"].values()) >= 0.4)
+    _, told, _ = attune("predict", speech_file, "--model", tiny_model)
+    assert "no speech" not in told
+
+
+def test_predict_answers_about_noise_but_is_never_sure_and_says_why(attune, tmp_path):
+    noise, heard = tmp_path / "noise.wav", 0.1 * np.random.default_rng(0).normal(size=48_000)
+    soundfile.write(noise, heard, 16_000)
+    compact = ASSETS / "models" / "compact"
+    before = Recogniser(open_workspace(tmp_path / "none"), str(compact)).recognise(read_recording(noise))
+    assert before.baseline.sure, "the network alone would be sure of noise"
+    code, out, _ = attune("predict", noise, "--model", compact, "--json", "--text", "I am so happy")
+    [answer] = json.loads(out)
+    assert code == 0 and answer["speech"] is False
+    assert answer["baseline"]["probabilities"] == before.baseline.probabilities
+    said = [answer["baseline"], *(answer["with_words"][kind] for kind in ("baseline", "words"))]
+    assert not any(one["sure"] for one in said)
+    _, told, _ = attune("predict", noise, "--model", compact)
+    assert "not sure (perhaps" in told and "no speech was found" in told
+
+
+def test_no_number_of_an_answer_has_more_than_six_decimals(attune, speech_file, clips, tiny_model):
+    _, out, _ = attune(
+        "predict",
+        speech_file,
+        *_clip_arguments(clips, "--enrol"),
+        "--model",
+        tiny_model,
+        "--json",
+        "--text",
+        "i am happy",
+    )
+    numbers = re.findall(r"-?\d+\.\d+(?:e-?\d+)?", out.replace(str(speech_file), ""))
+    assert len(numbers) > 50
+    assert all(float(one) == round(float(one), 6) for one in numbers)
+
+
+def test_empty_words_are_refused(attune, speech_file, tiny_model):
+    for empty in ("", "  "):
+        code, out, err = attune("predict", speech_file, "--model", tiny_model, "--text", empty)
+        assert code != 0 and not out
+        assert "--text is empty" in err
 
 
 def test_enrolling_by_profile_and_for_one_call_give_the_same_answers(attune, clips, tiny_model):

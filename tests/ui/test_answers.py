@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
+import soundfile
 
 from ser_core.data.audio import read_recording
 from ser_core.evaluation.certainty import Certainty
@@ -60,6 +62,24 @@ def test_the_saved_answer_is_that_of_the_recogniser_with_why(services: Services,
     assert sum(said["personalised"]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert [each["emotion"] for each in said["without_each"]] == ["neutral", "sadness", "anger"]
     assert said["personaliser"] == recogniser.info.personalisers[0]
+
+
+def test_noise_is_answered_never_as_sure_and_the_page_says_why(
+    services: Services, ann: str, tmp_path: Path, speech_file
+):
+    noise = tmp_path / "noise.wav"
+    soundfile.write(noise, 0.1 * np.random.default_rng(0).normal(size=32_000), 16_000)
+    assert services.models.recogniser().recognise(read_recording(noise)).baseline.sure, "the network alone would be"
+    page = heard(services, noise, ann)
+    now = page[0].now
+    assert "no speech was found" in page[STATUS]
+    assert "Not sure" in page[FIRST] and "Not sure" in page[SECOND]
+    words = answers.with_words(services, now, "i am happy")
+    models = [one for _, found in answers.by_every_model(services, now) for one in found]
+    said = [now.prediction, *now.others, *models, words]
+    assert not any(one.baseline.sure or (one.personalised and one.personalised.sure) for one in said)
+    assert not any(one.sure for one in now.without.values())
+    assert "no speech" not in heard(services, speech_file, ann)[STATUS]
 
 
 def test_every_personaliser_is_explained(services: Services, ann: str, utterance):

@@ -52,4 +52,4 @@ def _utterance_ids(raw: pd.DataFrame) -> list[str]:
     if "utterance_id" in raw:
         return raw["utterance_id"].astype(str).to_list()
     stems = raw["path"].map(lambda path: Path(path).stem)
-    return (stems if stems.is_unique else raw["path"].map(lambda path: str(Path(path).with_suffix("")))).to_list()
+    return (stems if stems.is_unique else raw["path"].map(lambda path: path.removesuffix(Path(path).suffix))).to_list()
