@@ -14,6 +14,7 @@ import sys
 import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -91,19 +92,21 @@ def evaluation(asked: Namespace, folder: Path, left_out: list[str]) -> Iterator[
 
 
 def profiles(asked: Namespace, folder: Path, left_out: list[str]) -> Iterator[Row]:
-    """Everybody who has a profile, seven utterances each, as the page lists them."""
+    """Everybody who has a profile: by name, as each page lists them, and with all recordings but their sound."""
     store, n_stored = open_store(open_workspace(folder / "people")), 0
     clips = [(emotion, speechlike(0.6), {}) for emotion in APP_EMOTIONS]
 
-    def ready(n: int) -> Callable[[], object]:
+    def stored(n: int, listed: Callable[[], object]) -> Callable[[], object]:
         nonlocal n_stored
         while n_stored < n:
             some = clips[: n - n_stored]
             store.add_many(f"person {n_stored}", some, create=consent_now())
             n_stored += len(some)
-        return store.list
+        return listed
 
-    yield from _grown("list of profiles, seven utterances each", "utterances", _sizes(asked), ready, asked, left_out)
+    for what, listed in (("names of all profiles", store.names), ("all that profiles hold", store.list)):
+        ready = partial(stored, listed=listed)
+        yield from _grown(f"{what}, seven utterances each", "utterances", _sizes(asked), ready, asked, left_out)
     store.close()
 
 
