@@ -26,7 +26,7 @@ from torchaudio.transforms import MFCC
 from ser_core.data.audio import SAMPLE_RATE, read_recording
 from ser_core.data.corpora import load_corpora
 from ser_core.data.corpora.synthetic import speechlike
-from ser_core.inference.timing import WARM_UP, timed
+from ser_core.inference.timing import WARM_UP, percentiles, timed
 from ser_core.labels import APP_EMOTIONS
 from ser_core.workspace import open_workspace
 
@@ -231,10 +231,11 @@ def repetitions(wanted: int, fewest: int, one_ms: float) -> int:
 
 def summary(times: list[float], n_answered: int) -> dict:
     """Of milliseconds, each for so many utterances: repetitions, median, 95th percentile, utterances a second."""
+    found = percentiles(times)
     return {
-        "repetitions": len(times),
-        "p50_ms": round(float(np.quantile(times, 0.5)), 3),
-        "p95_ms": round(float(np.quantile(times, 0.95)), 3),
+        "repetitions": found["n"],
+        "p50_ms": found["p50"],
+        "p95_ms": found["p95"],
         "utterances_per_s": round(1000 * n_answered * len(times) / sum(times), 3),
     }
 

@@ -3,16 +3,11 @@
 import json
 import os
 import platform
-import re
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
@@ -25,12 +20,11 @@ from ser_core.encoders.cache import EmbeddingCache
 from ser_core.inference.models import shipped_models
 from ser_core.inference.onnx import OnnxRecogniser, export_onnx, onnx_installed
 from ser_core.inference.recogniser import Enrolment, Recogniser
-from ser_core.inference.timing import WARM_UP, timed
+from ser_core.inference.timing import WARM_UP, percentiles, timed
 from ser_core.workspace import Workspace, open_workspace
 
 _UTTERANCE_S = 3.0
 _PADDED_S = 30.0
-_APP = Path(__file__).resolve().parents[2] / "app.py"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,28 +32,30 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--threads", type=count, default=0, help="CPU threads (default: all)")
     parser.add_argument("--repeats", type=count, default=30)
     parser.add_argument("--corpus", metavar="NAME=DIR", help="also measure how fast a corpus is embedded")
-    parser.add_argument("--app", action="store_true", help="also start the app and measure its first page and memory")
     parser.add_argument("--json", action="store_true")
 
 
 def run(arguments: Namespace) -> int:
-    """Measure and print; medians of the repeats."""
+    """Measure and print: median and 95th percentile of the repeats, and how many they were."""
     limit_threads(arguments.threads)
     workspace = open_workspace(arguments.workspace)
     rows = []
     for info in shipped_models():
         if not info.why_unavailable(workspace):
             rows += _model(Recogniser(workspace, info.name, arguments.device), arguments, workspace)
-    if arguments.app and _APP.is_file():
-        rows += [row for info in shipped_models() if not info.why_unavailable(workspace) for row in _app(info.name)]
     machine = f"{os.cpu_count()} cores ({platform.machine()}), {torch.get_num_threads()} threads, {_device_name(arguments.device)}"
     if arguments.json:
         print(json.dumps({"machine": machine, "rows": rows}, indent=2))
     else:
-        lines = [f"| {row['what']} | {row['value']:.4g} {row['unit']} |" for row in rows]
+        lines = [_line(row) for row in rows]
         print(
             "\n".join(
-                [f"Measured on {machine}, torch {torch.__version__}.\n", "| what | measured |", "|---|---|", *lines]
+                [
+                    f"Measured on {machine}, torch {torch.__version__}.\n",
+                    "| what | p50 | p95 | n |",
+                    "|---|---|---|---|",
+                    *lines,
+                ]
             )
         )
     return 0
@@ -81,12 +77,14 @@ def _model(recogniser: Recogniser, arguments: Namespace, workspace: Workspace) -
         with torch.inference_mode():
             padded_ms = _milliseconds(lambda: recogniser.encoder.pooled(padded), max(3, arguments.repeats // 5))
         rows.append(_row(f"{name}: encoder alone, padded to 30 s as published", padded_ms, "ms"))
-        rows.append(_row(f"{name}: times faster without the padding", padded_ms / encode_ms, "×"))
+        rows.append(
+            _row(f"{name}: times faster without the padding", [np.median(padded_ms) / np.median(encode_ms)], "×")
+        )
     if arguments.corpus:
         rows.append(
             _row(
                 f"{name}: embedding {arguments.corpus.partition('=')[0]}",
-                _times_real_time(recogniser, arguments.corpus),
+                [_times_real_time(recogniser, arguments.corpus)],
                 "× real time",
             )
         )
@@ -128,47 +126,19 @@ def _times_real_time(recogniser: Recogniser, named: str) -> float:
     return cache.seconds_read / seconds
 
 
-def _app(model: str) -> list[dict]:
-    """Seconds until the app's first page, and its memory once the model has answered to a page and loaded."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(_APP), "--no-browser", "--workspace", folder, "--model", model, "--port", "7911"]
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            first_page_s = _wait_for("http://127.0.0.1:7911/", start)
-            time.sleep(15)  # the model loads in the background
-            status = Path(f"/proc/{process.pid}/status")
-            resident = re.search(r"VmRSS:\s+(\d+)", status.read_text()) if status.is_file() else None
-        finally:
-            process.terminate()
-            process.wait(20)
-    rows = [_row(f"app with {model}: first page", first_page_s, "s")]
-    return (
-        [*rows, _row(f"app with {model}: resident memory, model loaded", int(resident[1]) / 2**20, "GiB")]
-        if resident
-        else rows
-    )
-
-
-def _wait_for(url: str, start: float) -> float:
-    while time.perf_counter() - start < 60:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                if answer.status == 200:
-                    return time.perf_counter() - start
-        except OSError:
-            time.sleep(0.05)
-    return float("nan")
-
-
-def _milliseconds(measured: Callable[[], object], repeats: int) -> float:
+def _milliseconds(measured: Callable[[], object], repeats: int) -> list[float]:
     timed(measured, WARM_UP)
-    return median(timed(measured, repeats))
+    return timed(measured, repeats)
 
 
 def _device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device in ("auto", "cuda") and torch.cuda.is_available() else "no GPU"
 
 
-def _row(what: str, value: float, unit: str) -> dict:
-    return {"what": what, "value": value, "unit": unit}
+def _row(what: str, values: Sequence[float], unit: str) -> dict:
+    return {"what": what, "unit": unit, **percentiles(values)}
+
+
+def _line(row: dict) -> str:
+    p95 = f"{row['p95']:.4g}" if row["n"] > 1 else "–"
+    return f"| {row['what']}, {row['unit']} | {row['p50']:.4g} | {p95} | {row['n']} |"

@@ -456,6 +456,11 @@ class ProfileStore:
                 theirs[row["profile"]].append(row)
             return [_profile(row, theirs[row.id]) for row in people]
 
+    def names(self) -> "list[str]":
+        """The names of all profiles in the same order, without their recordings: every page that opens asks."""
+        with self._database.reading() as connection:
+            return [*connection.scalars(sa.select(PROFILES.c.name).where(self._ours).order_by(PROFILES.c.key))]
+
     def _find(self, connection: sa.Connection, name: str) -> sa.Row:
         """The one place where a profile is found: among this account's."""
         which = self._ours & (PROFILES.c.key == profile_key(self._account, name))

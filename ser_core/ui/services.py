@@ -106,7 +106,7 @@ class Services:
 
     def names(self) -> list[str]:
         """Everybody who has a profile."""
-        return [profile.name for profile in self.store.list()]
+        return self.store.names()
 
     def profile(self, name: str | None) -> Profile | None:
         """A profile; None for nobody.

@@ -1012,6 +1012,12 @@ def test_of_several_threads_that_create_one_name_one_wins(store):
         assert sorted(answers) == [f"Ann {n}", *["exists"] * (len(stores) - 1)]
 
 
+def test_names_are_those_of_all_profiles_in_the_same_order(store):
+    for name in ("bo", "Cy", "Ann"):
+        store.create(name, AGREED)
+    assert store.names() == [profile.name for profile in store.list()] == ["Ann", "bo", "Cy"]
+
+
 def test_threads_that_enrol_at_once_lose_nothing(store):
     store.create("Ann", AGREED)
 
