@@ -9,10 +9,9 @@ the figures that the commands named there have measured.
 import json
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from promised import PROMISES, Promise
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "benchmarks" / "results"
@@ -21,30 +20,6 @@ COUNTED = RESULTS / "promises.json"
 
 class BadPromise(ValueError):
     """A promise that nothing holds."""
-
-
-@dataclass(frozen=True)
-class Promise:
-    """One row of the table.
-
-    Attributes:
-        name: R1 to R20 and what else is promised.
-        words: what is promised.
-        tests: files of tests, or FILE::test_name; parameters of a test count as tests.
-        results: a file in results/, and from what it holds to the figure in words.
-        command: what measures it.
-    """
-
-    name: str
-    words: str
-    tests: tuple[str, ...] = ()
-    results: str = ""
-    figure: Callable[[Any], str] | None = None
-    command: str = ""
-
-
-_UI, _INFERENCE = "tests/ui", "tests/inference"
-PROMISES: tuple[Promise, ...] = ()
 
 
 def count(suite: Path) -> dict[str, dict[str, int]]:
@@ -77,18 +52,23 @@ def count(suite: Path) -> dict[str, dict[str, int]]:
     return counted
 
 
-def row(promise: Promise, counted: dict[str, dict[str, int]]) -> tuple[str, str, str, str]:
-    """Name and promise, how it is tested, what was measured, the command."""
-    tests = counted[promise.name]
-    figures = (
-        [promise.figure(json.loads((RESULTS / promise.results).read_text(encoding="utf-8")))] if promise.figure else []
-    )
+def row(promise: Promise) -> tuple[str, str, str, str]:
+    """Name, promise, how it is tested and by which command, what was measured."""
+    tests = json.loads(COUNTED.read_text(encoding="utf-8"))["promises"][promise.name]
+    files = list(dict.fromkeys(f"`{one.partition('::')[0]}`" for one in promise.tests))
+    how = [*files, f"`{promise.command}`"] if promise.command else files
+    figures = []
+    if promise.figure:
+        figures.append(promise.figure(json.loads((RESULTS / promise.results).read_text(encoding="utf-8"))))
     if promise.tests:
-        n = sum(tests.values())
-        figures.append(f"{tests['passed']} of {n} test{'' if n == 1 else 's'} passed")
-    files = dict.fromkeys(f"`{one.partition('::')[0].removeprefix('tests/')}`" for one in promise.tests)
-    measured_by = f"`{promise.command}`" if promise.command else ""
-    return f"{promise.name} {promise.words}", ", ".join(files), "; ".join(figures), measured_by
+        kept = {"passed": "passed", "failed": "**failed**", "skipped": "skipped"}
+        figures.append("tests: " + ", ".join(f"{tests[kind]} {said}" for kind, said in kept.items() if tests[kind]))
+    return promise.name, promise.words, ", ".join(how), "; ".join(figures)
+
+
+def table() -> tuple[tuple[str, ...], list[tuple[str, str, str, str]]]:
+    """Head and rows of README's table."""
+    return ("", "promise", "held by", "measured"), [row(promise) for promise in PROMISES]
 
 
 def main() -> int:
@@ -101,3 +81,7 @@ def main() -> int:
     for name, tests in counted.items():
         print(name, tests)
     return int(any(tests["failed"] or tests["skipped"] for tests in counted.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
+import promises
 import speed
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -164,6 +165,7 @@ def _speed() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "promises": lambda: _table(*promises.table()),
     "in short": in_short,
     "demo": demo,
     "fast": fast,
