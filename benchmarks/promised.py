@@ -72,8 +72,8 @@ def _crowd(found: dict) -> str:
 def _soaked(found: dict) -> str:
     memory = found["memory_mib"]
     return (
-        f"{found['visits']} visits in {found['minutes']:.0f} minutes: memory {memory['first_tenth']:.0f} MiB in the first tenth, "
-        f"{memory['last_tenth']:.0f} in the last; files left behind: {len(found['files_left'])}"
+        f"{found['visits']} visits in {found['minutes']:.0f} minutes: memory {memory['first tenth']:.0f} MiB in the first tenth, "
+        f"{memory['last tenth']:.0f} in the last; files left behind: {len(found['files_left'])}"
     )
 
 

@@ -9,6 +9,7 @@ the app's memory (resident set), open files and threads are counted; at the end,
 
 import json
 import os
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -16,6 +17,7 @@ import time
 import traceback
 from argparse import ArgumentParser
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,6 @@ from load import MODEL, PASSWORD, machine
 from people import EMOTIONS, Page, Refused, utterance
 
 from ser_core.data.tables import write_json
-from ser_core.inference.profiles import ProfileStore
 from ser_core.training.provenance import provenance
 
 _EVERY_S = 2.0
@@ -81,7 +82,7 @@ def soak(url: str, app: psutil.Process, folder: Path, accounts: list[str], argum
     time.sleep(1.0)
     kept = [path for path in folder.rglob("*") if path.is_file() and "temporary" in path.relative_to(folder).parts]
     databases = list(folder.rglob("profiles.sqlite3"))
-    profiles = [profile.name for database in databases for profile in ProfileStore(database).list()]
+    profiles = [name for database in databases for name in _profiles(database)]
     series = dict(zip(("memory_mib", "open_files", "threads"), map(grown, np.array(counted).T[1:]), strict=True))
     minutes, memory = np.array(counted).T[0] / 60, np.array(counted).T[1]
     half = len(minutes) // 2
@@ -98,6 +99,12 @@ def soak(url: str, app: psutil.Process, folder: Path, accounts: list[str], argum
         "troubles": [],
         "passed": not (kept or profiles) and all(series[name]["grown"] <= share for name, share in _MAY_GROW.items()),
     }
+
+
+def _profiles(database: Path) -> list[str]:
+    """Those of all accounts."""
+    with closing(sqlite3.connect(database)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM profiles")]
 
 
 def grown(counted: np.ndarray) -> dict[str, float]:
