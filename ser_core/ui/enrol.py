@@ -449,6 +449,8 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, tab
         "concurrency_id": "enrol",
         "concurrency_limit": 1,
     }
+    # what neither stores nor shows a recording need not wait for other people's
+    aside = {**private, "concurrency_id": "enrol-aside", "concurrency_limit": 4}
     all_parts = [part for card in cards.values() for part in card.parts()]
     everything = [
         shown, remembered, profile, progress, all_cards, of_profile, question, consented, guide_me, panel.column,
@@ -463,20 +465,20 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, tab
         **private,
     )
     gr.on([chosen.change, tab.select], None, None, None, js="() => window.attune.guided.halt()")
-    page.load(do(offer), None, profile, **private)
-    page.load(do(restore_choice), [remembered, chosen], chosen, **private)
-    consent.input(lambda ticked: ticked, consent, agreed, **private)
-    profile.input(lambda name: (name, told("")), profile, [chosen, message], **private)
+    page.load(do(offer), None, profile, **aside)
+    page.load(do(restore_choice), [remembered, chosen], chosen, **aside)
+    consent.input(lambda ticked: ticked, consent, agreed, **aside)
+    profile.input(lambda name: (name, told("")), profile, [chosen, message], **aside)
     named = [chosen, new_name, message]
-    gr.on([create_it.click, new_name.submit], do(create), [new_name, agreed], named, **private)
+    gr.on([create_it.click, new_name.submit], do(create), [new_name, agreed], named, **aside)
     rename_it.click(do(rename), [chosen, new_name], named, **private)
     import_it.upload(do(bring_in), [import_it, new_name, agreed], named, **private)
     # making the example voice takes a second
     example.click(do(take_example), None, [chosen, message], trigger_mode="once",
                   **{**private, "show_progress": "minimal", "show_progress_on": progress})  # fmt: skip
     export_it.makes(do(Services.export), chosen, **private)
-    erase_it.click(do(ask_before_erasing), chosen, [message, question, warning], **private)
-    cancel.click(lambda: gr.Column(visible=False), None, question, **private)
+    erase_it.click(do(ask_before_erasing), chosen, [message, question, warning], **aside)
+    cancel.click(lambda: gr.Column(visible=False), None, question, **aside)
     confirm.click(do(erase), chosen, [chosen, question, message], **private)
     for emotion, card in cards.items():
         outputs, who = [progress, *card.parts()], [chosen, agreed]
