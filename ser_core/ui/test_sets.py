@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ class NoFolder(ValueError):
 
 @dataclass
 class TestSet:
-    """Predictions that are looked at; one a page.
+    """Predictions that are looked at; one a page, but the demo, which is everybody's.
 
     Attributes:
         title: what it is, in words.
@@ -113,13 +114,14 @@ class TestSet:
     def _kept(self, key: tuple, make: Callable):
         if key not in self._reports:
             while len(self._reports) >= _N_KEPT:
-                self._reports.pop(next(iter(self._reports)))
+                self._reports.pop(next(iter(self._reports)), None)
             self._reports[key] = make()
         return self._reports[key]
 
 
+@cache
 def demo() -> TestSet:
-    """The results that ship.
+    """The results that ship, read and computed once for all pages.
 
     Raises:
         NoDemo: they are missing.

@@ -30,6 +30,10 @@ def quiet(share: float, words: str) -> None:
     """Nobody is told."""
 
 
+def test_the_demo_is_read_and_computed_once_for_all_pages():
+    assert demo() is demo()
+
+
 def test_the_demo_is_all_actors_under_the_baseline_and_four_personalisers_without_audio_or_paths(shipped):
     table = shipped.table
     assert table["speaker"].nunique() == 20 and len(shipped.methods) == 5 and shipped.methods[0] == "baseline"
