@@ -2,33 +2,45 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from ser_core.data.tables import BadJson, read_json
 from ser_core.weights import EncoderUnavailable
 
-_MOST_LAYERS = 1_000
-"""Of a published encoder; a file can claim billions."""
+_COUNTS = ("num_hidden_layers", "num_attention_heads", "encoder_layers", "encoder_attention_heads")
+_MOST = 1_000
+"""Layers, or heads, of a published encoder; a file can claim billions, or less than none."""
+
+_MOST_DRAWN = 4
+"""Times as many weights as there are in the files; what is missing is drawn at random before anybody can refuse it."""
 
 
 def read_config(folder: Path) -> dict:
     """config.json of a folder.
 
     Raises:
-        EncoderUnavailable: absent, or no JSON object.
+        EncoderUnavailable: absent, no JSON object, or a number of layers or heads that no network has.
     """
     try:
-        return read_json(folder / "config.json")
+        config = read_json(folder / "config.json")
     except BadJson:
         raise EncoderUnavailable(f"'{folder.name}' has no readable config.json; fetch the model again") from None
+    for key in _COUNTS:
+        count = config.get(key, 1)
+        if type(count) is not int or not 1 <= count <= _MOST:
+            raise EncoderUnavailable(
+                f"'{folder.name}': {key} in config.json is not a number from 1 to {_MOST}; fetch the model again"
+            )
+    return config
 
 
 def read_tensors(folder: Path, keep: Callable[[str], str | None]) -> dict[str, Tensor]:
@@ -58,14 +70,25 @@ def read_published(folder: Path) -> tuple[PreTrainedModel, list[str]]:
         if (folder / name).is_file() and b'"auto_map"' in (folder / name).read_bytes():
             raise EncoderUnavailable(f"'{folder.name}' asks for program code of its own, which is never run here")
     try:
-        if not 1 <= read_config(folder).get("num_hidden_layers", 1) <= _MOST_LAYERS:
-            raise ValueError("no network has so many layers")
+        with torch.device("meta"):  # where it takes no memory
+            described = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+        if sum(one.numel() for one in described.parameters()) > _MOST_DRAWN * _n_values(folder):
+            raise ValueError("far more weights are described than are there")
         model, found = AutoModel.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     except Exception:  # the library raises many kinds, its own and others'
         raise EncoderUnavailable(f"the model in '{folder.name}' cannot be read; fetch it again") from None
     return model, sorted(found["missing_keys"])
+
+
+def _n_values(folder: Path) -> int:
+    """In all of its *.safetensors, by their headers."""
+    n = 0
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as tensors:
+            n += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118 - no mapping
+    return n
 
 
 class TooLarge(ValueError):

@@ -170,7 +170,7 @@ class Job:
         for line in lines:
             with suppress(ValueError, RecursionError):  # the last one may be half written
                 records.append(json.loads(line))
-        table = pd.DataFrame([one for one in records if isinstance(one, dict) and isinstance(one.get("method"), str)])
+        table = pd.DataFrame([one for one in records if _is_of_an_epoch(one)])
         numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in table.columns.difference(_WORDS)}
         return table.assign(**numbers)
 
@@ -367,6 +367,10 @@ def _read_json(path: Path) -> dict[str, Any]:
         return read_json(path)
     except BadJson:
         return {}
+
+
+def _is_of_an_epoch(line: Any) -> bool:
+    return isinstance(line, dict) and "epoch" in line and all(isinstance(line.get(name), str) for name in _WORDS)
 
 
 def _whole(path: str) -> str:
