@@ -33,13 +33,13 @@ class Wording:
 
 
 LOCAL = Wording(
-    "2026-11c",
+    "2026-11d",
     (
         (
             "What is kept",
             "the name you give, the recordings you make (sentences and, if you choose to, free speech), what is computed from them "
-            "and, where you typed it or Whisper is on this computer, what is said in the sentences, in one database file in "
-            "Attune's folder on this computer; and, only if you ask for it, how often the answers were right.",
+            "and, where you typed it or Whisper is on this computer, what is said in the sentences, in Attune's database "
+            "(one file in its folder on this computer, unless whoever set Attune up chose another place); with when you agreed; and, only if you ask for it, how often the answers were right.",
         ),
         ("For how long", "until you erase it."),
         ("Nothing is sent anywhere", "Attune works without a network."),

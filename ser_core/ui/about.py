@@ -131,6 +131,8 @@ def kept_where(services: Services) -> str:
             "who sign in. To delete a person, use “Erase this profile”.</p>"
         )
     rows = [[words, f"<code>{safe(path.name)}</code>", _size(path)] for words, path in places]
+    if workspace.database:
+        rows[0][1:] = ["the database that <code>SER_DATABASE</code> names", ""]
     return (
         f"<p>All of it is in the folder <code>{safe(str(workspace.root))}</code>.</p>"
         f'<div class="numbers in-words">{table(["What", "Where", "Size"], rows)}</div>'

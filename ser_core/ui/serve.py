@@ -120,15 +120,19 @@ def serve(workspace: Workspace, how: Serving) -> None:
     """Serve the app until the process is told to end (Ctrl+C, SIGTERM).
 
     Raises:
-        BadPort, BadServing, WorkspaceUnusable, UnknownModel, EncoderUnavailable, DeviceUnavailable: bad input.
+        BadPort, BadServing, WorkspaceUnusable, StoreUnusable, UnknownModel, EncoderUnavailable, DeviceUnavailable: bad
+            input.
     """
     how.check()
     with closing(open_port(how.port, how.listen or HOST)) as listening, private_folder(workspace) as workspace:
         os.environ["GRADIO_TEMP_DIR"] = str(workspace.temporary)  # before gradio is imported
+        from ser_core.inference.profiles import open_store
         from ser_core.training.jobs import empty_bin
 
         with uncollected():
             services, app = _app(workspace, how)
+        if workspace.database or workspace.key_file:  # a server that is down, or another key, is told now
+            open_store(workspace).list()
         services.models.check()
         empty_bin(workspace)
         address = how.host_names[0] if how.listen and how.host_names else how.listen or HOST
@@ -138,6 +142,7 @@ def serve(workspace: Workspace, how: Serving) -> None:
                 OnlyOurNames(app, {HOST, "localhost", *how.host_names}),
                 ssl_certfile=how.certificate,
                 ssl_keyfile=how.private_key,
+                http="h11",  # which takes no headers without end
                 log_level="warning",
                 access_log=False,
                 server_header=False,
