@@ -164,11 +164,43 @@ def _speed() -> str:
     return "\n".join(line for line in lines if line.startswith("|"))
 
 
+def _started() -> str:
+    found = json.loads(_text("start.json"))
+    rows = [
+        (f"{row['what']}, {row['unit']}", f"{row['p50']:.2f}", f"{row['p95']:.2f}", row["n"]) for row in found["rows"]
+    ]
+    return _table(("what", "p50", "p95", "n"), rows)
+
+
+def _crowds() -> str:
+    rows = []
+    for name, how in (("load.json", "one page each"), ("load_shared.json", "signed in, an account each")):
+        found = json.loads(_text(name))
+        seconds = [
+            f"{found[what]['p50']:.2f}, {found[what]['p95']:.2f}" for what in ("answer_s", "enrol_s", "without_model_s")
+        ]
+        rows.append((how, found["people"], found["answers"], found["answers_mixed_up"], *seconds))
+    head = (
+        "how",
+        "people",
+        "answers",
+        "mixed up",
+        "an answer: p50, p95, s",
+        "to enrol: p50, p95, s",
+        "without a model: p50, p95, s",
+    )
+    return _table(head, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "promises": lambda: _table(*promises.table()),
     "in short": in_short,
     "demo": demo,
     "fast": fast,
+    "bench": _copied(RESULTS / "bench.md"),
+    "start": _started,
+    "growth": _copied(RESULTS / "growth" / "growth.md"),
+    "load": _crowds,
     "accuracy": _copied(RESULTS / "accuracy" / "accuracy.md"),
     "ravdess": _copied(RESULTS / "ravdess" / "table.md"),
     "whom it serves": _copied(RESULTS / "ravdess" / "fairness.md"),
