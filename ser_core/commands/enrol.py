@@ -11,6 +11,7 @@ from ser_core.commands.record import add_device_argument, record_with_meter
 from ser_core.data.audio import AudioRejected, read_recording
 from ser_core.data.quality import assess
 from ser_core.data.talk import TALK, cut_talk
+from ser_core.inference.consent import LOCAL
 from ser_core.inference.enrolment import enrolment_of
 from ser_core.inference.plausibility import hints
 from ser_core.inference.profiles import Profile, ProfileStore, UnknownProfile, open_store
@@ -85,7 +86,7 @@ def _known(store: ProfileStore, arguments: Namespace) -> Profile | None:
         "; what is given now takes the place of what there is for the same emotion, free speech that of free speech"
     )
     print(f"adding to {profile.name}, who has {n} recording{'' if n == 1 else 's'}{replaced}", file=sys.stderr)
-    if profile.consent is None or not profile.consent.is_current:
+    if profile.consent is None or profile.consent.version != LOCAL.version:
         profile = store.agree(arguments.name, ask_for_consent(arguments.agree))
     return profile
 

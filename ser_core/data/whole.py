@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -60,7 +60,8 @@ def filled(folder: Path) -> Iterator[Path]:
 def replaced(folder: Path, revised: bool = False) -> Iterator[Path]:
     """A folder to write, which takes its place, and an earlier one's, once all of it is on the disk; else it goes again.
 
-    One program at a time may do so.
+    One program at a time may do so. Between two renames neither is in sight; killed there, the earlier one comes back with
+    the next call.
 
     Args:
         folder: where it will be.
@@ -121,7 +122,7 @@ def disk_trouble(error: BaseException) -> str:
     return _DISK_TROUBLES.get(number, "")
 
 
-@cache
+@lru_cache(maxsize=256)
 def _sweep_once(folder: Path) -> None:
     """What others have left in a folder; looked for once, for there may be ten thousand files."""
     delete_abandoned(folder.glob(f".*{UNFINISHED}"))

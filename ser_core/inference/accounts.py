@@ -6,7 +6,7 @@ Passwords are kept as scrypt (RFC 7914) makes them, with a salt of their own: fr
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -60,7 +60,7 @@ class Account:
     name: str
     created: str
     n_profiles: int
-    password: str
+    password: str = field(repr=False)
 
 
 class Accounts:

@@ -26,10 +26,13 @@ class Wording:
     version: str
     points: tuple[tuple[str, str], ...]
 
-    def for_keeping(self, days: int | None) -> tuple[tuple[str, str], ...]:
-        """The points, with the end that whoever runs Attune has set to profiles that nobody uses."""
+    def for_keeping(self, days: int | None) -> "Wording":
+        """With the end that whoever runs Attune has set to profiles that nobody uses; None for no end."""
+        if days is None:
+            return self
         ended = f"until you erase it, and at most {days} days after it was last used."
-        return tuple((title, ended if title == "For how long" and days else words) for title, words in self.points)
+        points = tuple((title, ended if title == "For how long" else words) for title, words in self.points)
+        return Wording(f"{self.version}, {days} days", points)
 
 
 LOCAL = Wording(
@@ -86,11 +89,6 @@ class Consent:
 
     version: str
     agreed: str
-
-    @property
-    def is_current(self) -> bool:
-        """Whether it was a wording of today."""
-        return self.version in (LOCAL.version, SHARED.version)
 
     @property
     def is_nobodys(self) -> bool:

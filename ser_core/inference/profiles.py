@@ -352,7 +352,8 @@ class ProfileStore:
                 raise ValueError(f"embed gave {vectors.shape} for {n} waveforms; expected ({n}, L, 2 D)")
             new = dict(zip(missing, vectors, strict=True))
             with self._database.writing() as connection:
-                _insert_embeddings(connection, profile.id, fingerprint, new)
+                names = {row["id"]: row["utterance_id"] for row in rows}
+                _insert_embeddings(connection, profile.id, fingerprint, {names[one]: new[one] for one in new})
                 _note_use(connection, profile)
             known |= new
         elif profile.last_used != _today():
@@ -664,17 +665,25 @@ def _known_embeddings(connection: sa.Connection, ids: Sequence[int], fingerprint
 
 
 def _insert_embeddings(
-    connection: sa.Connection, profile: int, fingerprint: str, vectors: dict[int, np.ndarray]
+    connection: sa.Connection, profile: int, fingerprint: str, vectors: dict[str, np.ndarray]
 ) -> None:
-    """Keep what was computed, but for utterances removed meanwhile: what is erased must not come back."""
+    """Keep what was computed, but for utterances removed meanwhile: what is erased must not come back.
+
+    They go by their own ids: a row's number is given again, perhaps to somebody else's recording.
+    """
     connection.execute(sa.select(PROFILES.c.id).where(PROFILES.c.id == profile).with_for_update())
-    there = connection.scalars(sa.select(UTTERANCES.c.id).where(UTTERANCES.c.id.in_(vectors))).all()
-    known = _known_embeddings(connection, there, fingerprint)  # somebody may have been faster
+    which = (UTTERANCES.c.profile == profile) & UTTERANCES.c.utterance_id.in_(vectors)
+    there = dict(connection.execute(sa.select(UTTERANCES.c.id, UTTERANCES.c.utterance_id).where(which)).all())
+    known = _known_embeddings(connection, list(there), fingerprint)  # somebody may have been faster
     for utterance in [each for each in there if each not in known]:
-        n_layers, width = vectors[utterance].shape
-        row = {"utterance": utterance, "fingerprint": fingerprint, "n_layers": n_layers, "width": width}
-        row["vectors"] = vectors[utterance].tobytes()
-        insert(connection, EMBEDDINGS, [row])
+        vector = vectors[there[utterance]]
+        row = {
+            "utterance": utterance,
+            "fingerprint": fingerprint,
+            "n_layers": vector.shape[0],
+            "width": vector.shape[1],
+        }
+        insert(connection, EMBEDDINGS, [{**row, "vectors": vector.tobytes()}])
 
 
 def _new_utterance(emotion: str, waveform: np.ndarray, quality: dict | None) -> dict:

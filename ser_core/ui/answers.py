@@ -143,9 +143,9 @@ class Visit:
         self.answers = [self.answers[place] for place in kept]
         return uploads
 
-    def uploads(self) -> list[str]:
-        """The files that answers came in."""
-        return [one.upload for one in self.answers if one.upload]
+    def clear(self) -> None:
+        """Drop all answers."""
+        self.answers, self.meant, self.shown = [], {}, None
 
     def calibrated_right(self) -> list[bool]:
         """Whether it was right, of each calibrated answer of which the person said what was meant."""

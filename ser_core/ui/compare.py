@@ -29,7 +29,7 @@ from ser_core.ui.answers import (
 from ser_core.ui.enrol import NOBODY, choices, offer
 from ser_core.ui.errors import for_people, foreseen, sentence
 from ser_core.ui.saving import SaveButton, picture_buttons
-from ser_core.ui.services import Services, may_record
+from ser_core.ui.services import Services
 from ser_core.ui.theme import EMOTIONS, emotion_name, personaliser_name, safe
 
 EMPTY = "Record, choose a file or take an example first"
@@ -101,7 +101,7 @@ def _score(services: Services, visit: Visit, profile: Profile | None) -> list:
     judged = visit.judgements()
     to_keep = visit.judgements(profile.name) if profile else []
     meant = visit.meant.get(visit.shown)
-    may_add = may_record(profile, agreed=False) and meant in APP_EMOTIONS and not visit.now.is_enrolled
+    may_add = services.may_record(profile, agreed=False) and meant in APP_EMOTIONS and not visit.now.is_enrolled
     add = f"Add this to {profile.name} as {meant}" if may_add else "Add this to the profile"
     return [
         shown.tally_in_words(judged, kept, visit.calibrated_right()),
@@ -208,6 +208,7 @@ def ask_again(
         return page_of(services, visit, name)
     _say_if_loading(services, model, progress)
     try:
+        services.take()
         visit.replace(compare(services, visit.now.recording, asked))
     except ValueError as error:
         return _instead(services, visit, name, error)
@@ -296,6 +297,7 @@ def every_model(services: Services, visit: Visit, progress: gr.Progress = gr.Pro
     if visit.now is None:
         yield ""
         return
+    services.take()
     said, found = visit.now.prediction, []
     progress(0.0, desc="The other models are being loaded")
     for by_model in by_every_model(services, visit.now):
@@ -307,6 +309,7 @@ def every_model(services: Services, visit: Visit, progress: gr.Progress = gr.Pro
 
 def try_levels(services: Services, visit: Visit, gain_db: float) -> tuple:
     """The same words at other loudnesses."""
+    services.take()
     levels = at_levels(services, visit.now) if visit.now else None
     return levels, *levels_shown(levels, gain_db)
 

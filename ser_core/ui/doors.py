@@ -7,12 +7,15 @@ routes more than the page uses; and answers what it cannot make out with a stack
 import json
 import re
 import secrets
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exception_handlers import http_exception_handler
-from gradio import Blocks, route_utils
+from gradio import Blocks, Error, route_utils
+from gradio.components import checkboxgroup, dropdown, radio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,6 +25,9 @@ BUSY = (
     "Attune is busy: too many people ask it for something at the same moment. This was not done and nothing is lost; "
     "wait a few seconds, then try again."
 )
+
+MAY_USE = "attune.may_use"
+"""Where the scope says, in shared mode, whether the page of an event is one of whoever sends it."""
 
 _READ = re.compile(
     r"/(config/?|theme\.css|favicon\.ico|manifest\.json|robots\.txt|(static|assets|svelte)/.*)?"
@@ -59,7 +65,7 @@ class Doors:
         if path != _EVENT:
             return await self._app(scope, receive, send)
         content = await _content(Request(scope, receive))
-        if refusal := self._refused_event(content):
+        if refusal := self._refused_event(content, scope.get(MAY_USE, lambda _page: True)):
             return await refusal(scope, receive, send)
 
         given = False
@@ -73,7 +79,7 @@ class Doors:
 
         return await self._app(scope, again, send)
 
-    def _refused_event(self, content: bytes) -> Response | None:
+    def _refused_event(self, content: bytes, may_use: Callable[[str], bool]) -> Response | None:
         if len(content) > _MAX_EVENT_BYTES:
             return _no(413, "This is more than the page ever sends.")
         try:
@@ -85,6 +91,8 @@ class Doors:
             is_whole = False
         if not is_whole:
             return _no(400, "This is no event of the page; reload the page.")
+        if not may_use(str(event.get("session_hash") or "")):
+            return _no(403, "This is not yours.")
         if not all(self._was_uploaded(path) for path in _files(data)):
             return _no(400, "A file is needed that was uploaded on this page; choose it once more.")
         return None
@@ -105,6 +113,14 @@ class _OwnFile(route_utils.GradioUploadFile):
 
 
 route_utils.GradioUploadFile = _OwnFile
+
+
+for _module in (
+    checkboxgroup,
+    dropdown,
+    radio,
+):  # what was not on offer is told, and not written down with names of people
+    _module.Error = partial(Error, print_exception=False)
 
 
 def guard(mounted: FastAPI, page: Blocks, uploads: Path) -> None:

@@ -20,7 +20,7 @@ from ser_core.inference.profiles import (
 from ser_core.ui import guided, talk
 from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.saving import SaveButton
-from ser_core.ui.services import NoProfileChosen, Services, may_record
+from ser_core.ui.services import NoProfileChosen, Services
 from ser_core.ui.theme import EMOTIONS, emotion_name, prompt, safe
 
 NOBODY = ""
@@ -53,8 +53,7 @@ _ENCOURAGED = {
 
 def notice(services: Services) -> str:
     """What a person is told before anything is kept."""
-    told_of = services.wording.for_keeping(services.keep_days)
-    points = "".join(f"<li><b>{title}:</b> {words}</li>" for title, words in told_of)
+    points = "".join(f"<li><b>{title}:</b> {words}</li>" for title, words in services.wording.points)
     return f'{step("1. Before you start")}<div class="notice"><ul>{points}</ul></div>'
 
 
@@ -63,7 +62,7 @@ def microphone_help() -> gr.HTML:
     return gr.HTML('<div id="microphone-help" role="alert" hidden></div>')
 
 
-def agreed_in_words(profile: Profile | None) -> str:
+def agreed_in_words(services: Services, profile: Profile | None) -> str:
     """What the profile's owner agreed to, and when."""
     if profile is None:
         return ""
@@ -74,7 +73,7 @@ def agreed_in_words(profile: Profile | None) -> str:
     if profile.consent is None:
         return '<p class="quiet">Made before consent was recorded: tick the box in step 1 to record more.</p>'
     day = profile.consent.agreed[:10]
-    older = "" if profile.consent.is_current else " The wording has changed since: tick the box to record more."
+    older = "" if services.has_agreed(profile) else " The wording has changed since: tick the box to record more."
     return f'<p class="quiet">Agreed on {day} to wording {safe(profile.consent.version)}.{older}</p>'
 
 
@@ -117,7 +116,7 @@ def state_of(clip: EnrolledUtterance | None, problem: str = "", hints: tuple[str
     return f'{refused}<div role="status">{pill}{said_in_it}{advice}</div>'
 
 
-def progress_of(profile: Profile | None, agreed: bool) -> str:
+def progress_of(services: Services, profile: Profile | None, agreed: bool) -> str:
     """How far the enrolment is, and what comes next."""
     if profile is None:
         return '<div class="status" role="status"><p>Choose a profile, or create one, to see its seven cards.</p></div>'
@@ -129,7 +128,7 @@ def progress_of(profile: Profile | None, agreed: bool) -> str:
         next_step = "Enough to try Compare. Each sentence makes the answers more personal."
     if profile.consent is not None and profile.consent.is_nobodys:
         next_step = "A synthetic voice, to try Attune with."
-    elif not may_record(profile, agreed):
+    elif not services.may_record(profile, agreed):
         next_step = "Tick the box in step 1 to record."
     return (
         f'<div class="progress" role="status"><strong>{sum(done)} of {len(EMOTIONS)} enrolled'
@@ -205,7 +204,7 @@ def card_of(services: Services, profile: Profile | None, emotion: str, agreed: b
         hints: what is odd about recordings, by id.
     """
     clips = [clip for clip in profile.utterances if clip.emotion == emotion] if profile else []
-    agreed = may_record(profile, agreed)
+    agreed = services.may_record(profile, agreed)
     clip = next((clip for clip in clips if clip.utterance_id == shown.which), clips[-1] if clips else None)
     records = bool(profile and agreed and (clip is None or shown.mode))
     plays = clip is not None and not shown.mode
@@ -246,12 +245,12 @@ def show(services: Services, name: str, agreed: bool, shown: tuple | None) -> li
         now,
         name,
         gr.Dropdown(choices=choices(services), value=name or NOBODY),
-        progress_of(profile, agreed),
+        progress_of(services, profile, agreed),
         gr.Column(visible=there),
         gr.Row(visible=there),
         gr.Column(visible=False),
-        agreed_in_words(profile),
-        gr.Button(visible=may_record(profile, agreed)),
+        agreed_in_words(services, profile),
+        gr.Button(visible=services.may_record(profile, agreed)),
         gr.Column(visible=False),  # guided recording ends: it was somebody else's
         "",
         *talk.parts_of(services, profile, agreed),
@@ -368,7 +367,7 @@ def show_one(services: Services, emotion: str, name: str, agreed: bool, which: s
 def _one_card(services: Services, emotion: str, name: str, agreed: bool, shown: Shown) -> list:
     profile = services.profile(name)
     hints = services.hints(name) if profile else {}
-    return [progress_of(profile, agreed), *card_of(services, profile, emotion, agreed, shown, hints)]
+    return [progress_of(services, profile, agreed), *card_of(services, profile, emotion, agreed, shown, hints)]
 
 
 def _all_cards(services: Services, profile: Profile | None, agreed: bool) -> list:
@@ -378,13 +377,13 @@ def _all_cards(services: Services, profile: Profile | None, agreed: bool) -> lis
 
 def progress_now(services: Services, name: str, agreed: bool) -> str:
     """How far the enrolment is after something was kept or deleted."""
-    return progress_of(services.profile(name), agreed)
+    return progress_of(services, services.profile(name), agreed)
 
 
 def after_guiding(services: Services, name: str, agreed: bool) -> list:
     """What guided recording stored, on the cards."""
     profile = services.profile(name)
-    return [progress_of(profile, agreed), *_all_cards(services, profile, agreed)]
+    return [progress_of(services, profile, agreed), *_all_cards(services, profile, agreed)]
 
 
 # where it stands
@@ -431,7 +430,7 @@ def build(services: Services, chosen: gr.State, remembered: gr.BrowserState, tab
     saying = "It is saved when you stop. Any sentence in any language will do as well. To act no emotion, see “Or just talk” below."
     gr.HTML(step("3. Say each sentence", saying))
     gr.HTML(TIPS)
-    progress = gr.HTML(progress_of(None, False), elem_id="enrol-progress")
+    progress = gr.HTML(progress_of(services, None, False), elem_id="enrol-progress")
     guide_me = gr.Button("Guide me through it", variant="primary", elem_id="guided-start", visible=False, scale=0,
                          min_width=220)  # fmt: skip
     panel = guided.Panel()

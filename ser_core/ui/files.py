@@ -4,10 +4,10 @@ What is forgotten is looked for in all of the folder: gradio puts what was uploa
 """
 
 import io
-import os
 import secrets
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ class PrivateFiles:
     def __init__(self, folder: Path, within: Path | None = None):
         """A folder; `within` is the one that uploads go to, the same if None."""
         self._folder, self._all = folder, within or folder
+        self._given: set[str] = set()  # what was uploaded
 
     def apart(self) -> "PrivateFiles":
         """A folder of its own, which nobody can guess, for one account."""
@@ -41,13 +42,22 @@ class PrivateFiles:
         Raises:
             NotUploaded: it does.
         """
-        if any(isinstance(argument, str) and not self.may_see(argument) for argument in arguments):
-            raise NotUploaded("this file is not one of this page; choose it again")
+        for argument in arguments:
+            if isinstance(argument, list | tuple):
+                self.check(argument)
+            elif isinstance(argument, str) and str(self._all) in argument:
+                if not self.may_see(argument):
+                    raise NotUploaded("this file is not one of this page; choose it again")
+                self._given.add(argument)
 
     def may_see(self, path: str) -> bool:
         """Whether a path, if it is one, is not in the folder of another account."""
-        normal = Path(os.path.normpath(path))
-        return not normal.is_relative_to(self._all / _APART) or normal.is_relative_to(self._folder)
+        try:
+            real = Path(path).resolve()
+        except (OSError, ValueError):  # no path at all
+            return True
+        apart = (self._all / _APART).resolve()
+        return not real.is_relative_to(apart) or real.is_relative_to(self._folder.resolve())
 
     def document(self, name: str, content: str | bytes) -> str:
         """Write something to be saved by the person, as attune-NAME, where nobody can guess it."""
@@ -79,14 +89,19 @@ class PrivateFiles:
         self._forget(f"{utterance_id}.wav")
 
     def empty(self) -> None:
-        """Delete all of the folder."""
+        """Delete all of the folder, and what was uploaded."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        for upload in list(self._given):
+            self.forget_upload(upload)
 
     def _forget(self, pattern: str) -> None:
         for path in self._folder.rglob(pattern):
             path.unlink(missing_ok=True)
+            with suppress(OSError):  # others may still lie there
+                path.parent.rmdir()
 
     def forget_upload(self, upload: str) -> None:
         """Delete what was uploaded; never a file of the person's own."""
+        self._given.discard(upload)
         if self._all in Path(upload).parents:
             Path(upload).unlink(missing_ok=True)

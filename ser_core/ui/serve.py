@@ -109,6 +109,8 @@ class Serving:
         for path in (self.certificate, self.private_key, self.corpora):
             if path and not Path(path).exists():
                 raise BadServing(f"there is no '{Path(path).name}' at the place named; check the path")
+        if self.listen == "0.0.0.0" and not self.host_names:
+            raise BadServing("--listen 0.0.0.0 needs --host-name: the name by which others reach this computer")
         if self.listen and not self.certificate:
             raise BadServing(
                 "passwords and voices would travel unprotected: give --certificate and --private-key with --listen, or leave "
@@ -139,7 +141,7 @@ def serve(workspace: Workspace, how: Serving) -> None:
         url = f"http{'s' if how.certificate else ''}://{address}:{listening.getsockname()[1]}"
         server = uvicorn.Server(
             uvicorn.Config(
-                OnlyOurNames(app, {HOST, "localhost", *how.host_names}),
+                OnlyOurNames(app, {HOST, "localhost", how.listen or HOST, *map(str.lower, how.host_names)}),
                 ssl_certfile=how.certificate,
                 ssl_keyfile=how.private_key,
                 http="h11",  # which takes no headers without end
@@ -184,7 +186,7 @@ def _app(workspace: Workspace, how: Serving) -> "tuple[Services, ASGIApp]":
     accounts = Accounts(workspace)
     if not accounts.list():
         print("Nobody can sign in yet: make accounts with “python -m ser_core accounts add NAME”.", flush=True)
-    return shared, Door(build_app(shared, account_of), shared, accounts, secure=bool(how.certificate))
+    return shared, Door(build_app(shared, account_of), shared, accounts)
 
 
 @contextmanager
@@ -240,7 +242,7 @@ def private_folder(workspace: Workspace) -> Iterator[Workspace]:
         WorkspaceUnusable: nothing can be written there.
     """
     temporary = workspace.temporary
-    one_at_a_time = FileLock(temporary.with_suffix(".lock"))
+    one_at_a_time = FileLock(workspace.root / "temporary.lock")  # not beside a folder in memory: anybody writes there
     try:
         temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
         in_memory = not temporary.is_relative_to(workspace.root)
@@ -287,9 +289,9 @@ def erasing_unused(workspace: Workspace, days: int | None) -> Iterator[None]:
     ended = threading.Event()
 
     def look() -> None:
-        wait_s, ahead = _FIRST_LOOK_S, time.time() - time.monotonic()
+        wait_s, ahead = _FIRST_LOOK_S, time.time() - _since_start()
         while not ended.wait(wait_s):
-            wait_s, was, ahead = _LOOK_AGAIN_S, ahead, time.time() - time.monotonic()
+            wait_s, was, ahead = _LOOK_AGAIN_S, ahead, time.time() - _since_start()
             if abs(ahead - was) < _STEADY_S:
                 _erase_unused(workspace, days)
 
@@ -299,6 +301,11 @@ def erasing_unused(workspace: Workspace, days: int | None) -> Iterator[None]:
         yield
     finally:
         ended.set()
+
+
+def _since_start() -> float:
+    """Seconds that nobody can set, and that go on while the computer sleeps where it can tell that."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _erase_unused(workspace: Workspace, days: int) -> None:

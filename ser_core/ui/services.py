@@ -52,7 +52,6 @@ class Services:
         files: the private folder, from which the page gets what it plays and saves.
         listeners: who listens live just now.
         visits: what pages that are open have answered; an erasure reaches there too.
-        keep_days: how long a profile that nobody uses is kept; for ever if None.
     """
 
     is_shared = False
@@ -72,7 +71,7 @@ class Services:
             device: 'auto', or as torch names it.
             keep_days: how long a profile that nobody uses is kept; for ever if None.
         """
-        self.keep_days = keep_days
+        self.wording = self.wording.for_keeping(keep_days)
         self.workspace = workspace
         self.store = open_store(workspace)
         self.models = Models(workspace, model, device)
@@ -90,7 +89,7 @@ class Services:
         return name
 
     def take(self) -> None:
-        """Count a recording that is to be answered.
+        """Count a recording that is to be heard.
 
         Raises:
             TooOften: where Attune is shared, it is one too many.
@@ -103,6 +102,16 @@ class Services:
             NotYours: where Attune is shared, it lies where it must not be read.
         """
         return path
+
+    def has_agreed(self, profile: Profile | None) -> bool:
+        """Whether the profile's owner has agreed to what is told today."""
+        return profile is not None and profile.consent is not None and profile.consent.version == self.wording.version
+
+    def may_record(self, profile: Profile | None, agreed: bool) -> bool:
+        """Whether recordings may be added: its owner agreed, now or before, and it is somebody's."""
+        if profile is None or (profile.consent is not None and profile.consent.is_nobodys):
+            return False
+        return agreed or self.has_agreed(profile)
 
     def names(self) -> list[str]:
         """Everybody who has a profile."""
@@ -154,7 +163,8 @@ class Services:
             AudioRejected: it cannot be used; nothing is stored and the earlier one stays.
         """
         try:
-            _check_consent(agreed or has_agreed(self.chosen(name)))
+            self.take()
+            _check_consent(agreed or self.has_agreed(self.chosen(name)))
             return self.enrol_waveform(name, emotion, read_recording(upload).waveform, agreed, replaces)
         finally:
             self.files.forget_upload(upload)
@@ -198,7 +208,8 @@ class Services:
         from ser_core.data.talk import TALK, cut_talk
 
         try:
-            _check_consent(agreed or has_agreed(self.chosen(name)))
+            self.take()
+            _check_consent(agreed or self.has_agreed(self.chosen(name)))
             talk = cut_talk(read_recording(upload, TALK).waveform)
         finally:
             self.files.forget_upload(upload)
@@ -328,8 +339,8 @@ class Services:
         profile = self.chosen(name)
         if profile.consent is not None and profile.consent.is_nobodys:
             raise NotAPerson("this profile holds a synthetic voice; make one of your own for yours")
-        _check_consent(agreed or has_agreed(profile))
-        if not has_agreed(profile):
+        _check_consent(agreed or self.has_agreed(profile))
+        if not self.has_agreed(profile):
             self.store.agree(profile.name, consent_now(self.wording))
         return profile
 
@@ -363,18 +374,6 @@ class Services:
 
         with suppress(ValueError):  # erased meanwhile; whoever needs it next is told
             enrolment_of(self.store, name, self.models.recogniser())
-
-
-def has_agreed(profile: Profile | None) -> bool:
-    """Whether the profile's owner has agreed to the wording of today."""
-    return profile is not None and profile.consent is not None and profile.consent.is_current
-
-
-def may_record(profile: Profile | None, agreed: bool) -> bool:
-    """Whether recordings may be added: its owner agreed, now or before, and it is somebody's."""
-    if profile is None or (profile.consent is not None and profile.consent.is_nobodys):
-        return False
-    return agreed or has_agreed(profile)
 
 
 def _check_consent(agreed: bool) -> None:

@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from ser_core.inference.accounts import Account
 from ser_core.inference.consent import SHARED
@@ -14,7 +15,9 @@ from ser_core.workspace import Workspace
 if TYPE_CHECKING:
     import gradio as gr
 
-_MOST_PAGES = 10_000
+_MOST_PAGES = 1_000
+"""Of an account, that are remembered as its own."""
+
 TAKES = (30, 60.0)
 """Recordings that are answered, and within how many seconds, for each account."""
 
@@ -39,7 +42,6 @@ class SharedServices(Services):
         self._corpora = corpora.resolve() if corpora else None
         self._takes = Limit(*TAKES, f"more than {TAKES[0]} recordings within a minute")
         self._accounts: dict[int, AccountServices] = {}
-        self._pages: OrderedDict[str, AccountServices] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, request: "gr.Request") -> Services:
@@ -66,22 +68,25 @@ class SharedServices(Services):
             NotYours: that was another one.
         """
         with self._lock:
-            if page and self._pages.setdefault(page, account) is not account:
+            if page and any(page in other.pages for other in self._accounts.values() if other is not account):
                 raise NotYours("this page belongs to another account; reload it")
-            while len(self._pages) > _MOST_PAGES:
-                self._pages.popitem(last=False)
+            if page:
+                account.pages[page] = None
+                account.pages.move_to_end(page)
+            while len(account.pages) > _MOST_PAGES:
+                account.pages.popitem(last=False)
 
 
 class AccountServices(Services):
-    """One account's: profiles, files and visits of its own, the rest shared."""
+    """One account's: profiles, files, visits and pages of its own, the rest shared."""
 
     is_shared = True
-    wording = SHARED
 
     def __init__(self, shared: SharedServices, account: Account):
         """Of an account; nothing is opened before it is first used."""
-        super().__init__(shared.workspace, keep_days=shared.keep_days)
+        self.workspace, self.wording = shared.workspace, shared.wording
         self.models, self.scribe, self.listeners = shared.models, shared.scribe, shared.listeners
+        self.visits, self.pages = WeakSet(), OrderedDict[str, None]()
         self.store, self.account_name = shared.profiles.of(account.id), account.name
         self.files = shared.files.apart()
         self._account, self._shared = account.id, shared
@@ -89,8 +94,7 @@ class AccountServices(Services):
     def leave(self) -> None:
         """Nobody is signed in any more: what was uploaded, played and saved meanwhile goes."""
         for visit in list(self.visits):
-            for upload in visit.uploads():
-                self.files.forget_upload(upload)
+            visit.clear()
         self.files.empty()
 
     def whose(self, name: str) -> str:

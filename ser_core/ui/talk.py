@@ -7,7 +7,7 @@ import gradio as gr
 from ser_core.data.audio import AudioRejected
 from ser_core.inference.profiles import Profile, RemovedUtterance
 from ser_core.ui.errors import for_people, sentence
-from ser_core.ui.services import Services, may_record
+from ser_core.ui.services import Services
 from ser_core.ui.theme import safe
 
 WHAT = """
@@ -96,7 +96,7 @@ def parts_of(services: Services, profile: Profile | None, agreed: bool, shown: S
         agreed: whether one may record.
         shown: what else it shows.
     """
-    may = may_record(profile, agreed)
+    may = services.may_record(profile, agreed)
     kept = profile is not None and bool(profile.talk)
     plays = kept and not shown.anew
     records = may and not plays

@@ -291,9 +291,11 @@ def start(services: Services, *filled) -> list:
 def _allowed_order(services: Services, filled: tuple) -> Order:
     """What was filled in, if it names no path that must not be read."""
     order = order_of(Form(*filled))
-    for named in (*order.corpora, order.encoder, *order.settings):
-        value = named.partition("=")[2]
-        if "/" in value or "\\" in value or value.startswith("~"):
+    for named in (*order.corpora, *([order.encoder] if "=" in order.encoder else [])):
+        services.may_read(Path(named.partition("=")[2]).expanduser())
+    for setting in order.settings:
+        value = setting.partition("=")[2].strip("\"' ")
+        if set(value) & set("/\\~") or value in (".", ".."):
             services.may_read(Path(value).expanduser())
     return order
 

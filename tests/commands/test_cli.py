@@ -18,7 +18,7 @@ from ser_core.__main__ import main
 from ser_core.commands import COMMANDS
 from ser_core.data.audio import read_recording
 from ser_core.data.corpora.synthetic import buzz
-from ser_core.inference.consent import QUESTION, Consent, consent_now, nobodys_voice
+from ser_core.inference.consent import LOCAL, QUESTION, Consent, consent_now, nobodys_voice
 from ser_core.inference.profiles import ProfileStore
 from ser_core.inference.recogniser import Recogniser
 from ser_core.labels import APP_EMOTIONS
@@ -570,7 +570,7 @@ def test_who_agreed_to_another_wording_is_asked_again_and_the_answer_is_in_the_j
     assert code == 2 and QUESTION in err and store.get("Ann").utterances == ()
     code, out, _ = attune("enrol", "Ann", *clip, "--json")
     assert code == 0 and json.loads(out)["consent"] == vars(store.get("Ann").consent)
-    assert store.get("Ann").consent.is_current and store.get("Ann").emotions == ("anger",)
+    assert store.get("Ann").consent.version == LOCAL.version and store.get("Ann").emotions == ("anger",)
 
 
 def test_profiles_that_nobody_uses_are_erased_when_that_is_said_twice(attune, workspace, monkeypatch):

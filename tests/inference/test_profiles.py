@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 from ser_core.data.audio import SAMPLE_RATE, AudioRejected
 from ser_core.inference import archives, database, engines, profiles
 from ser_core.inference.archives import BadArchive, ProfileError
-from ser_core.inference.consent import Consent, ConsentMissing, consent_now
+from ser_core.inference.consent import LOCAL, Consent, ConsentMissing, consent_now
 from ser_core.inference.database import ACCOUNTS, PROFILES, StoreUnusable
 from ser_core.inference.engines import SqliteFile
 from ser_core.inference.judgements import Judgement, tally, to_csv
@@ -536,6 +536,17 @@ def test_embeddings_of_the_wrong_shape_are_a_bug_that_shows(ann):
     with pytest.raises(ValueError, match=r"expected \(2, L, 2 D\)"):
         ann.embeddings("Ann", "f", lambda waveforms: np.zeros((1, 3, 4)))
     assert query(ann, "SELECT count(*) FROM embeddings") == [(0,)]
+
+
+def test_what_takes_the_place_of_what_is_embedded_gets_no_embedding_of_it(ann):
+    def embed_meanwhile_replaced(waveforms):
+        ann.delete("Ann")
+        ann.add_many("Bo", [("anger", tone(8), {}), ("neutral", tone(9), {})], create=AGREED)  # the same row numbers
+        return embed(waveforms)
+
+    ann.embeddings("Ann", "f", embed_meanwhile_replaced)
+    bo = [ann.audio("Bo", each.utterance_id) for each in ann.get("Bo").utterances]
+    np.testing.assert_array_equal(ann.embeddings("Bo", "f", embed), embed(bo))
 
 
 def test_what_is_deleted_while_it_is_embedded_does_not_come_back(ann):
@@ -1227,9 +1238,9 @@ def test_nothing_is_added_to_a_profile_before_its_owner_agreed(old: ProfileStore
 
 
 def test_consent_is_kept_with_its_time_and_wording_and_can_be_given_anew(ann: ProfileStore):
-    assert ann.get("Ann").consent == AGREED and AGREED.is_current
+    assert ann.get("Ann").consent == AGREED and AGREED.version == LOCAL.version
     older = Consent("2020-01", "2020-01-02T03:04:05+00:00")
-    assert ann.agree("Ann", older).consent == older and not older.is_current
+    assert ann.agree("Ann", older).consent == older and older.version != LOCAL.version
     document = json.loads(zipfile.ZipFile(io.BytesIO(ann.export("Ann"))).read("profile.json"))
     assert document["consent"] == {"version": "2020-01", "agreed": "2020-01-02T03:04:05+00:00"}
     assert ann.import_archive(ann.export("Ann"), AGREED, "Bo").consent == AGREED  # of whoever brings it in

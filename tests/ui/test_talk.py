@@ -126,7 +126,7 @@ def test_nothing_is_kept_without_consent_nor_beside_a_synthetic_voice(services: 
         services.add_talk(bo, path := upload(), False)
     assert not Path(path).exists()
     services.add_talk(bo, upload(), True)
-    assert services.profile(bo).consent.is_current
+    assert services.has_agreed(services.profile(bo))
     synthetic = services.add_example().name
     with pytest.raises(NotAPerson):
         services.add_talk(synthetic, path := upload(), True)
@@ -201,7 +201,7 @@ def test_what_seems_odd_is_said_once_and_stops_nobody(services: Services, bo: st
 
 
 def test_progress_counts_free_speech_beside_the_emotions(services: Services, bo: str, speech_file: Path):
-    only = enrol.progress_of(services.profile(bo), True)
+    only = enrol.progress_of(services, services.profile(bo), True)
     assert "0 of 7 enrolled, and" in only and "free speech" in only and "Enough to try Compare" in only
     services.enrol(bo, "neutral", str(speech_file), True)
     assert "1 of 7 enrolled, and" in enrol.progress_now(services, bo, True)
