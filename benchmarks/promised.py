@@ -70,10 +70,14 @@ def _crowd(found: dict) -> str:
 
 
 def _soaked(found: dict) -> str:
-    memory = found["memory_mib"]
+    memory, left = (
+        found["memory_mib"],
+        [name for name in found["files_left"] if not name.endswith(".alive")],
+    )  # its lock
     return (
         f"{found['visits']} visits in {found['minutes']:.0f} minutes: memory {memory['first tenth']:.0f} MiB in the first tenth, "
-        f"{memory['last tenth']:.0f} in the last; files left behind: {len(found['files_left'])}"
+        f"{memory['last tenth']:.0f} in the last (second half: {found['memory_mib_per_minute']['second half']:+.3f} MiB a minute); "
+        f"files left behind: {len(left)}, profiles: {len(found['profiles_left'])}"
     )
 
 

@@ -81,6 +81,7 @@ def soak(url: str, app: psutil.Process, folder: Path, accounts: list[str], argum
         return {"passed": False, "visits": len(visits), "troubles": troubles}
     time.sleep(1.0)
     kept = [path for path in folder.rglob("*") if path.is_file() and "temporary" in path.relative_to(folder).parts]
+    kept = [path for path in kept if path.suffix != ".alive"]  # the running app's own lock
     databases = list(folder.rglob("profiles.sqlite3"))
     profiles = [name for database in databases for name in _profiles(database)]
     series = dict(zip(("memory_mib", "open_files", "threads"), map(grown, np.array(counted).T[1:]), strict=True))
