@@ -81,6 +81,14 @@ def _soaked(found: dict) -> str:
     )
 
 
+def _live(found: dict) -> str:
+    behind, memory = found["drift"]["clock_minus_sound_ms"], found["memory_mib"]
+    return (
+        f"{found['listened_s'] / 60:.1f} minutes on a busy machine: answers {behind['first tenth']} ms behind the sound at first, "
+        f"{behind['last tenth']} at last; memory {memory['first tenth']} and {memory['last tenth']} MiB, of which the take 18"
+    )
+
+
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
@@ -173,6 +181,7 @@ PROMISES: tuple[Promise, ...] = (
         ("benchmarks/test_fuzz.py",), "fuzz.json", _fuzzed, "fuzz.py --coverage-guided 20 --output FILE",
     ),
     Promise("B", "people come and go for half an hour, and nothing piles up", (), "soak.json", _soaked, "soak.py --shared --corpus DIR --output FILE"),
+    Promise("E", "listening for ten minutes neither drifts nor piles up", ("inference/test_live.py",), "live/compact_10_minutes.json", _live, "live.py --minutes 9.8 --corpus DIR --out FILE"),
     Promise("C", "profiles lie on PostgreSQL by the same rules, and move there and back whole", ("inference/test_database_server.py", "inference/test_moving.py")),
     Promise(
         "D", "full disks, disks that can only be read, two apps on one folder, a microphone pulled out, no memory left: said in words, nothing lost",

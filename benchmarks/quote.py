@@ -192,6 +192,39 @@ def _crowds() -> str:
     return _table(head, rows)
 
 
+def _live() -> str:
+    short, long = (json.loads(_text(f"live/{name}.json")) for name in ("compact", "compact_10_minutes"))
+    behind = long["drift"]["clock_minus_sound_ms"]
+    rows = [
+        ("page ready, from the first byte, s", *(one["page_ready_s"] for one in (short, long))),
+        ("updates a second", *(one["updates_per_s"] for one in (short, long))),
+        (
+            "delay: median, 95th percentile, longest, ms",
+            *(", ".join(str(one["delay_ms"][what]) for what in ("median", "p95", "max")) for one in (short, long)),
+        ),
+        (
+            "processor share of one listener, of one core",
+            *(f"{one['app_cpu_share_of_one_core']:.0%}" for one in (short, long)),
+        ),
+        (
+            "behind the sound in the first and the last tenth, ms",
+            "–",
+            f"{behind['first tenth']}, {behind['last tenth']}",
+        ),
+        (
+            "memory in the first and the last tenth, MiB (the take has 18 of them)",
+            "–",
+            f"{long['memory_mib']['first tenth']}, {long['memory_mib']['last tenth']}",
+        ),
+        (
+            "files in the workspace at first, at most, at last",
+            "–",
+            ", ".join(str(long["files_in_workspace"][what]) for what in ("at first", "most", "at last")),
+        ),
+    ]
+    return _table(("what", "1.5 minutes (an earlier compact)", "9.8 minutes, other programs running"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "promises": lambda: _table(*promises.table()),
     "in short": in_short,
@@ -201,6 +234,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "start": _started,
     "growth": _copied(RESULTS / "growth" / "growth.md"),
     "load": _crowds,
+    "live": _live,
     "accuracy": _copied(RESULTS / "accuracy" / "accuracy.md"),
     "ravdess": _copied(RESULTS / "ravdess" / "table.md"),
     "whom it serves": _copied(RESULTS / "ravdess" / "fairness.md"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ser_core.commands.agreeing import add_agree_argument, ask_for_consent, confirm
 from ser_core.data.whole import written
+from ser_core.inference.accounts import Accounts
 from ser_core.inference.archives import BadArchive
 from ser_core.inference.database import Database, open_database
 from ser_core.inference.moving import move
@@ -78,7 +79,8 @@ def _move(workspace: Workspace, arguments: Namespace) -> int:
         "accounts\nFrom now on, start Attune with:\n"
         f"SER_DATABASE={'the address you gave' if is_url else f'sqlite:///{where}'}\n"
         f"{f'SER_KEY_FILE={file}' if file else 'no SER_KEY_FILE'}\n"
-        "The old place still holds everything: erase it there once you have seen that all is well."
+        "What was recorded while this ran was not taken along: stop Attune before you move.\n"
+        "The old place still holds everything: delete that file, or drop that database, once you have seen that all is well."
     )
     return 0
 
@@ -107,7 +109,10 @@ def _list(store: ProfileStore, arguments: Namespace) -> int:
             f"{profile.name}: {_recordings(len(profile.utterances))}{_emotions(profile)}{_talk(profile)}"
             for profile in profiles
         ]
+        others = sum(account.n_profiles for account in Accounts(open_workspace(arguments.workspace)).list())
         print("\n".join(lines) or "no profile is stored here")
+        if others:
+            print(f"{others} more belong to accounts ('accounts list')")
     return 0
 
 
