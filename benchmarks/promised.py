@@ -27,7 +27,8 @@ class Promise:
 
 def _start(found: dict) -> str:
     rows = {row["what"]: row for row in found["rows"]}
-    return "; ".join(f"{what} {rows[what]['p50']:.1f} s" for what in rows if rows[what]["unit"] == "s")
+    shown = [what for what, row in rows.items() if row["unit"] == "s" and "processor" not in what and "terminal" not in what]
+    return "; ".join(f"{what} {rows[what]['p50']:.1f} s" for what in shown)
 
 
 def _recorded(found: dict) -> str:

@@ -178,8 +178,9 @@ def _read(sounddevice: ModuleType, source: Device, seconds: float, over: threadi
     except Exception as error:
         ending = error
     finally:
-        _ONE_AT_A_TIME.release()
         coming.put(ending)
+        over.wait()  # whoever records has had all of it
+        _ONE_AT_A_TIME.release()
 
 
 def _arriving(coming: Queue, name: str) -> Iterator[np.ndarray]:

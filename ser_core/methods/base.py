@@ -123,6 +123,8 @@ class TextShape:
 
 
 def _check_layers(shape: FeatureShape | TextShape) -> None:
+    if (shape.n_layers, shape.n_values, shape.layers) == (0, 0, ()):  # of a method that hears waveforms itself
+        return
     check_range(shape, n_layers=(1, None), n_values=(1, None))
     if not shape.layers or not all(0 <= layer < shape.n_layers for layer in shape.layers):
         raise BadRecipe(f"'layers' are {list(shape.layers)}, but some of 0 to {shape.n_layers - 1} were expected")

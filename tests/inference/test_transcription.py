@@ -418,7 +418,7 @@ def _config(**changed):
         (_without_a_layer, "lacks weights, decoder.layers.2", True),
         (_without_a_bias, "do not fit its config.json", False),
         (lambda folder: (folder / "config.json").unlink(), "no readable config.json", True),
-        (lambda folder: (folder / "config.json").write_text("[1]"), "describes no model", True),
+        (lambda folder: (folder / "config.json").write_text("[1]"), "no readable config.json", True),
         (_config(model_type="bert"), "is a bert model, not Whisper", True),
         (_config(d_model=None), "lacks d_model", True),
         (_config(d_model="many"), "d_model many", True),
@@ -506,7 +506,7 @@ def test_a_fetch_that_brings_no_weights_or_breaks_off_leaves_no_half_folder(work
         assert not (workspace.models / "whisper-base").exists()
 
 
-def test_what_had_arrived_before_a_download_broke_off_stays_and_is_not_taken_for_a_model(workspace, monkeypatch):
+def test_what_had_arrived_whole_before_a_download_broke_off_stays_and_is_not_taken_for_a_model(workspace, monkeypatch):
     def download(source, local_dir, allow_patterns):
         (local_dir / ".cache").mkdir(parents=True)
         (local_dir / "config.json").write_text("{}")
@@ -516,7 +516,10 @@ def test_what_had_arrived_before_a_download_broke_off_stays_and_is_not_taken_for
     monkeypatch.setattr(models, "snapshot_download", download)
     with pytest.raises(EncoderUnavailable):
         fetch("whisper-base", workspace)
-    assert (workspace.models / "whisper-base" / ".cache" / "abc.incomplete").is_file()
+    assert (workspace.models / "whisper-base" / "config.json").is_file()
+    assert not (
+        workspace.models / "whisper-base" / ".cache" / "abc.incomplete"
+    ).exists()  # the hub would not go on with it
     assert available(workspace) == ()
 
 
