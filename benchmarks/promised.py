@@ -27,12 +27,14 @@ class Promise:
 
 def _start(found: dict) -> str:
     rows = {row["what"]: row for row in found["rows"]}
-    shown = [what for what, row in rows.items() if row["unit"] == "s" and "processor" not in what and "terminal" not in what]
+    shown = [
+        what for what, row in rows.items() if row["unit"] == "s" and "processor" not in what and "terminal" not in what
+    ]
     return "; ".join(f"{what} {rows[what]['p50']:.1f} s" for what in shown)
 
 
 def _recorded(found: dict) -> str:
-    return f"{found['in_the_database']} of {found['recordings']} kept, at most {found['largest_error_hz']:.1f} Hz away"
+    return f"{found['in_the_database']} of {found['recordings']} kept, at most {found['largest_error_hz']:.3f} Hz away"
 
 
 def _fuzzed(found: dict) -> str:
@@ -96,7 +98,7 @@ def _yes(value: bool) -> str:
 
 PROMISES: tuple[Promise, ...] = (
     Promise(
-        "R1", "the app is imported and built within 3 s, without torch; the first page comes within 5 s, and can be used 2 s later",
+        "R1", "the app is imported and built within 3 s, without torch; the first page comes within 5 s (aim: it can be used within 2 s; not met)",
         ("ui/test_app_process.py::test_the_first_page_waits_for_nothing_that_it_does_not_show",),
         "start.json", _start, "start.py --model compact --output FILE",
     ),
@@ -149,7 +151,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "R14", "ten people at once get their own answers, and a full queue says so",
         ("ui/test_doors.py::test_a_full_queue_says_what_happened_and_what_to_do",),
-        "load.json", _crowd, "load.py --shared --corpus DIR --output FILE",
+        "load_shared.json", _crowd, "load.py --shared --corpus DIR --output FILE",
     ),
     Promise(
         "R15", "limits: recordings a minute, failed sign-ins, foreign hosts, safety headers",
