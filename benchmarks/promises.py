@@ -2,7 +2,7 @@
 
 .venv/bin/pytest -n 2 --dist loadfile --junitxml=suite.xml && .venv/bin/python benchmarks/promises.py suite.xml
 
-counts, for each promise, the tests that hold it and writes results/promises.json; quote.py puts the table into README, with
+(of several files, what a later one says of a test counts) counts, for each promise, the tests that hold it and writes results/promises.json; quote.py puts the table into README, with
 the figures that the commands named there have measured.
 """
 
@@ -22,17 +22,20 @@ class BadPromise(ValueError):
     """A promise that nothing holds."""
 
 
-def count(suite: Path) -> dict[str, dict[str, int]]:
-    """How many tests of each promise passed, failed and were skipped in a run of the suite.
+def count(*suites: Path) -> dict[str, dict[str, int]]:
+    """How many tests of each promise passed, failed and were skipped in a run of the suite; the last word on a test counts.
 
     Raises:
         BadPromise: a promise names a test that was not run.
     """
-    ran: dict[str, list[str]] = {}
-    for case in ElementTree.parse(suite).iter("testcase"):
+    said: dict[tuple[str, str], str] = {}
+    for case in (case for suite in suites for case in ElementTree.parse(suite).iter("testcase")):
         outcome = next((kind for kind in ("failure", "error", "skipped") if case.find(kind) is not None), "passed")
-        test = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name', '').partition('[')[0]}"
-        ran.setdefault(test, []).append({"failure": "failed", "error": "failed"}.get(outcome, outcome))
+        file, name = f"{case.get('classname', '').replace('.', '/')}.py", case.get("name", "")
+        said[file, name] = {"failure": "failed", "error": "failed"}.get(outcome, outcome)
+    ran: dict[str, list[str]] = {}
+    for (file, name), outcome in said.items():
+        ran.setdefault(f"{file}::{name.partition('[')[0]}", []).append(outcome)
     counted = {}
     for promise in PROMISES:
         outcomes: list[str] = []
@@ -44,9 +47,7 @@ def count(suite: Path) -> dict[str, dict[str, int]]:
                 for one in several
             ]
             if not found:
-                raise BadPromise(
-                    f"{promise.name} names {wanted}, which {suite.name} does not hold; run the whole suite"
-                )
+                raise BadPromise(f"{promise.name} names {wanted}, which was not run; run the whole suite")
             outcomes += found
         counted[promise.name] = {kind: outcomes.count(kind) for kind in ("passed", "failed", "skipped")}
     return counted
@@ -76,7 +77,7 @@ def main() -> int:
     from ser_core.data.tables import write_json
     from ser_core.training.provenance import provenance
 
-    counted = count(Path(sys.argv[1]))
+    counted = count(*map(Path, sys.argv[1:]))
     write_json(COUNTED, {"promises": counted, **provenance()})
     for name, tests in counted.items():
         print(name, tests)

@@ -95,7 +95,7 @@ class PrivateFiles:
             self.forget_upload(upload)
 
     def _forget(self, pattern: str) -> None:
-        for path in self._folder.rglob(pattern):
+        for path in list(self._folder.rglob(pattern)):
             path.unlink(missing_ok=True)
             with suppress(OSError):  # others may still lie there
                 path.parent.rmdir()
