@@ -132,7 +132,6 @@ def test_the_pages_folder_is_in_memory_private_and_gone_afterwards(workspace, mo
         assert Workspace(workspace.root.parent / "other", key_file=workspace.key_file).temporary != folder.parent
     assert not folder.exists()
     folder.parent.rmdir()
-    folder.parent.with_suffix(".lock").unlink()
     monkeypatch.setattr("ser_core.workspace._MEMORY", workspace.root / "nowhere")
     assert workspace.temporary == workspace.root / "temporary"
 

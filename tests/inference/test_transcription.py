@@ -513,13 +513,11 @@ def test_what_had_arrived_whole_before_a_download_broke_off_stays_and_is_not_tak
         (local_dir / ".cache" / "abc.incomplete").write_bytes(b"half of it")
         raise ConnectionError
 
+    monkeypatch.setattr(models, "_ask_hub", lambda source: None)  # there is no network here
     monkeypatch.setattr(models, "snapshot_download", download)
     with pytest.raises(EncoderUnavailable):
         fetch("whisper-base", workspace)
     assert (workspace.models / "whisper-base" / "config.json").is_file()
-    assert not (
-        workspace.models / "whisper-base" / ".cache" / "abc.incomplete"
-    ).exists()  # the hub would not go on with it
     assert available(workspace) == ()
 
 
