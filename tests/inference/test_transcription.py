@@ -510,14 +510,15 @@ def test_what_had_arrived_whole_before_a_download_broke_off_stays_and_is_not_tak
     def download(source, local_dir, allow_patterns):
         (local_dir / ".cache").mkdir(parents=True)
         (local_dir / "config.json").write_text("{}")
-        (local_dir / ".cache" / "abc.incomplete").write_bytes(b"half of it")
+        (local_dir / "model-00001-of-00002.safetensors").write_bytes(b"the first of two")
+        (local_dir / ".cache" / "abc.incomplete").write_bytes(b"half of the second")
         raise ConnectionError
 
     monkeypatch.setattr(models, "_ask_hub", lambda source: None)  # there is no network here
     monkeypatch.setattr(models, "snapshot_download", download)
     with pytest.raises(EncoderUnavailable):
         fetch("whisper-base", workspace)
-    assert (workspace.models / "whisper-base" / "config.json").is_file()
+    assert (workspace.models / "whisper-base" / "model-00001-of-00002.safetensors").is_file()
     assert available(workspace) == ()
 
 
