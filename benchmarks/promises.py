@@ -52,7 +52,7 @@ def count(*suites: Path) -> dict[str, dict[str, int]]:
 def row(promise: Promise) -> tuple[str, str, str, str]:
     """Name, promise, how it is tested and by which command, what was measured."""
     tests = json.loads(COUNTED.read_text(encoding="utf-8"))["promises"][promise.name]
-    files = list(dict.fromkeys(f"`{one.partition('::')[0]}`" for one in promise.tests))
+    files = list(dict.fromkeys(f"`tests/{one.partition('::')[0]}`" for one in promise.tests))
     how = [*files, f"`{promise.command}`"] if promise.command else files
     figures = []
     if promise.figure:

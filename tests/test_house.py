@@ -122,7 +122,7 @@ def test_every_link_of_a_page_leads_somewhere(page):
         there = (page.parent / name).resolve() if name else page
         assert there.exists(), link
         assert not anchor or anchor in _anchors(there), link
-    for name in re.findall(r"benchmarks/[\w/]+\.(?:py|sh)", text):
+    for name in re.findall(r"(?:tests/)?benchmarks/[\w/]+\.(?:py|sh)", text):
         assert (REPOSITORY / name).is_file(), name
 
 
