@@ -20,7 +20,8 @@ _ASKER = inspect.Parameter("asker", inspect.Parameter.POSITIONAL_OR_KEYWORD)
 def for_people(handler: Callable, services: Any, *bound: Any) -> Callable:
     """A handler of the page, given whose services they are; what goes wrong in it is shown in words and never with a path.
 
-    Every handler that touches the services goes through here: this is where accounts are kept apart. Our own small errors speak for themselves; anything else is a bug: it is logged, and the person gets its reference.
+    Every handler that touches the services goes through here: this is where accounts are kept apart. Our own small errors
+    speak for themselves; anything else is a bug: it is logged, and the person gets its reference.
     """
 
     @wraps(handler)

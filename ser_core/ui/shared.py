@@ -19,7 +19,7 @@ _MOST_PAGES = 1_000
 """Of an account, that are remembered as its own."""
 
 TAKES = (30, 60.0)
-"""Recordings that are answered, and within how many seconds, for each account."""
+"""How many recordings are heard, for each account, and within how many seconds."""
 
 
 class NotYours(ValueError):
