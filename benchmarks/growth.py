@@ -22,17 +22,16 @@ import pandas as pd
 import soundfile
 import torch
 
-from ser_core.commands.bench import utterance_and_enrolment
+from ser_core.commands.bench import spoken, utterance_and_enrolment
 from ser_core.commands.training_arguments import count, limit_threads
 from ser_core.data.audio import SAMPLE_RATE, Recording
-from ser_core.data.corpora.synthetic import speechlike
 from ser_core.data.tables import write_json
 from ser_core.encoders.cache import EmbeddingCache
 from ser_core.evaluation.predictions import check_predictions
 from ser_core.evaluation.report import make_report
 from ser_core.inference.consent import consent_now
 from ser_core.inference.models import shipped_models
-from ser_core.inference.profiles import open_store
+from ser_core.inference.profiles import ProfileStore, open_store
 from ser_core.inference.recogniser import Recogniser
 from ser_core.inference.timing import percentiles, timed
 from ser_core.labels import APP_EMOTIONS
@@ -93,27 +92,27 @@ def evaluation(asked: Namespace, folder: Path, left_out: list[str]) -> Iterator[
 
 def profiles(asked: Namespace, folder: Path, left_out: list[str]) -> Iterator[Row]:
     """Everybody who has a profile: by name, as each page lists them, and with all recordings but their sound."""
-    store, n_stored = open_store(open_workspace(folder / "people")), 0
-    clips = [(emotion, speechlike(0.6), {}) for emotion in APP_EMOTIONS]
+    clips = [(emotion, spoken(0.6), {}) for emotion in APP_EMOTIONS]
 
-    def stored(n: int, listed: Callable[[], object]) -> Callable[[], object]:
-        nonlocal n_stored
+    def ready(n: int, store: ProfileStore, listed: Callable[[], object]) -> Callable[[], object]:
+        n_stored = sum(len(profile.utterances) for profile in store.list())
         while n_stored < n:
             some = clips[: n - n_stored]
             store.add_many(f"person {n_stored}", some, create=consent_now())
             n_stored += len(some)
         return listed
 
-    for what, listed in (("names of all profiles", store.names), ("all that profiles hold", store.list)):
-        ready = partial(stored, listed=listed)
-        yield from _grown(f"{what}, seven utterances each", "utterances", _sizes(asked), ready, asked, left_out)
-    store.close()
+    for place, what in enumerate(("names of all profiles", "all that profiles hold")):
+        store = open_store(open_workspace(folder / f"people {place}"))
+        grow = partial(ready, store=store, listed=(store.names, store.list)[place])
+        yield from _grown(f"{what}, seven utterances each", "utterances", _sizes(asked), grow, asked, left_out)
+        store.close()
 
 
 def embedding(asked: Namespace, folder: Path, left_out: list[str]) -> Iterator[Row]:
     """A corpus that is heard for the first time, and again."""
     recogniser = Recogniser(open_workspace(folder / "workspace"), asked.model, "cpu")
-    recogniser.embed([speechlike(3.0)])
+    recogniser.embed([spoken(3.0)])
 
     def first(n: int) -> Callable[[], object]:
         paths = made_files(n, folder)
@@ -140,15 +139,13 @@ def answers(asked: Namespace, folder: Path, left_out: list[str]) -> Iterator[Row
     """Two answers, the longer the utterance and the more is enrolled; and to hear what is enrolled."""
     recogniser = Recogniser(open_workspace(folder / "workspace"), asked.model, "cpu")
     _, seven = utterance_and_enrolment(recogniser, 3.0)
-    utterance = Recording(speechlike(3.0))
+    utterance = Recording(spoken(3.0))
 
     def clips(n: int) -> list[tuple[str, str, np.ndarray]]:
-        return [
-            (str(k), recogniser.info.emotions[k % len(recogniser.info.emotions)], speechlike(3.0)) for k in range(n)
-        ]
+        return [(str(k), recogniser.info.emotions[k % len(recogniser.info.emotions)], spoken(3.0)) for k in range(n)]
 
     def longer(seconds: float) -> Callable[[], object]:
-        recording = Recording(speechlike(seconds))
+        recording = Recording(spoken(seconds))
         return lambda: recogniser.recognise(recording, seven)
 
     def more(n: int) -> Callable[[], object]:
@@ -156,8 +153,8 @@ def answers(asked: Namespace, folder: Path, left_out: list[str]) -> Iterator[Row
         return lambda: recogniser.recognise(utterance, enrolment)
 
     def heard(n: int) -> Callable[[], object]:
-        spoken = clips(n)
-        return lambda: recogniser.enrol(spoken)
+        unheard = clips(n)
+        return lambda: recogniser.enrol(unheard)
 
     name = asked.model
     yield from _grown(f"{name}: two answers, 7 enrolled", "seconds", LENGTHS_S, longer, asked, left_out)
@@ -216,7 +213,7 @@ def made_predictions(n: int) -> pd.DataFrame:
 def made_files(n: int, folder: Path) -> list[str]:
     """FLAC files of 3 s, each with noise of its own, for what is alike is embedded once; those that are there are taken."""
     paths = [folder / f"{k:05d}.flac" for k in range(n)]
-    utterance = speechlike(3.0)
+    utterance = spoken(3.0)
     for k, path in enumerate(paths):
         if not path.is_file():
             noise = np.random.default_rng(k).normal(scale=1e-3, size=len(utterance))

@@ -14,8 +14,8 @@ from statistics import median
 import torch
 from whisper.model import ModelDimensions, Whisper
 
+from ser_core.commands.bench import spoken
 from ser_core.data.audio import Recording
-from ser_core.data.corpora.synthetic import speechlike
 from ser_core.inference.recogniser import Recogniser
 from ser_core.inference.timing import timed
 from ser_core.training.provenance import provenance
@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     recogniser = Recogniser(open_workspace(arguments.workspace), arguments.model, "cpu")
-    voice = speechlike(3.0)
+    voice = spoken(3.0)
     recording, features = Recording(voice), recogniser.embed([voice])
     recogniser.with_words(features, SENTENCE)  # loads what reads
     kinds = {"off": [], "counted": [], "beside": []}

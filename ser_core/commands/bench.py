@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from ser_core.commands.training_arguments import count, limit_threads
-from ser_core.data.audio import SAMPLE_RATE, Recording
+from ser_core.data.audio import SAMPLE_RATE, Recording, read_recording
 from ser_core.data.corpora import load_corpora
-from ser_core.data.corpora.synthetic import speechlike
+from ser_core.data.quality import has_speech
 from ser_core.encoders.cache import EmbeddingCache
+from ser_core.inference.examples import example_takes
 from ser_core.inference.models import shipped_models
 from ser_core.inference.onnx import OnnxRecogniser, export_onnx, onnx_installed
 from ser_core.inference.recogniser import Enrolment, Recogniser
@@ -68,6 +69,8 @@ def _model(recogniser: Recogniser, arguments: Namespace, workspace: Workspace) -
     rows = [_row(f"{name}: two answers, 3 s utterance, {len(enrolment.utterances)} enrolled", answer_ms, "ms")]
     if onnx_installed():
         rows.append(_by_onnxruntime(recogniser, utterance, enrolment, arguments, workspace))
+    listen_ms = _milliseconds(lambda: has_speech(utterance.waveform), arguments.repeats)
+    rows.append(_row(f"{name}: whether anybody speaks, alone", listen_ms, "ms"))
     encode_ms = _milliseconds(lambda: recogniser.embed([utterance.waveform]), arguments.repeats)
     rows.append(_row(f"{name}: encoder alone", encode_ms, "ms"))
     if recogniser.info.encoder == "whisper":
@@ -92,9 +95,14 @@ def _model(recogniser: Recogniser, arguments: Namespace, workspace: Workspace) -
 
 
 def utterance_and_enrolment(recogniser: Recogniser, seconds: float) -> tuple[Recording, Enrolment]:
-    """What two answers need: an utterance like speech, and one enrolled of each emotion, all of that length."""
-    clips = [(word, word, speechlike(seconds)) for word in recogniser.info.emotions]
-    return Recording(speechlike(seconds)), recogniser.enrol(clips)
+    """What two answers need: an utterance, and one enrolled of each emotion, all of that length."""
+    clips = [(word, word, spoken(seconds)) for word in recogniser.info.emotions]
+    return Recording(spoken(seconds)), recogniser.enrol(clips)
+
+
+def spoken(seconds: float) -> np.ndarray:
+    """The example voice, again and again, (N,) float32 at 16 kHz: whether anybody speaks is found as soon as with a person."""
+    return np.resize(read_recording(example_takes()[0].path).waveform, int(seconds * SAMPLE_RATE))
 
 
 def _by_onnxruntime(
@@ -107,6 +115,7 @@ def _by_onnxruntime(
         exported = OnnxRecogniser(export.folder, torch.get_num_threads())
 
     def answer_twice() -> None:
+        has_speech(utterance.waveform)
         features = exported.embed(utterance.waveform)
         exported.probabilities(features, info.baseline)
         exported.probabilities(features, info.personaliser(None), enrolment)

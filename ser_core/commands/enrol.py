@@ -9,7 +9,7 @@ from ser_core.commands.agreeing import add_agree_argument, ask_for_consent
 from ser_core.commands.clips import BadClip, add_clip_argument, parse_clips
 from ser_core.commands.record import add_device_argument, record_with_meter
 from ser_core.data.audio import AudioRejected, read_recording
-from ser_core.data.quality import assess
+from ser_core.data.quality import Quality, assess
 from ser_core.data.talk import TALK, cut_talk
 from ser_core.inference.consent import LOCAL
 from ser_core.inference.enrolment import enrolment_of
@@ -34,6 +34,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--talk",
         metavar="FILE",
         help="a recording of 30 to 60 seconds of free speech, without labels; replaces an earlier one",
+    )
+    parser.add_argument(
+        "--without-speech",
+        action="store_true",
+        help="store recordings of an emotion also where no speech is found: the detector may miss an unusual voice",
     )
     add_device_argument(parser)
     add_agree_argument(parser)
@@ -61,6 +66,8 @@ def run(arguments: Namespace) -> int:
 def _kept(profile: Profile) -> str:
     parts = [f"{len(set(profile.emotions))} of {len(APP_EMOTIONS)} emotions enrolled"]
     parts += [f"({', '.join(profile.emotions)})"] if profile.emotions else []
+    if profile.utterances and set(APP_EMOTIONS) - set(profile.emotions):
+        parts += ["(with some emotions only, an answer may be wrong where the baseline is right: enrol the others too)"]
     parts += [f"and free speech in {len(profile.talk)} parts"] if profile.talk else []
     return " ".join(parts)
 
@@ -95,6 +102,10 @@ def _from_files(store: ProfileStore, arguments: Namespace) -> Profile:
     clips = []
     for clip in parse_clips(arguments.clip):
         quality = assess(clip.recording)
+        try:
+            _check_speech(quality, arguments)
+        except AudioRejected as error:
+            raise BadClip(f"{clip.label}: {error}") from None
         clips.append((clip.emotion, clip.recording.waveform, quality.to_dict()))
         _say_advice(clip.emotion, [*clip.recording.warnings, *quality.advice])
     made = None if _known(store, arguments) else ask_for_consent(arguments.agree)
@@ -141,12 +152,22 @@ def _take(store: ProfileStore, arguments: Namespace, emotion: str) -> bool:
     waveform = record_with_meter(arguments.seconds, arguments.input_device)
     try:
         quality = assess(waveform)
+        _check_speech(quality, arguments)
         store.add(arguments.name, emotion, waveform, quality.to_dict())
     except AudioRejected as error:
         _say_advice(emotion, [str(error)])
         return False
     _say_advice(emotion, quality.advice)
     return True
+
+
+def _check_speech(quality: Quality, arguments: Namespace) -> None:
+    if not (quality.has_speech or arguments.without_speech):
+        raise AudioRejected(
+            "no_speech",
+            "no speech was found in it, so it was not stored; check that the right microphone is chosen, and say a whole sentence. "
+            "If somebody does speak in it, add --without-speech",
+        )
 
 
 def _say_advice(emotion: str, advice) -> None:

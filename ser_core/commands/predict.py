@@ -7,7 +7,6 @@ from argparse import ArgumentParser, Namespace
 
 from ser_core.commands.clips import add_clip_argument, parse_clips
 from ser_core.data.audio import NO_SPEECH, AudioRejected, read_recording
-from ser_core.data.quality import has_speech
 from ser_core.inference.archives import ProfileError
 from ser_core.inference.enrolment import enrolment_of
 from ser_core.inference.profiles import open_store
@@ -77,19 +76,17 @@ def _answer(
     start = time.perf_counter()
     try:
         recording = read_recording(path)
-        speech = has_speech(recording.waveform)
     except AudioRejected as error:
         return {"path": path, "error": {"code": error.code, "message": str(error)}}
     decode_ms = 1000 * (time.perf_counter() - start)
     prediction = recogniser.recognise(recording, enrolment, arguments.personaliser, decode_ms)
-    prediction = prediction if speech else prediction.without_speech()
     answer = prediction.to_json(path, arguments.profile, recording.warnings)
     if arguments.text is None and writer is None:
         return answer
     transcript = writer.transcribe(recording.waveform) if writer else None
     text, language = (transcript.text, transcript.language or "") if transcript else (arguments.text, "")
-    said = recogniser.with_words(recogniser.embed([recording.waveform]), text, enrolment, language)
-    said = said if speech else said.without_speech()
+    features = recogniser.embed([recording.waveform])
+    said = recogniser.with_words(features, text, enrolment, language, prediction.speech)
     return answer | {"transcript": transcript.to_json() if transcript else None, "with_words": said.to_json()}
 
 

@@ -47,7 +47,7 @@ class Quality:
         peak: largest absolute sample, 0 to 1.
         clipped_share: part of the samples at full scale, 0 to 1.
         snr_db: level of the speech above that of the pauses; nan without speech, or without a pause of 0.2 s.
-        verdict: 'good', 'usable' (with advice) or 'poor' (better record again); it never blocks by itself.
+        verdict: 'good', 'usable' (with advice) or 'poor' (better record again).
         advice: what to do, in words, the most important first; empty where all is good.
     """
 
@@ -59,6 +59,11 @@ class Quality:
     snr_db: float
     verdict: Verdict
     advice: tuple[str, ...]
+
+    @property
+    def has_speech(self) -> bool:
+        """Whether enough of it was found to be somebody's recording."""
+        return self.speech_s >= _NO_SPEECH_S
 
     def to_dict(self) -> dict[str, float | str | list[str] | None]:
         """For JSON: what could not be measured is None."""
@@ -101,8 +106,8 @@ def speech_spans(waveform: np.ndarray) -> list[tuple[float, float]]:
 
 
 def has_speech(waveform: np.ndarray) -> bool:
-    """Whether 0.3 s of speech or more are found, as `speech_spans` finds it: none of 950 utterances of RAVDESS, EmoDB, nEMO and
-    a Korean corpus had less.
+    """Whether 0.3 s of speech or more are found in the loudest second, or in all of it as `speech_spans` finds it: none of 950
+    utterances of RAVDESS, EmoDB, nEMO and a Korean corpus had less.
 
     Args:
         waveform: (N,) float32 in [-1, 1], 16 kHz, at any level.
@@ -110,10 +115,22 @@ def has_speech(waveform: np.ndarray) -> bool:
     if len(waveform) < _FRAME or not np.any(waveform):
         return False
     audible = torch.from_numpy(_audible(waveform))
+    loudest = _loudest(audible)
+    if len(loudest) < len(audible) and _seconds(_DETECTOR(loudest, 1.0)) >= _NO_SPEECH_S:
+        return True  # three times faster, and it need not listen to half a minute
     found = _DETECTOR(audible, 1.0)
     if _seconds(found) < _NO_SPEECH_S:  # listened to a second time only where it matters
         found = _union([*found, *_second_time(audible)])
     return _seconds(found) >= _NO_SPEECH_S
+
+
+def _loudest(audible: torch.Tensor) -> torch.Tensor:
+    """The second with the most energy."""
+    energy = torch.cat([torch.zeros(1, dtype=torch.float64), audible.double().square().cumsum(0)])
+    if len(audible) <= SAMPLE_RATE:
+        return audible
+    start = int((energy[SAMPLE_RATE:] - energy[:-SAMPLE_RATE]).argmax())
+    return audible[start : start + SAMPLE_RATE]
 
 
 def _second_time(audible: torch.Tensor) -> list[tuple[float, float]]:

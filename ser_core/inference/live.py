@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from ser_core.data.audio import SAMPLE_RATE, Recording, StreamResampler
+from ser_core.data.audio import SAMPLE_RATE, StreamResampler
 from ser_core.data.quality import has_speech
 from ser_core.inference.recogniser import Enrolment, Prediction, Recogniser, WithWords
 from ser_core.inference.transcription import Transcript
@@ -137,7 +137,7 @@ class LiveTake:
         window = np.frombuffer(self._samples[2 * start : 2 * end], dtype="<i2").astype(np.float32) / _FULL_SCALE
         prediction = None
         if _somebody_speaks(window):
-            prediction = self.recogniser.recognise(Recording(window), self.enrolment, self.personaliser)
+            prediction = self.recogniser.answer(self.recogniser.embed([window]), self.enrolment, self.personaliser)
         took = 1000 * (time.perf_counter() - began)
         return Moment(start / SAMPLE_RATE, end / SAMPLE_RATE, prediction, round(took, 2))
 

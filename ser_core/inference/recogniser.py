@@ -12,6 +12,7 @@ import torch
 
 from ser_core.data.audio import PREPARED, Recording, level_and_trim
 from ser_core.data.batches import Batch
+from ser_core.data.quality import has_speech
 from ser_core.encoders.base import as_memory_allows, autocast, choose_device, precision
 from ser_core.encoders.text import Reading, TextEncoder
 from ser_core.inference.calibration import SpeakerStatistics
@@ -99,9 +100,9 @@ class Prediction:
         attention: how far the answer attends to each enrolled utterance, summing to at most one; None if nobody is enrolled or the
             personaliser weighs them all alike.
         shift: how far the enrolment moved the utterance's embedding, relative to the embedding's length.
-        milliseconds: decode, encode, personalise, total.
+        milliseconds: decode, listen (whether anybody speaks), encode, personalise, total.
         calibrated: the baseline put right by free speech; None without any, or where the model cannot.
-        speech: whether speech was found in it, where that was looked for; no answer is sure without any.
+        speech: whether speech was found in it; no answer is sure without any.
     """
 
     model: str
@@ -241,9 +242,22 @@ class Recogniser:
             UnknownModel: no such personaliser.
         """
         clock: dict[str, float] = {"decode": decode_ms}
+        features, speech = self.hear(recording, clock)
+        return self.answer(features, enrolment, personaliser, clock, speech)
+
+    def hear(self, recording: Recording, clock: dict[str, float] | None = None) -> tuple[np.ndarray, bool]:
+        """What `answer` goes by: the pooled layers, (1, L, 2 D), and whether anybody speaks.
+
+        Args:
+            recording: as `read_recording` gives it.
+            clock: takes the milliseconds of each step.
+        """
+        clock = {} if clock is None else clock
+        with _timed(clock, "listen"):
+            speech = has_speech(recording.waveform)
         with _timed(clock, "encode"):
             features = self.embed([recording.waveform])
-        return self.answer(features, enrolment, personaliser, clock)
+        return features, speech
 
     def answer(
         self,
@@ -251,6 +265,7 @@ class Recogniser:
         enrolment: Enrolment | None = None,
         personaliser: str | None = None,
         clock: Mapping[str, float] = MappingProxyType({}),
+        speech: bool = True,
     ) -> Prediction:
         """Answer twice about one utterance that is embedded already.
 
@@ -259,6 +274,7 @@ class Recogniser:
             enrolment: as for `recognise`.
             personaliser: as for `recognise`.
             clock: milliseconds that the steps before took.
+            speech: whether anybody speaks in it; else no answer is sure.
 
         Raises:
             UnknownModel: no such personaliser.
@@ -270,7 +286,7 @@ class Recogniser:
             personalised, output = self._personalised(name, batch)
             calibrated = self._calibrated(heard, enrolment)
         clock["total"] = sum(clock.values())
-        return Prediction(
+        prediction = Prediction(
             model=self.info.name,
             personaliser=name if output else None,
             baseline=baseline,
@@ -280,6 +296,7 @@ class Recogniser:
             milliseconds={step: round(value, 2) for step, value in clock.items()},
             calibrated=calibrated,
         )
+        return prediction if speech else prediction.without_speech()
 
     def statistics(self, features: np.ndarray) -> SpeakerStatistics:
         """What the baseline says of free speech, utterance by utterance: pooled layers (M, L, 2 D), from `embed`."""
@@ -318,7 +335,12 @@ class Recogniser:
         )  # fmt: skip
 
     def with_words(
-        self, features: np.ndarray, text: str, enrolment: Enrolment | None = None, language: str = ""
+        self,
+        features: np.ndarray,
+        text: str,
+        enrolment: Enrolment | None = None,
+        language: str = "",
+        speech: bool = True,
     ) -> WithWords:
         """Answer about one embedded utterance and what was said in it.
 
@@ -327,6 +349,7 @@ class Recogniser:
             text: as typed or transcribed; may be empty.
             enrolment: of its speaker.
             language: of the text, its ISO code, if known.
+            speech: whether anybody speaks in it; else no answer is sure.
 
         Raises:
             UnknownModel: the model reads no words.
@@ -349,7 +372,7 @@ class Recogniser:
                 unread_own = self._answer(method, batch.without_text())[0]
             words = self._answer(method, batch, method.of_words_alone)[0] if reading.text else None
         kinds = {"baseline": output, "personalised": own}
-        return WithWords(
+        said = WithWords(
             text=reading.text,
             note=reading.note,
             words=words,
@@ -361,6 +384,7 @@ class Recogniser:
             },
             milliseconds={step: round(value, 2) for step, value in clock.items()},
         )
+        return said if speech else said.without_speech()
 
     def text_encoder(self) -> TextEncoder:
         """What reads words, loaded when first asked for.

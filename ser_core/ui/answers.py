@@ -175,23 +175,17 @@ def compare(
     recogniser = services.models.recogniser(asked.model)
     enrolment, profile = _enrolment(services, asked.profile, recogniser)
     clips = profile.utterances if profile else ()
-    from ser_core.data.quality import has_speech
     from ser_core.inference.explanation import by_every_personaliser, without_each
 
-    start = time.perf_counter()
-    speech = has_speech(recording.waveform)
-    heard = time.perf_counter()
-    features = recogniser.embed([recording.waveform])
-    clock = {"decode": decode_ms + 1000 * (heard - start), "encode": 1000 * (time.perf_counter() - heard)}
-    prediction = recogniser.answer(features, enrolment, asked.personaliser or None, clock)
+    clock = {"decode": decode_ms}
+    features, speech = recogniser.hear(recording, clock)
+    prediction = recogniser.answer(features, enrolment, asked.personaliser or None, clock, speech)
 
     personalised, without, others = prediction.personalised is not None, {}, ()
     if enrolment and enrolment.utterances:
-        others = tuple(by_every_personaliser(recogniser, features, enrolment))
-        without = without_each(recogniser, features, enrolment, prediction.personaliser) if personalised else {}
-    if not speech:
-        prediction, others = prediction.without_speech(), tuple(one.without_speech() for one in others)
-        without = {name: one.unsure() for name, one in without.items()}
+        others = tuple(by_every_personaliser(recogniser, features, enrolment, speech))
+        if personalised:
+            without = without_each(recogniser, features, enrolment, prediction.personaliser, speech)
     return Comparison(
         asked=asked,
         prediction=prediction,
@@ -217,8 +211,8 @@ def with_words(services: Services, comparison: Comparison, text: str) -> "WithWo
         UnknownModel, EncoderUnavailable: the model reads none, or what reads them is not here.
     """
     recogniser = services.models.recogniser(comparison.asked.model)
-    said = recogniser.with_words(comparison.features, text, comparison.enrolment, comparison.language)
-    return said if comparison.prediction.speech else said.without_speech()
+    asked = (comparison.features, text, comparison.enrolment, comparison.language, comparison.prediction.speech)
+    return recogniser.with_words(*asked)
 
 
 def read(upload: str) -> tuple[Recording, float]:
@@ -239,8 +233,7 @@ def by_every_model(services: Services, comparison: Comparison) -> "Iterator[tupl
         recogniser = services.models.recogniser(info.name)
         enrolment, _ = _enrolment(services, comparison.asked.profile, recogniser)
         features = recogniser.embed([comparison.recording.waveform])
-        found = by_every_personaliser(recogniser, features, enrolment)
-        yield info.name, found if comparison.prediction.speech else [one.without_speech() for one in found]
+        yield info.name, by_every_personaliser(recogniser, features, enrolment, comparison.prediction.speech)
 
 
 def mean_of_models(found: "Sequence[tuple[str, Sequence[Prediction]]]") -> "tuple[str, list[Prediction]]":
@@ -270,7 +263,8 @@ def at_levels(services: Services, comparison: Comparison) -> "list[AnswerAtLevel
     recogniser = services.models.recogniser(comparison.asked.model)
     enrolment, _ = _enrolment(services, comparison.asked.profile, recogniser)
     personaliser = comparison.prediction.personaliser or comparison.asked.personaliser or None
-    return answered(recogniser, comparison.recording.waveform, GAINS_DB, enrolment, personaliser)
+    speech = comparison.prediction.speech
+    return answered(recogniser, comparison.recording.waveform, GAINS_DB, enrolment, personaliser, speech)
 
 
 def document(comparisons: Sequence[Comparison], visit: Visit) -> str:

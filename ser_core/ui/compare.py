@@ -85,7 +85,8 @@ def status_of(
         if comparison.is_enrolled:
             lines.append('<p class="warning">Note: this very recording is enrolled; record another one to test.</p>')
         took = comparison.prediction.milliseconds
-        steps = f"reading {took['decode']:.0f}, listening {took['encode']:.0f}, answering {took['personalise']:.0f}"
+        parts = {"decode": "reading", "listen": "finding speech", "encode": "listening", "personalise": "answering"}
+        steps = ", ".join(f"{words} {took[step]:.0f}" for step, words in parts.items())
         lines += [f"<p>Answered in {took['total']:.0f} ms ({steps}) by {safe(comparison.prediction.model)}.</p>"]
         lines.append(shown.enrolled_so_far(profile))
         if profile is not None and profile.consent is not None and profile.consent.is_nobodys:

@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from ser_core.data.audio import read_recording
+from ser_core.data.audio import AudioRejected, read_recording
 from ser_core.inference.archives import MAX_TRANSCRIPT
 from ser_core.inference.consent import LOCAL, ConsentMissing, Wording, consent_now, nobodys_voice
 from ser_core.inference.examples import EXAMPLE_NAME, example_enrolment
@@ -79,6 +79,7 @@ class Services:
         self.files = PrivateFiles(workspace.temporary)
         self.listeners = Listeners()
         self.visits: WeakSet = WeakSet()
+        self._without_speech: set[tuple[str, str]] = set()
 
     def of(self, request: "gr.Request") -> "Services":
         """The services of whoever asks: these, for whoever is at this computer."""
@@ -160,7 +161,8 @@ class Services:
 
         Raises:
             ConsentMissing, NoProfileChosen, UnknownProfile: there is nowhere to store it.
-            AudioRejected: it cannot be used; nothing is stored and the earlier one stays.
+            AudioRejected: it cannot be used, or nobody speaks in it, for the first time; nothing is stored and the earlier one
+                stays.
         """
         try:
             self.take()
@@ -182,8 +184,11 @@ class Services:
         profile = self._agreeing(name, agreed)
         from ser_core.data.quality import assess
 
-        quality = assess(waveform).to_dict()
-        stored = self.store.add(profile.name, emotion, waveform, quality, [replaces] if replaces else [])
+        quality = assess(waveform)
+        if not quality.has_speech:
+            self._refuse_once(profile.name, emotion)
+        stored = self.store.add(profile.name, emotion, waveform, quality.to_dict(), [replaces] if replaces else [])
+        self._without_speech.discard((profile.name, emotion))
         if replaces:
             self.files.forget_playback(replaces)
         self._embed_soon(profile.name)
@@ -344,12 +349,23 @@ class Services:
             self.store.agree(profile.name, consent_now(self.wording))
         return profile
 
+    def _refuse_once(self, name: str, emotion: str) -> None:
+        """What detects speech may miss an unusual voice: whoever insists is believed."""
+        if (name, emotion) not in self._without_speech:
+            self._without_speech.add((name, emotion))
+            raise AudioRejected(
+                "no_speech",
+                "no speech was found in it, so it was not stored. Check that the right microphone is chosen, and say a whole "
+                "sentence. If you did speak, record it, or choose it, once more: then it is kept",
+            )
+
     def _forget_playbacks(self, utterances: Sequence[EnrolledUtterance]) -> None:
         for utterance in utterances:
             self.files.forget_playback(utterance.utterance_id)
 
     def _end_for(self, name: str) -> None:
         self.listeners.forget(self.whose(name))
+        self._without_speech = {one for one in self._without_speech if one[0] != name}
         for visit in list(self.visits):
             for upload in visit.forget(name):
                 self.files.forget_upload(upload)

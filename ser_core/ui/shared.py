@@ -89,7 +89,7 @@ class AccountServices(Services):
         self.visits, self.pages = WeakSet(), OrderedDict[str, None]()
         self.store, self.account_name = shared.profiles.of(account.id), account.name
         self.files = shared.files.apart()
-        self._account, self._shared = account.id, shared
+        self._account, self._shared, self._without_speech = account.id, shared, set()
 
     def leave(self) -> None:
         """Nobody is signed in any more: what was uploaded, played and saved meanwhile goes."""

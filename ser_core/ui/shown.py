@@ -74,7 +74,8 @@ def enrolled_so_far(profile: Profile | None) -> str:
         return ""
     n = len(EMOTIONS) - len(missing)
     return (
-        f"<p>{n} of {len(EMOTIONS)} emotions enrolled; without {', '.join(missing)} the answers are less personal.</p>"
+        f"<p>{n} of {len(EMOTIONS)} emotions enrolled; without {', '.join(missing)} the answers are less personal, and "
+        "may be wrong where the baseline is right.</p>"
     )
 
 
@@ -207,7 +208,7 @@ def clips_table(comparison: Comparison | None) -> str:
             ]
         )
     note = (
-        "The weight is how far the answer attends to a recording."
+        "The weight is how far the answer attends to a recording; what is missing to 100 % goes to none of them."
         if weights
         else "This personaliser weighs all recordings alike."
     )

@@ -58,7 +58,9 @@ def attune(workspace, capsys):
 
 
 def _clip_arguments(clips: dict[str, Path], flag: str = "--clip") -> list[str]:
-    return [part for emotion, file in clips.items() for part in (flag, f"{emotion}={file}")]
+    """Buzzing voices, in which the detector finds no speech."""
+    insisting = ["--without-speech"] if flag == "--clip" else []
+    return insisting + [part for emotion, file in clips.items() for part in (flag, f"{emotion}={file}")]
 
 
 def test_every_command_has_help(capsys):
@@ -83,7 +85,7 @@ def test_predict_answers_in_the_stable_form(attune, clips, tiny_model):
     assert list(answer["baseline"]["probabilities"]) == list(APP_EMOTIONS)
     assert sum(answer["baseline"]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     assert answer["baseline"]["emotion"] == max(APP_EMOTIONS, key=answer["baseline"]["probabilities"].get)
-    assert set(answer["milliseconds"]) == {"decode", "encode", "personalise", "total"}
+    assert set(answer["milliseconds"]) == {"decode", "listen", "encode", "personalise", "total"}
 
 
 def test_predict_is_sure_from_the_threshold_on_where_somebody_speaks(attune, speech_file, tiny_model):
@@ -99,7 +101,8 @@ def test_predict_answers_about_noise_but_is_never_sure_and_says_why(attune, tmp_
     noise, heard = tmp_path / "noise.wav", 0.1 * np.random.default_rng(0).normal(size=48_000)
     soundfile.write(noise, heard, 16_000)
     compact = ASSETS / "models" / "compact"
-    before = Recogniser(open_workspace(tmp_path / "none"), str(compact)).recognise(read_recording(noise))
+    recogniser = Recogniser(open_workspace(tmp_path / "none"), str(compact))
+    before = recogniser.answer(recogniser.embed([read_recording(noise).waveform]))
     assert before.baseline.sure, "the network alone would be sure of noise"
     code, out, _ = attune("predict", noise, "--model", compact, "--json", "--text", "I am so happy")
     [answer] = json.loads(out)
@@ -236,14 +239,26 @@ def test_enrolling_with_the_microphone_stores_each_take_and_asks_again(attune, m
     answers = iter(["", "", "s", "s", "", "s", "s", "s"])  # neutral is silent at first, then good; anger; no more
     monkeypatch.setattr(enrol, "record_with_meter", lambda seconds, device: next(takes))
     monkeypatch.setattr("builtins.input", lambda: next(answers))
-    code, out, err = attune("enrol", "me", "--agree", "--record", "--json")
+    code, out, err = attune("enrol", "me", "--agree", "--without-speech", "--record", "--json")
     assert code == 0 and json.loads(out)["emotions"] == ["neutral", "anger"]
     assert "silent" in err and "You will not believe" in err
 
 
+def test_where_the_microphone_hears_nobody_nothing_is_stored(attune, speech_file, monkeypatch):
+    from ser_core.commands import enrol
+
+    noise = (0.1 * np.random.default_rng(0).normal(size=2 * RATE)).astype(np.float32)
+    takes, answers = iter([noise, read_recording(speech_file).waveform]), iter(["", "", *"ssssss"])
+    monkeypatch.setattr(enrol, "record_with_meter", lambda seconds, device: next(takes))
+    monkeypatch.setattr("builtins.input", lambda: next(answers))
+    code, out, err = attune("enrol", "me", "--agree", "--record")
+    assert code == 0 and "1 of 7 emotions enrolled (neutral)" in out and "enrol the others too" in out
+    assert err.count("no speech was found") == 1 and "--without-speech" in err
+
+
 def test_the_terminal_hints_at_an_odd_recording_and_says_what_is_replaced(attune, clips):
     assert attune("enrol", "Ann", "--agree", *_clip_arguments(clips))[0] == 0
-    code, out, err = attune("enrol", "Ann", "--clip", f"anger={clips['fear']}")
+    code, out, err = attune("enrol", "Ann", "--without-speech", "--clip", f"anger={clips['fear']}")
     assert code == 0 and "who has 7 recordings; what is given now takes the place" in err and "7 of 7" in out
     assert (
         "fear: This is the same recording as the one for anger." in err or "anger: This is the same recording as" in err
@@ -253,7 +268,7 @@ def test_the_terminal_hints_at_an_odd_recording_and_says_what_is_replaced(attune
 def test_to_skip_every_emotion_leaves_a_profile_without_recordings_as_it_is(attune, workspace, monkeypatch):
     ProfileStore(open_workspace(workspace).profiles).create("me", consent_now())
     monkeypatch.setattr("builtins.input", lambda: "s")
-    code, out, _ = attune("enrol", "me", "--agree", "--record")
+    code, out, _ = attune("enrol", "me", "--agree", "--without-speech", "--record")
     assert code == 0 and "0 of 7" in out
 
 
@@ -271,8 +286,8 @@ def test_an_enrolment_that_is_broken_off_keeps_what_was_said_and_an_empty_one_no
 
     monkeypatch.setattr(enrol, "record_with_meter", lambda seconds, device: voice)
     monkeypatch.setattr("builtins.input", answer)
-    assert attune("enrol", "me", "--agree", "--record")[0] == 2
-    assert attune("enrol", "you", "--agree", "--record")[0] == 2
+    assert attune("enrol", "me", "--agree", "--without-speech", "--record")[0] == 2
+    assert attune("enrol", "you", "--agree", "--without-speech", "--record")[0] == 2
     stored = json.loads(attune("profiles", "list", "--json")[1])
     assert [(profile["name"], len(profile["utterances"])) for profile in stored] == [("me", 1)]
 
@@ -310,12 +325,13 @@ def _bad_input(folder: Path) -> dict[str, tuple[list[object], str]]:
             ["enrol", "me", "--agree", "--clip", f"fear={good}", "--clip", f"anger={folder / 'text.wav'}"],
             "not audio",
         ),
+        "no speech": (["enrol", "me", "--agree", "--clip", f"anger={good}"], "no speech was found"),
         "no such emotion": (["enrol", "me", "--agree", "--clip", f"envy={good}"], "'envy'"),
         "a corpus' emotion": (["enrol", "me", "--agree", "--clip", f"boredom={good}"], "boredom"),
         "no equals sign": (["enrol", "me", "--agree", "--clip", str(good)], "EMOTION=FILE"),
         "no clip at all": (["enrol", "me"], "--clip"),
         "no such file": (["enrol", "me", "--agree", "--clip", f"anger={folder / 'nowhere.wav'}"], "no file"),
-        "a bad name": (["enrol", "../me", "--agree", "--clip", f"anger={good}"], "name"),
+        "a bad name": (["enrol", "../me", "--agree", "--without-speech", "--clip", f"anger={good}"], "name"),
         "no such profile": (["predict", good, "--profile", "nobody"], "nobody"),
         "no such model": (["predict", good, "--model", "enormous"], "enormous"),
         "no such corpus": (["corpora", "check", f"ravdess={folder / 'nowhere'}"], "nowhere"),
@@ -358,9 +374,9 @@ def _bad_input(folder: Path) -> dict[str, tuple[list[object], str]]:
 
 
 CASES = (
-    "empty file", "text renamed .wav", "not numbers", "too short", "clipped", "silent", "one bad of two", "no such emotion",
-    "a corpus' emotion", "no equals sign", "no clip at all", "no such file", "a bad name", "no such profile", "no such model",
-    "no such corpus", "an empty corpus", "no such recipe", "no such encoder", "no such command", "no such archive",
+    "empty file", "text renamed .wav", "not numbers", "too short", "clipped", "silent", "no speech", "one bad of two",
+    "no such emotion", "a corpus' emotion", "no equals sign", "no clip at all", "no such file", "a bad name", "no such profile",
+    "no such model", "no such corpus", "an empty corpus", "no such recipe", "no such encoder", "no such command", "no such archive",
     "bad audio to predict", "no such device", "a workspace that is a file", "an export to nowhere", "an output that is a file",
     "seeds below zero", "no fold", "a corpus of empty files", "a strange recording length",
 )  # fmt: skip
@@ -542,12 +558,12 @@ def test_the_terminal_asks_before_it_keeps_a_voice_and_before_it_erases_one(attu
 
 
 def test_whoever_cannot_be_asked_is_refused_in_one_line_and_nothing_changes(attune, clips, tmp_path, monkeypatch):
-    attune("enrol", "Ann", "--agree", "--clip", f"anger={clips['anger']}")
+    attune("enrol", "Ann", "--agree", "--without-speech", "--clip", f"anger={clips['anger']}")
     attune("profiles", "export", "Ann", tmp_path / "ann.zip")
     before = attune("profiles", "list", "--json")[1]
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n" * 5))  # a pipe: nobody reads the question
     for arguments, flag in (
-        (["enrol", "Bo", "--clip", f"anger={clips['anger']}"], "--agree"),
+        (["enrol", "Bo", "--without-speech", "--clip", f"anger={clips['anger']}"], "--agree"),
         (["profiles", "import", tmp_path / "ann.zip", "--name", "Bo"], "--agree"),
         (["profiles", "delete", "Ann"], "--yes"),
     ):
@@ -563,7 +579,7 @@ def test_who_agreed_to_another_wording_is_asked_again_and_the_answer_is_in_the_j
 ):
     store = ProfileStore(Path(workspace) / "profiles.sqlite3")
     store.create("Ann", Consent("1999", "1999-12-31T00:00:00+00:00"))
-    clip = ["--clip", f"anger={clips['anger']}"]
+    clip = ["--without-speech", "--clip", f"anger={clips['anger']}"]
     assert "agreed 1999-12-31T00:00:00+00:00 to wording 1999" in attune("profiles", "show", "Ann")[1]
     monkeypatch.setattr(sys, "stdin", Terminal("no\nyes\n"))
     code, _, err = attune("enrol", "Ann", *clip)
@@ -590,7 +606,7 @@ def test_a_synthetic_voice_is_called_one(attune, workspace):
 
 
 def test_in_a_real_terminal_a_profile_is_erased_only_after_yes(attune, clips, workspace):
-    attune("enrol", "Ann", "--agree", "--clip", f"anger={clips['anger']}")
+    attune("enrol", "Ann", "--agree", "--without-speech", "--clip", f"anger={clips['anger']}")
     command = [sys.executable, "-m", "ser_core", "profiles", "delete", "ann", "--workspace", workspace]
     for answer, code, words in (("\n", 2, "nothing was erased"), ("y\n", 0, "Erase Ann and 1 recording for ever?")):
         person, terminal = pty.openpty()

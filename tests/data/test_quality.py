@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ser_core.data.audio import SAMPLE_RATE, read_recording
-from ser_core.data.quality import assess, speech_spans
+from ser_core.data.quality import assess, has_speech, speech_spans
 
 RATE = SAMPLE_RATE
 
@@ -46,6 +46,19 @@ def test_what_is_no_speech_is_poor_and_says_so(name):
     assert quality.advice[0].startswith("No speech was found")
     assert quality.to_dict()["level_dbfs"] is None, "what cannot be measured is null"
     assert quality.to_dict()["snr_db"] is None
+    assert not quality.has_speech and not has_speech(NO_SPEECH[name])
+
+
+@pytest.mark.parametrize("loud", ["the speech", "a slammed door", "a whistle"])
+def test_whether_anybody_speaks_is_found_wherever_they_do(loud, speech):
+    around = noise(9 * RATE, 0.0005)
+    if loud == "a slammed door":
+        around[RATE : RATE + 4_000] += noise(4_000, 0.4)
+    if loud == "a whistle":
+        around[: 2 * RATE] += np.sin(2 * np.pi * 1_200 * np.arange(2 * RATE) / RATE).astype(np.float32)
+    assert not has_speech(around)
+    around[5 * RATE : 5 * RATE + len(speech)] += (1.0 if loud == "the speech" else 0.2) * speech
+    assert has_speech(around) and assess(around).has_speech
 
 
 @pytest.mark.parametrize("corpus", ["ravdess", "emodb", "nemo", "korean"])

@@ -58,10 +58,11 @@ def test_the_baseline_is_what_its_method_says_of_the_embedding(recogniser, tiny_
 
 
 def test_an_answer_below_its_methods_threshold_is_not_sure_and_a_temperature_changes_no_emotion(recogniser, enrolment):
-    plain = recogniser.recognise(Recording(_voice(1)), enrolment)
+    features = recogniser.embed([_voice(1)])
+    plain = recogniser.answer(features, enrolment)
     recogniser.baseline.certainty_ = Certainty(3.0, 0.99)
     recogniser.method("speaker_reference").certainty_ = Certainty(1.0, 0.0)
-    said = recogniser.recognise(Recording(_voice(1)), enrolment)
+    said = recogniser.answer(features, enrolment)
     assert not said.baseline.sure and said.personalised.sure
     assert said.baseline.emotion == plain.baseline.emotion
     before, after = (np.log(list(one.baseline.probabilities.values())) for one in (plain, said))
@@ -71,7 +72,7 @@ def test_an_answer_below_its_methods_threshold_is_not_sure_and_a_temperature_cha
 
 
 def test_a_model_without_a_threshold_is_sure_from_forty_percent_on(recogniser):
-    said = [recogniser.recognise(Recording(_voice(k, k))).baseline for k in range(12)]
+    said = [recogniser.answer(recogniser.embed([_voice(k, k)])).baseline for k in range(12)]
     assert [one.sure for one in said] == [one.probabilities[one.emotion] >= 0.4 for one in said]
 
 
@@ -83,7 +84,7 @@ def test_an_enrolment_gives_a_second_answer_and_leaves_the_first_alone(recognise
     assert both.personalised != both.baseline and both.shift > 0
     assert both.personaliser == (personaliser or "speaker_reference")
     assert both.milliseconds["total"] == pytest.approx(
-        sum(both.milliseconds[step] for step in ("decode", "encode", "personalise")), abs=0.05
+        sum(both.milliseconds[step] for step in ("decode", "listen", "encode", "personalise")), abs=0.05
     )
 
 

@@ -69,7 +69,10 @@ def test_noise_is_answered_never_as_sure_and_the_page_says_why(
 ):
     noise = tmp_path / "noise.wav"
     soundfile.write(noise, 0.1 * np.random.default_rng(0).normal(size=32_000), 16_000)
-    assert services.models.recogniser().recognise(read_recording(noise)).baseline.sure, "the network alone would be"
+    recogniser = services.models.recogniser()
+    assert recogniser.answer(recogniser.embed([read_recording(noise).waveform])).baseline.sure, (
+        "the network alone would be"
+    )
     page = heard(services, noise, ann)
     now = page[0].now
     assert "no speech was found" in page[STATUS]

@@ -97,6 +97,29 @@ def test_a_persons_own_file_is_never_deleted(services: Services, tmp_path: Path,
     assert own.exists()
 
 
+def test_where_nobody_speaks_nothing_is_stored_unless_somebody_insists(services: Services, ann: str, upload):
+    file = io.BytesIO()
+    soundfile.write(file, 0.1 * np.random.default_rng(0).normal(size=32_000), 16_000, format="WAV")
+
+    def noise() -> str:
+        return upload(file.getvalue(), "noise.wav")
+
+    before = services.profile(ann).utterances
+    refused = text_of(enrol.save(services, "anger", noise(), ann, True, "", None))
+    assert "No speech was found" in refused and "once more" in refused
+    with pytest.raises(AudioRejected) as other_card:
+        services.enrol(ann, "fear", noise(), True)
+    assert other_card.value.code == "no_speech" and services.profile(ann).utterances == before
+    kept = services.enrol(ann, "anger", noise(), True)
+    assert kept.quality["verdict"] == "poor"
+    with pytest.raises(AudioRejected):
+        services.enrol(ann, "anger", noise(), True)  # insisting counts once
+    services.erase(ann)
+    services.create(ann, True)
+    with pytest.raises(AudioRejected):
+        services.enrol(ann, "anger", noise(), True)  # and not for the next person of that name
+
+
 def test_a_recording_is_added_or_takes_the_place_of_the_one_named(services: Services, ann: str, upload):
     first = one_of(services, ann, "anger")
     played = services.playback(ann, first)
