@@ -11,7 +11,7 @@ from ser_core.inference.accounts import Accounts
 from ser_core.inference.archives import BadArchive
 from ser_core.inference.database import Database, open_database
 from ser_core.inference.moving import move
-from ser_core.inference.profiles import Profile, ProfileStore, expire_unused, open_store
+from ser_core.inference.profiles import Profile, ProfileStore, check_days, expire_unused, open_store
 from ser_core.inference.sealing import make_key, read_key
 from ser_core.workspace import Workspace, open_workspace
 
@@ -55,6 +55,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _expire(workspace: Workspace, arguments: Namespace) -> int:
+    check_days(arguments.days)
     question = f"Erase for ever every profile that nobody used for more than {arguments.days} days?"
     confirm(question, arguments.yes)
     erased = expire_unused(workspace, arguments.days)
@@ -75,8 +76,8 @@ def _move(workspace: Workspace, arguments: Namespace) -> int:
         print(json.dumps(asdict(moved)))
         return 0
     print(
-        f"copied and read back: {moved.n_profiles} profiles with {_recordings(moved.n_utterances)}, {moved.n_accounts} "
-        "accounts\nFrom now on, start Attune with:\n"
+        f"copied and read back: {_counted(moved.n_profiles, 'profile')} with {_recordings(moved.n_utterances)}, "
+        f"{_counted(moved.n_accounts, 'account')}\nFrom now on, start Attune with:\n"
         f"SER_DATABASE={'the address you gave' if is_url else f'sqlite:///{where}'}\n"
         f"{f'SER_KEY_FILE={file}' if file else 'no SER_KEY_FILE'}\n"
         "What was recorded while this ran was not taken along: stop Attune before you move.\n"
@@ -148,7 +149,11 @@ def _talk(profile: Profile) -> str:
 
 
 def _recordings(n: int) -> str:
-    return f"{n} recording{'' if n == 1 else 's'}"
+    return _counted(n, "recording")
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _delete(store: ProfileStore, arguments: Namespace) -> int:

@@ -513,9 +513,18 @@ def expire_unused(workspace: Workspace, days: int, now: datetime | None = None) 
     return _expire(open_database(workspace), sa.true(), days, now)
 
 
-def _expire(database: Database, which: sa.ColumnElement, days: int, now: datetime | None) -> tuple[Erased, ...]:
+def check_days(days: int) -> None:
+    """Whether profiles may be erased after so many days without use.
+
+    Raises:
+        BadDays: they are too few.
+    """
     if days < 1:
         raise BadDays(f"profiles cannot be erased after {days} days without use; give 1 or more")
+
+
+def _expire(database: Database, which: sa.ColumnElement, days: int, now: datetime | None) -> tuple[Erased, ...]:
+    check_days(days)
     today = (now or datetime.now(UTC)).astimezone(UTC).date()
     limit = date.fromordinal(max(1, today.toordinal() - days)).isoformat()
     with database.writing() as connection:
@@ -530,7 +539,7 @@ def _expire(database: Database, which: sa.ColumnElement, days: int, now: datetim
         connection.execute(sa.delete(PROFILES).where(PROFILES.c.id.in_(ids)))
     if ids and not database.forget():
         raise StoreUnusable(
-            f"{len(ids)} profiles are deleted, but another program that uses the profiles, or a full disk, keeps traces "
+            f"{len(ids)} profile{' is' if len(ids) == 1 else 's are'} deleted, but another program that uses the profiles, or a full disk, keeps traces "
             "of them; close that program or free some space, and they go with the next thing that is erased"
         )
     return tuple(ids.values())

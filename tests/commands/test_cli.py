@@ -594,7 +594,8 @@ def test_profiles_that_nobody_uses_are_erased_when_that_is_said_twice(attune, wo
     ProfileStore(Path(workspace) / "profiles.sqlite3").create("Ann", consent_now())
     code, _, err = attune("profiles", "expire", "--days", "30")
     assert code == 2 and "--yes" in err
-    assert attune("profiles", "expire", "--days", "0", "--yes")[0] == 2
+    code, _, err = attune("profiles", "expire", "--days", "0")
+    assert code == 2 and "give 1 or more" in err and "--yes" not in err
     code, out, _ = attune("profiles", "expire", "--days", "30", "--yes", "--json")
     assert code == 0 and json.loads(out) == [{"name": "Ann", "n_utterances": 0, "n_bytes": 0}]
     assert "nothing to erase" in attune("profiles", "expire", "--days", "30", "--yes")[1]

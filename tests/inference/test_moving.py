@@ -150,7 +150,7 @@ def test_the_command_line_makes_a_key_moves_and_says_how_to_go_on(tmp_path, monk
     assert main(["profiles", "new-key", str(key), *at]) == 2
     assert main(["profiles", "move", "--to", str(file), "--to-key", str(key), *at]) == 0
     said = capsys.readouterr().out
-    assert "1 profiles with 1 recording" in said and "old place still holds everything" in said
+    assert "1 profile with 1 recording, " in said and "old place still holds everything" in said
     environment = dict(line.split("=", 1) for line in said.splitlines() if line.startswith("SER_"))
     assert main(["profiles", "move", "--to", str(file), "--to-key", str(key), *at]) == 2
     assert "already" in capsys.readouterr().err
