@@ -71,15 +71,12 @@ def shipped(asked: Namespace) -> System:
     personaliser = recogniser.method(recogniser.info.personaliser(None))
     n_weights = sum(map(_n_weights, (recogniser.encoder, recogniser.baseline, personaliser)))
 
-    def answer() -> object:  # whether anybody speaks is asked by none of the others
-        return recogniser.answer(recogniser.embed([utterance.waveform]), enrolment)
-
     def answer_many() -> list:
         features = recogniser.embed([utterance.waveform] * BATCH)
         return [recogniser.answer(features[place : place + 1], enrolment) for place in range(BATCH)]
 
     what = f"{asked.name}: two answers, {len(enrolment.utterances)} enrolled"
-    return System(what, n_weights, answer, answer_many)
+    return System(what, n_weights, lambda: recogniser.recognise(utterance, enrolment), answer_many)
 
 
 def padded_whisper(asked: Namespace) -> System:

@@ -40,7 +40,9 @@ def run(arguments: Namespace) -> int:
     """Measure and print: median and 95th percentile of the repeats, and how many they were."""
     limit_threads(arguments.threads)
     workspace = open_workspace(arguments.workspace)
-    rows = []
+    utterance = spoken(_UTTERANCE_S)
+    listen_ms = _milliseconds(lambda: has_speech(utterance), arguments.repeats)
+    rows = [_row("whether anybody speaks, which is part of two answers, 3 s utterance", listen_ms, "ms")]
     for info in shipped_models():
         if not info.why_unavailable(workspace):
             rows += _model(Recogniser(workspace, info.name, arguments.device), arguments, workspace)
@@ -69,8 +71,6 @@ def _model(recogniser: Recogniser, arguments: Namespace, workspace: Workspace) -
     rows = [_row(f"{name}: two answers, 3 s utterance, {len(enrolment.utterances)} enrolled", answer_ms, "ms")]
     if onnx_installed():
         rows.append(_by_onnxruntime(recogniser, utterance, enrolment, arguments, workspace))
-    listen_ms = _milliseconds(lambda: has_speech(utterance.waveform), arguments.repeats)
-    rows.append(_row(f"{name}: whether anybody speaks, alone", listen_ms, "ms"))
     encode_ms = _milliseconds(lambda: recogniser.embed([utterance.waveform]), arguments.repeats)
     rows.append(_row(f"{name}: encoder alone", encode_ms, "ms"))
     if recogniser.info.encoder == "whisper":

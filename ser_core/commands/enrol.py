@@ -5,12 +5,15 @@ import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 
+import numpy as np
+
 from ser_core.commands.agreeing import add_agree_argument, ask_for_consent
 from ser_core.commands.clips import BadClip, add_clip_argument, parse_clips
 from ser_core.commands.record import add_device_argument, record_with_meter
 from ser_core.data.audio import AudioRejected, read_recording
-from ser_core.data.quality import Quality, assess
+from ser_core.data.quality import assess, has_speech
 from ser_core.data.talk import TALK, cut_talk
+from ser_core.inference.archives import as_flac
 from ser_core.inference.consent import LOCAL
 from ser_core.inference.enrolment import enrolment_of
 from ser_core.inference.plausibility import hints
@@ -66,9 +69,11 @@ def run(arguments: Namespace) -> int:
 def _kept(profile: Profile) -> str:
     parts = [f"{len(set(profile.emotions))} of {len(APP_EMOTIONS)} emotions enrolled"]
     parts += [f"({', '.join(profile.emotions)})"] if profile.emotions else []
-    if profile.utterances and set(APP_EMOTIONS) - set(profile.emotions):
-        parts += ["(with some emotions only, an answer may be wrong where the baseline is right: enrol the others too)"]
     parts += [f"and free speech in {len(profile.talk)} parts"] if profile.talk else []
+    if profile.utterances and set(APP_EMOTIONS) - set(profile.emotions):
+        parts[-1] += (
+            "; with some emotions only, an answer may be wrong where the baseline is right: enrol the others too"
+        )
     return " ".join(parts)
 
 
@@ -99,13 +104,14 @@ def _known(store: ProfileStore, arguments: Namespace) -> Profile | None:
 
 
 def _from_files(store: ProfileStore, arguments: Namespace) -> Profile:
-    clips = []
-    for clip in parse_clips(arguments.clip):
-        quality = assess(clip.recording)
+    clips, given = [], parse_clips(arguments.clip)
+    for clip in given:
         try:
-            _check_speech(quality, arguments)
+            _check_speech(clip.recording.waveform, arguments)
         except AudioRejected as error:
             raise BadClip(f"{clip.label}: {error}") from None
+    for clip in given:
+        quality = assess(clip.recording)
         clips.append((clip.emotion, clip.recording.waveform, quality.to_dict()))
         _say_advice(clip.emotion, [*clip.recording.warnings, *quality.advice])
     made = None if _known(store, arguments) else ask_for_consent(arguments.agree)
@@ -151,8 +157,9 @@ def _take(store: ProfileStore, arguments: Namespace, emotion: str) -> bool:
     """Record once; whether it was stored."""
     waveform = record_with_meter(arguments.seconds, arguments.input_device)
     try:
+        waveform = read_recording(as_flac(waveform)).waveform  # too short, silent and clipped are told first
+        _check_speech(waveform, arguments)
         quality = assess(waveform)
-        _check_speech(quality, arguments)
         store.add(arguments.name, emotion, waveform, quality.to_dict())
     except AudioRejected as error:
         _say_advice(emotion, [str(error)])
@@ -161,12 +168,12 @@ def _take(store: ProfileStore, arguments: Namespace, emotion: str) -> bool:
     return True
 
 
-def _check_speech(quality: Quality, arguments: Namespace) -> None:
-    if not (quality.has_speech or arguments.without_speech):
+def _check_speech(waveform: np.ndarray, arguments: Namespace) -> None:
+    if not (arguments.without_speech or has_speech(waveform)):
         raise AudioRejected(
             "no_speech",
-            "no speech was found in it, so it was not stored; check that the right microphone is chosen, and say a whole sentence. "
-            "If somebody does speak in it, add --without-speech",
+            "no speech was found in the recording; check that the right microphone is chosen, and say a whole sentence, or, if "
+            "somebody does speak in it, add --without-speech",
         )
 
 

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 from ser_core.commands.clips import add_clip_argument, parse_clips
 from ser_core.data.audio import NO_SPEECH, AudioRejected, read_recording
+from ser_core.data.quality import has_speech
 from ser_core.inference.archives import ProfileError
 from ser_core.inference.enrolment import enrolment_of
 from ser_core.inference.profiles import open_store
@@ -65,6 +66,11 @@ def run(arguments: Namespace) -> int:
 def _enrolment(profile: str | None, clips, recogniser: Recogniser, workspace) -> Enrolment | None:
     if profile:
         return enrolment_of(open_store(workspace), profile, recogniser)
+    for clip in clips:
+        if not has_speech(clip.recording.waveform):
+            print(
+                f"attune predict: {clip.label}: no speech was found in it; it is enrolled all the same", file=sys.stderr
+            )
     if clips:
         return recogniser.enrol([(clip.label, clip.emotion, clip.recording.waveform) for clip in clips])
     return None
@@ -78,15 +84,15 @@ def _answer(
         recording = read_recording(path)
     except AudioRejected as error:
         return {"path": path, "error": {"code": error.code, "message": str(error)}}
-    decode_ms = 1000 * (time.perf_counter() - start)
-    prediction = recogniser.recognise(recording, enrolment, arguments.personaliser, decode_ms)
+    clock = {"decode": 1000 * (time.perf_counter() - start)}
+    features, speech = recogniser.hear(recording, clock)
+    prediction = recogniser.answer(features, enrolment, arguments.personaliser, clock, speech)
     answer = prediction.to_json(path, arguments.profile, recording.warnings)
     if arguments.text is None and writer is None:
         return answer
     transcript = writer.transcribe(recording.waveform) if writer else None
     text, language = (transcript.text, transcript.language or "") if transcript else (arguments.text, "")
-    features = recogniser.embed([recording.waveform])
-    said = recogniser.with_words(features, text, enrolment, language, prediction.speech)
+    said = recogniser.with_words(features, text, enrolment, language, speech)
     return answer | {"transcript": transcript.to_json() if transcript else None, "with_words": said.to_json()}
 
 

@@ -20,6 +20,9 @@ PREPARED = "level-trim-1"
 LEVEL_DBFS = -26.0
 """Root mean square of the loud part of a waveform after `level_and_trim`."""
 
+LEAST_SPEECH_S = 0.3
+"""With less, nobody is said to speak."""
+
 NO_SPEECH = "no speech was found in the recording, so no answer is sure"
 """Of one that is accepted all the same: a laugh or a shout may go unnoticed (`quality.has_speech`)."""
 

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torchaudio.functional import resample
 
-from ser_core.data.audio import SAMPLE_RATE, Recording
+from ser_core.data.audio import LEAST_SPEECH_S, SAMPLE_RATE, Recording
 
 Verdict = Literal["good", "usable", "poor"]
 
-_NO_SPEECH_S, _SHORT_SPEECH_S = 0.3, 0.8
+_SHORT_SPEECH_S = 0.8
 _LITTLE_SPEECH_SHARE = 0.25
 _FAINT_DBFS, _QUIET_DBFS = -58.0, -46.0
 _CLIPPED_AT, _CLIPPED_SHARE, _DISTORTED_SHARE = 0.999, 0.01, 0.05
@@ -59,11 +59,6 @@ class Quality:
     snr_db: float
     verdict: Verdict
     advice: tuple[str, ...]
-
-    @property
-    def has_speech(self) -> bool:
-        """Whether enough of it was found to be somebody's recording."""
-        return self.speech_s >= _NO_SPEECH_S
 
     def to_dict(self) -> dict[str, float | str | list[str] | None]:
         """For JSON: what could not be measured is None."""
@@ -116,12 +111,12 @@ def has_speech(waveform: np.ndarray) -> bool:
         return False
     audible = torch.from_numpy(_audible(waveform))
     loudest = _loudest(audible)
-    if len(loudest) < len(audible) and _seconds(_DETECTOR(loudest, 1.0)) >= _NO_SPEECH_S:
+    if len(loudest) < len(audible) and _seconds(_DETECTOR(loudest, 1.0)) >= LEAST_SPEECH_S:
         return True  # three times faster, and it need not listen to half a minute
     found = _DETECTOR(audible, 1.0)
-    if _seconds(found) < _NO_SPEECH_S:  # listened to a second time only where it matters
+    if _seconds(found) < LEAST_SPEECH_S:  # listened to a second time only where it matters
         found = _union([*found, *_second_time(audible)])
-    return _seconds(found) >= _NO_SPEECH_S
+    return _seconds(found) >= LEAST_SPEECH_S
 
 
 def _loudest(audible: torch.Tensor) -> torch.Tensor:
@@ -187,7 +182,7 @@ _DETECTOR = _Detector()
 
 
 def _findings(speech_s, speech_share, level_dbfs, peak, clipped_share, snr_db) -> list[tuple[Verdict, str]]:
-    if speech_s < _NO_SPEECH_S:
+    if speech_s < LEAST_SPEECH_S:
         return [("poor", "No speech was found. Check that the right microphone is chosen, and say a whole sentence.")]
     findings: list[tuple[bool, Verdict, str]] = [
         (

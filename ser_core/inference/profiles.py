@@ -17,7 +17,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from ser_core.data.audio import AudioRejected, read_recording
+from ser_core.data.audio import LEAST_SPEECH_S, AudioRejected, read_recording
 from ser_core.inference.archives import (
     UNLABELLED,
     ArchivedProfile,
@@ -104,6 +104,12 @@ class EnrolledUtterance:
     added: str
     quality: dict
     transcript: str | None = None
+
+    @property
+    def has_speech(self) -> bool:
+        """Whether speech was found in it; if not, its speaker insisted."""
+        speech_s = self.quality.get("speech_s")
+        return speech_s is None or speech_s >= LEAST_SPEECH_S
 
 
 @dataclass(frozen=True)
@@ -539,8 +545,8 @@ def _expire(database: Database, which: sa.ColumnElement, days: int, now: datetim
         connection.execute(sa.delete(PROFILES).where(PROFILES.c.id.in_(ids)))
     if ids and not database.forget():
         raise StoreUnusable(
-            f"{len(ids)} profile{' is' if len(ids) == 1 else 's are'} deleted, but another program that uses the profiles, or a full disk, keeps traces "
-            "of them; close that program or free some space, and they go with the next thing that is erased"
+            f"the profiles that were due ({len(ids)}) are deleted, but another program that uses the profiles, or a full disk, keeps "
+            "traces of them; close that program or free some space, and they go with the next thing that is erased"
         )
     return tuple(ids.values())
 

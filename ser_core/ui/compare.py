@@ -6,7 +6,7 @@ from dataclasses import replace
 import gradio as gr
 import soundfile
 
-from ser_core.data.audio import NO_SPEECH, SAMPLE_RATE, UTTERANCE
+from ser_core.data.audio import NO_SPEECH, SAMPLE_RATE, UTTERANCE, AudioRejected
 from ser_core.figures import recognition
 from ser_core.figures.style import empty
 from ser_core.inference.examples import example_takes
@@ -253,7 +253,13 @@ def add_to_profile(services: Services, visit: Visit) -> tuple:
     """The recording, with what was meant, becomes one more enrolled recording."""
     profile = services.chosen(visit.now.asked.profile if visit.now else NOBODY)
     meant = visit.meant[visit.shown]
-    services.enrol_waveform(profile.name, meant, visit.now.recording.waveform, agreed=False, words=visit.now.text)
+    try:
+        services.enrol_waveform(profile.name, meant, visit.now.recording.waveform, agreed=False, words=visit.now.text)
+    except AudioRejected as error:
+        if error.code != "no_speech":
+            raise
+        again = "No speech was found in the recording. Press the button once more to add it all the same."
+        return f'<p class="pill poor" role="alert">{again}</p>', gr.skip()
     visit.answers[visit.shown] = replace(visit.now, is_enrolled=True)
     words = f"Added to {safe(profile.name)} as {emotion_name(meant).lower()}. It counts from the next answer on."
     return f'<p class="pill good" role="status">{words}</p>', gr.Button(interactive=False)

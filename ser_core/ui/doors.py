@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.exception_handlers import http_exception_handler
 from gradio import Blocks, Error, route_utils
 from gradio.components import checkboxgroup, dropdown, radio
+from gradio.utils import LRUCache
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -123,6 +124,14 @@ for _module in (
     _module.Error = partial(Error, print_exception=False)
 
 
+class _Streams(LRUCache):
+    """What waits to be sent, by page. Of a page's two streams the later to break off finds nothing left: gradio would fail there."""
+
+    def __delitem__(self, page: str) -> None:
+        if page in self:
+            super().__delitem__(page)
+
+
 def guard(mounted: FastAPI, page: Blocks, uploads: Path) -> None:
     """Shut all doors of a mounted page but those it needs, and speak our own words at a full queue.
 
@@ -137,6 +146,8 @@ def guard(mounted: FastAPI, page: Blocks, uploads: Path) -> None:
             error = HTTPException(429, BUSY, {"Retry-After": "3"})
         return await http_exception_handler(request, error)
 
+    waiting = page._queue.pending_messages_per_session
+    page._queue.pending_messages_per_session = _Streams(waiting.max_size)
     mounted.add_exception_handler(HTTPException, in_our_words)
     mounted.add_middleware(Doors, page=page, uploads=uploads)
 

@@ -109,7 +109,10 @@ def state_of(clip: EnrolledUtterance | None, problem: str = "", hints: tuple[str
     verdict = clip.quality.get("verdict", "")
     colour = "poor" if verdict == "poor" else "good"
     said = {"good": "good quality", "usable": "usable", "poor": "better record again"}.get(verdict, "")
-    advice = "".join(f'<p class="advice">{safe(words)}</p>' for words in (*clip.quality.get("advice", ()), *hints))
+    advice = clip.quality.get("advice", ())
+    if not clip.has_speech:  # its speaker insisted
+        said, advice = "kept, though no speech was found in it", ()
+    advice = "".join(f'<p class="advice">{safe(words)}</p>' for words in (*advice, *hints))
     more = f"{n} recordings, this one " if n > 1 else "recorded "
     pill = f'<span class="pill {colour}">{more}{clip.duration_s:.1f} s{f" · {said}" if said else ""}</span>'
     said_in_it = f'<p class="quiet">“{safe(clip.transcript)}”</p>' if clip.transcript else ""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
-from ser_core.data.audio import SAMPLE_RATE, UTTERANCE, AudioRejected
+from ser_core.data.audio import AudioRejected, read_recording
+from ser_core.inference.archives import as_flac
 from ser_core.inference.profiles import EnrolledUtterance, Profile
 from ser_core.inference.recording import NoMicrophone, input_devices, record
 from ser_core.ui.errors import for_people, sentence
@@ -52,6 +53,8 @@ def step_of(profile: Profile | None, emotion: str, source: int, words: str = "",
 def verdict_in_words(stored: EnrolledUtterance) -> str:
     """What was recorded, in a line."""
     advice = stored.quality.get("advice") or ["Good."]
+    if not stored.has_speech:
+        advice = ["No speech was found in it; it is kept because you did it once more."]
     return f"{emotion_name(stored.emotion)}: {stored.duration_s:.1f} s saved. {safe(advice[0])}"
 
 
@@ -185,9 +188,8 @@ def record_here(services: Services, name: str, agreed: bool, emotion: str, sourc
         return
 
     def store(old: str | None) -> EnrolledUtterance:
-        if len(waveform) < UTTERANCE.min_s * SAMPLE_RATE:
-            raise AudioRejected("too_short", "too little was recorded; say a whole sentence")
-        return services.enrol_waveform(name, emotion, waveform, agreed, old)
+        recording = read_recording(as_flac(waveform))  # too short, silent and clipped are told first
+        return services.enrol_waveform(name, emotion, recording.waveform, agreed, old)
 
     yield "", *_kept(services, name, emotion, source, store)
 
@@ -215,7 +217,7 @@ def _kept(services: Services, name: str, emotion: str, source: int, store: Calla
     except AudioRejected as error:
         return step_of(services.profile(name), emotion, source, f"{safe(sentence(error))} Press Repeat.", True), ""
     words = verdict_in_words(stored)
-    poor = stored.quality.get("verdict") == "poor"
+    poor = stored.quality.get("verdict") == "poor" and stored.has_speech
     words += " Better press Repeat, or Skip to keep it." if poor else ""
     return step_of(services.profile(name), emotion, source, words, poor), "" if poor else "go on"
 

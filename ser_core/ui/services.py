@@ -79,7 +79,7 @@ class Services:
         self.files = PrivateFiles(workspace.temporary)
         self.listeners = Listeners()
         self.visits: WeakSet = WeakSet()
-        self._without_speech: set[tuple[str, str]] = set()
+        self._refused: set[tuple[str, str]] = set()
 
     def of(self, request: "gr.Request") -> "Services":
         """The services of whoever asks: these, for whoever is at this computer."""
@@ -184,11 +184,10 @@ class Services:
         profile = self._agreeing(name, agreed)
         from ser_core.data.quality import assess
 
-        quality = assess(waveform)
-        if not quality.has_speech:
-            self._refuse_once(profile.name, emotion)
-        stored = self.store.add(profile.name, emotion, waveform, quality.to_dict(), [replaces] if replaces else [])
-        self._without_speech.discard((profile.name, emotion))
+        self._check_speech(profile, emotion, waveform)
+        quality = assess(waveform).to_dict()
+        stored = self.store.add(profile.name, emotion, waveform, quality, [replaces] if replaces else [])
+        self._refused.discard((profile.created, emotion))
         if replaces:
             self.files.forget_playback(replaces)
         self._embed_soon(profile.name)
@@ -349,14 +348,18 @@ class Services:
             self.store.agree(profile.name, consent_now(self.wording))
         return profile
 
-    def _refuse_once(self, name: str, emotion: str) -> None:
-        """What detects speech may miss an unusual voice: whoever insists is believed."""
-        if (name, emotion) not in self._without_speech:
-            self._without_speech.add((name, emotion))
+    def _check_speech(self, profile: Profile, emotion: str, waveform: np.ndarray) -> None:
+        """What detects speech may miss an unusual voice: whoever insists is believed, and not asked again."""
+        from ser_core.data.quality import has_speech
+
+        tried = (profile.created, emotion)
+        insists = tried in self._refused or not all(clip.has_speech for clip in profile.utterances)
+        if not insists and not has_speech(waveform):
+            self._refused.add(tried)
             raise AudioRejected(
                 "no_speech",
-                "no speech was found in it, so it was not stored. Check that the right microphone is chosen, and say a whole "
-                "sentence. If you did speak, record it, or choose it, once more: then it is kept",
+                "no speech was found in the recording, so it was not stored. Check that the right microphone is chosen, and say a "
+                "whole sentence. If you did speak, record it, or choose it, once more: then it is kept",
             )
 
     def _forget_playbacks(self, utterances: Sequence[EnrolledUtterance]) -> None:
@@ -365,7 +368,6 @@ class Services:
 
     def _end_for(self, name: str) -> None:
         self.listeners.forget(self.whose(name))
-        self._without_speech = {one for one in self._without_speech if one[0] != name}
         for visit in list(self.visits):
             for upload in visit.forget(name):
                 self.files.forget_upload(upload)

@@ -89,12 +89,13 @@ class AccountServices(Services):
         self.visits, self.pages = WeakSet(), OrderedDict[str, None]()
         self.store, self.account_name = shared.profiles.of(account.id), account.name
         self.files = shared.files.apart()
-        self._account, self._shared, self._without_speech = account.id, shared, set()
+        self._account, self._shared, self._refused = account.id, shared, set()
 
     def leave(self) -> None:
         """Nobody is signed in any more: what was uploaded, played and saved meanwhile goes."""
         for visit in list(self.visits):
             visit.clear()
+        self._refused.clear()
         self.files.empty()
 
     def whose(self, name: str) -> str:

@@ -710,7 +710,7 @@ def test_nothing_is_erased_while_the_clock_is_in_doubt(accounts, store):
 def test_unused_profiles_that_another_program_keeps_traces_of_are_not_called_gone(ann, monkeypatch):
     monkeypatch.setattr(ann._database, "forget", lambda *tables: False)
     aged(ann, Ann="2020-01-01")
-    with pytest.raises(StoreUnusable, match="1 profiles are deleted, but another program"):
+    with pytest.raises(StoreUnusable, match=r"due \(1\) are deleted, but another program"):
         ann.expire(30, NOW)
     assert ann.list() == []
 

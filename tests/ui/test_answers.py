@@ -79,9 +79,15 @@ def test_noise_is_answered_never_as_sure_and_the_page_says_why(
     assert "Not sure" in page[FIRST] and "Not sure" in page[SECOND]
     words = answers.with_words(services, now, "i am happy")
     models = [one for _, found in answers.by_every_model(services, now) for one in found]
-    said = [now.prediction, *now.others, *models, words]
+    levels = [one.prediction for one in answers.at_levels(services, now)]
+    said = [now.prediction, *now.others, *models, *levels, words]
     assert not any(one.baseline.sure or (one.personalised and one.personalised.sure) for one in said)
     assert not any(one.sure for one in now.without.values())
+    visit, before = page[0], services.profile(ann).utterances
+    visit.meant[visit.shown] = "anger"
+    assert "Press the button once more" in compare.add_to_profile(services, visit)[0]
+    assert services.profile(ann).utterances == before
+    assert "Added to Ann" in compare.add_to_profile(services, visit)[0]
     assert "no speech" not in heard(services, speech_file, ann)[STATUS]
 
 

@@ -318,6 +318,21 @@ def test_a_full_queue_says_what_happened_and_what_to_do(full: list, page: Browse
     expect(page.get_by_text(BUSY).first).to_be_visible()
 
 
+def test_a_second_stream_of_a_page_that_breaks_off_is_no_failure(tmp_path: Path, tiny_model: Path):
+    from ser_core.ui.build_app import build_app
+    from ser_core.ui.services import Services
+    from ser_core.workspace import open_workspace
+
+    app = build_app(Services(open_workspace(tmp_path), str(tiny_model)))
+    waiting = app.routes[-1].app.get_blocks()._queue.pending_messages_per_session
+    for place in range(waiting.max_size + 1):
+        waiting[str(place)] = place
+    assert len(waiting) == waiting.max_size and "0" not in waiting, "as gradio's own"
+    for _ in range(2):
+        del waiting["1"]  # gradio does so for each stream of a page that is left
+    assert "1" not in waiting and waiting["2"] == 2
+
+
 def test_of_pages_that_were_left_only_the_last_are_remembered_and_of_open_ones_all(tmp_path: Path, tiny_model: Path):
     from ser_core.ui.build_app import build_app
     from ser_core.ui.services import Services
