@@ -1,5 +1,6 @@
 """Every rule holds for whoever does not use the page: by gradio's client, by hand through its queue; all other doors are shut."""
 
+import asyncio
 import gzip
 import json
 import re
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from gradio import Blocks
 from person import expect
 from playwright.sync_api import Page as Browsed
 
@@ -318,13 +320,22 @@ def test_a_full_queue_says_what_happened_and_what_to_do(full: list, page: Browse
     expect(page.get_by_text(BUSY).first).to_be_visible()
 
 
-def test_a_second_stream_of_a_page_that_breaks_off_is_no_failure(tmp_path: Path, tiny_model: Path):
+@pytest.fixture
+def gradio(tmp_path: Path, tiny_model: Path) -> Iterator[Blocks]:
+    """What the app mounts, not served; gradio wants an event loop to be there, and closes none that it makes."""
     from ser_core.ui.build_app import build_app
     from ser_core.ui.services import Services
     from ser_core.workspace import open_workspace
 
-    app = build_app(Services(open_workspace(tmp_path), str(tiny_model)))
-    waiting = app.routes[-1].app.get_blocks()._queue.pending_messages_per_session
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield build_app(Services(open_workspace(tmp_path), str(tiny_model))).routes[-1].app.get_blocks()
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+def test_a_second_stream_of_a_page_that_breaks_off_is_no_failure(gradio: Blocks):
+    waiting = gradio._queue.pending_messages_per_session
     for place in range(waiting.max_size + 1):
         waiting[str(place)] = place
     assert len(waiting) == waiting.max_size and "0" not in waiting, "as gradio's own"
@@ -333,13 +344,8 @@ def test_a_second_stream_of_a_page_that_breaks_off_is_no_failure(tmp_path: Path,
     assert "1" not in waiting and waiting["2"] == 2
 
 
-def test_of_pages_that_were_left_only_the_last_are_remembered_and_of_open_ones_all(tmp_path: Path, tiny_model: Path):
-    from ser_core.ui.build_app import build_app
-    from ser_core.ui.services import Services
-    from ser_core.workspace import open_workspace
-
-    app = build_app(Services(open_workspace(tmp_path), str(tiny_model)))
-    page = app.routes[-1].app.get_blocks()
+def test_of_pages_that_were_left_only_the_last_are_remembered_and_of_open_ones_all(gradio: Blocks):
+    page = gradio
     for place in range(20):
         page.state_holder[f"page {place}"].is_closed = place % 2 == 0
     (leave,) = (one.fn for one in page.fns.values() if any(how == "unload" for _, how in one.targets))
