@@ -9,6 +9,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -321,17 +322,17 @@ def test_a_full_queue_says_what_happened_and_what_to_do(full: list, page: Browse
 
 
 @pytest.fixture
-def gradio(tmp_path: Path, tiny_model: Path) -> Iterator[Blocks]:
-    """What the app mounts, not served; gradio wants an event loop to be there, and closes none that it makes."""
+def gradio(tmp_path: Path, tiny_model: Path) -> Blocks:
+    """What the app mounts, not served; made where an event loop runs, for gradio closes none that it makes."""
     from ser_core.ui.build_app import build_app
     from ser_core.ui.services import Services
     from ser_core.workspace import open_workspace
 
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield build_app(Services(open_workspace(tmp_path), str(tiny_model))).routes[-1].app.get_blocks()
-    asyncio.set_event_loop(None)
-    loop.close()
+    async def build() -> Blocks:
+        return build_app(Services(open_workspace(tmp_path), str(tiny_model))).routes[-1].app.get_blocks()
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        return elsewhere.submit(lambda: asyncio.run(build())).result()
 
 
 def test_a_second_stream_of_a_page_that_breaks_off_is_no_failure(gradio: Blocks):
