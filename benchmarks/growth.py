@@ -45,6 +45,8 @@ REPEATS, LONGEST_S = 20, 600.0
 OF_A_SPEAKER = 40
 """Utterances, as in a corpus of acted speech."""
 
+ERASED = "a profile stored and erased again beside the others"
+
 Row = dict[str, str | float]
 
 
@@ -91,20 +93,25 @@ def evaluation(asked: Namespace, folder: Path, left_out: list[str]) -> Iterator[
 
 
 def profiles(asked: Namespace, folder: Path, left_out: list[str]) -> Iterator[Row]:
-    """Everybody who has a profile: by name, as each page lists them, and with all recordings but their sound."""
-    clips = [(emotion, spoken(0.6), {}) for emotion in APP_EMOTIONS]
+    """Everybody who has a profile: by name, as each page lists them, with all recordings but their sound; and to erase one."""
+    clips = [(emotion, spoken(3.0), {}) for emotion in APP_EMOTIONS]
 
-    def ready(n: int, store: ProfileStore, listed: Callable[[], object]) -> Callable[[], object]:
+    def passing(store: ProfileStore) -> None:
+        store.add_many("passing", clips, create=consent_now())
+        store.delete("passing")
+
+    def ready(n: int, store: ProfileStore, measured: Callable[[ProfileStore], object]) -> Callable[[], object]:
         n_stored = sum(len(profile.utterances) for profile in store.list())
         while n_stored < n:
             some = clips[: n - n_stored]
             store.add_many(f"person {n_stored}", some, create=consent_now())
             n_stored += len(some)
-        return listed
+        return lambda: measured(store)
 
-    for place, what in enumerate(("names of all profiles", "all that profiles hold")):
-        store = open_store(open_workspace(folder / f"people {place}"))
-        grow = partial(ready, store=store, listed=(store.names, store.list)[place])
+    kinds = {"names of all profiles": ProfileStore.names, "all that profiles hold": ProfileStore.list, ERASED: passing}
+    for what, measured in kinds.items():
+        store = open_store(open_workspace(folder / what))
+        grow = partial(ready, store=store, measured=measured)
         yield from _grown(f"{what}, seven utterances each", "utterances", _sizes(asked), grow, asked, left_out)
         store.close()
 

@@ -65,6 +65,13 @@ def _stopped(found: dict) -> str:
     return ", ".join(f"{what}: {max(seconds):.1f} s" for what, seconds in each.items())
 
 
+def _erased(found: dict) -> str:
+    rows = [row for row in found["rows"] if "erased" in row["what"] and row["size"] >= 1_000]
+    return "stored and erased again, " + ", ".join(
+        f"beside {row['size']:,} recordings {row['p50'] / 1000:.1f} s" for row in rows
+    )
+
+
 def _crowd(found: dict) -> str:
     return (
         f"{found['people']} people, {found['answers']} answers, {found['answers_mixed_up']} mixed up; 95 in 100 answers within "
@@ -145,6 +152,7 @@ PROMISES: tuple[Promise, ...] = (
         "R11", "an erased profile leaves no byte in database, log, temporary files or cache; unused ones are erased in time, if so set",
         ("inference/test_profiles.py", "inference/test_database_server.py",
          "ui/test_services.py::test_erasing_says_what_was_erased_and_leaves_no_file"),
+        "growth/growth.json", _erased, "growth.py --threads 2 --output DIR",
     ),
     Promise("R12", "with a key, no recording or embedding lies readable on the disk; the key lies elsewhere, for its owner only", ("inference/test_sealing.py",)),
     Promise("R13", "no account lists, reads or erases what is another's, also not by its ids", ("ui/test_shared.py", "inference/test_accounts.py")),
@@ -190,5 +198,12 @@ PROMISES: tuple[Promise, ...] = (
         "D", "full disks, disks that can only be read, two apps on one folder, a microphone pulled out, no memory left: said in words, nothing lost",
         ("inference/test_full_disk.py", "ui/test_disk.py", "encoders/test_cache.py",
          "inference/test_recording.py::test_a_microphone_that_is_pulled_out_is_told_and_can_be_used_again"),
+    ),
+    Promise(
+        "F", "where nobody speaks no answer is sure, and nothing is enrolled unless whoever records it insists",
+        ("data/test_quality.py", "ui/test_answers.py::test_noise_is_answered_never_as_sure_and_the_page_says_why",
+         "ui/test_services.py::test_where_nobody_speaks_nothing_is_stored_unless_somebody_insists",
+         "commands/test_cli.py::test_predict_answers_about_noise_but_is_never_sure_and_says_why",
+         "commands/test_cli.py::test_where_the_microphone_hears_nobody_nothing_is_stored"),
     ),
 )  # fmt: skip

@@ -16,11 +16,12 @@ from fastapi import FastAPI
 from fastapi.exception_handlers import http_exception_handler
 from gradio import Blocks, Error, route_utils
 from gradio.components import checkboxgroup, dropdown, radio
-from gradio.utils import LRUCache
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ser_core.ui.streams import Streams
 
 BUSY = (
     "Attune is busy: too many people ask it for something at the same moment. This was not done and nothing is lost; "
@@ -36,7 +37,7 @@ _READ = re.compile(
     re.DOTALL,
 )
 _SENT = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)")
-_EVENT, _FILE = "/gradio_api/queue/join", "/gradio_api/file="
+_EVENT, _ANSWERS, _FILE = "/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/file="
 _MAX_EVENT_BYTES = 2**20
 _MAX_HEADER_BYTES = 2**16
 
@@ -53,6 +54,7 @@ class Doors:
             uploads: the folder where gradio puts them.
         """
         self._app, self._page, self._uploads = app, page, uploads.resolve()
+        self._streams = Streams(page._queue)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -63,6 +65,9 @@ class Doors:
         file = path.removeprefix(_FILE)
         if file != path and self._was_uploaded(file) and not Path(file).exists():
             return await _no(404, "This is not kept any more.")(scope, receive, send)
+        if path == _ANSWERS:
+            with self._streams.open(Request(scope).query_params.get("session_hash", "")):
+                return await self._app(scope, receive, send)
         if path != _EVENT:
             return await self._app(scope, receive, send)
         content = await _content(Request(scope, receive))
@@ -124,14 +129,6 @@ for _module in (
     _module.Error = partial(Error, print_exception=False)
 
 
-class _Streams(LRUCache):
-    """What waits to be sent, by page. Of a page's two streams the later to break off finds nothing left: gradio would fail there."""
-
-    def __delitem__(self, page: str) -> None:
-        if page in self:
-            super().__delitem__(page)
-
-
 def guard(mounted: FastAPI, page: Blocks, uploads: Path) -> None:
     """Shut all doors of a mounted page but those it needs, and speak our own words at a full queue.
 
@@ -146,8 +143,6 @@ def guard(mounted: FastAPI, page: Blocks, uploads: Path) -> None:
             error = HTTPException(429, BUSY, {"Retry-After": "3"})
         return await http_exception_handler(request, error)
 
-    waiting = page._queue.pending_messages_per_session
-    page._queue.pending_messages_per_session = _Streams(waiting.max_size)
     mounted.add_exception_handler(HTTPException, in_our_words)
     mounted.add_middleware(Doors, page=page, uploads=uploads)
 

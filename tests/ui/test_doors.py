@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from person import expect
 from playwright.sync_api import Page as Browsed
 
 from ser_core.inference.profiles import ProfileStore
+from ser_core.ui import streams
 from ser_core.ui.doors import BUSY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -335,14 +337,48 @@ def gradio(tmp_path: Path, tiny_model: Path) -> Blocks:
         return elsewhere.submit(lambda: asyncio.run(build())).result()
 
 
-def test_a_second_stream_of_a_page_that_breaks_off_is_no_failure(gradio: Blocks):
+def test_what_a_page_asked_is_not_forgotten_when_its_stream_breaks_off(app, corpora: Path):
+    page = people.Page(people.client(app.url)).open()
+    page.put(fairness_layout="ravdess", fairness_folder=str(corpora / "ravdess"), fairness_split="")
+    list(
+        page.completed({page.join(page.event("fairness-evaluate")).json()["event_id"]})
+    )  # it makes what stops the next one
+    asked = page.join(page.called("evaluate")).json()["event_id"]
+    for _ in range(2):
+        with page.client.stream("GET", "/gradio_api/queue/data", params={"session_hash": page.session}) as messages:
+            assert next(messages.iter_lines()).startswith("data: ")
+        time.sleep(0.5)  # the app has noticed
+    stopped = page.join(page.event("fairness-stop")).json()["event_id"]
+    assert {event for event, _ in page.completed({asked, stopped})} == {asked, stopped}
+    page.close()
+
+
+def test_what_a_page_that_left_had_asked_is_dropped(gradio: Blocks, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(streams, "LEFT_AFTER_S", 0.05)
+    dropped, pages = [], streams.Streams(gradio._queue)
+    monkeypatch.setattr(pages, "_drop", lambda session_hash: asyncio.sleep(0, dropped.append(session_hash)))
+    gradio._queue.pending_messages_per_session |= {"stays": 1, "left": 2}
+
+    async def leave() -> None:
+        with pages.open("stays"):
+            for page in ("stays", "left"):
+                with pages.open(page):
+                    await gradio._queue.clean_events(
+                        session_hash=page
+                    )  # gradio does so for each stream that breaks off
+            await asyncio.sleep(0.5)
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(lambda: asyncio.run(leave())).result()
+    assert dropped == ["left"] and list(gradio._queue.pending_messages_per_session) == ["stays"]
+
+
+def test_messages_wait_for_so_many_pages_only(gradio: Blocks):
+    streams.Streams(gradio._queue)
     waiting = gradio._queue.pending_messages_per_session
     for place in range(waiting.max_size + 1):
         waiting[str(place)] = place
     assert len(waiting) == waiting.max_size and "0" not in waiting, "as gradio's own"
-    for _ in range(2):
-        del waiting["1"]  # gradio does so for each stream of a page that is left
-    assert "1" not in waiting and waiting["2"] == 2
 
 
 def test_of_pages_that_were_left_only_the_last_are_remembered_and_of_open_ones_all(gradio: Blocks):
