@@ -19,7 +19,7 @@ def test_one_command_measures_each_size_and_writes_what_it_prints(tmp_path, caps
     assert growth.main(["--largest", "10", "--within", "0", "--threads", "1", "--output", str(tmp_path)]) == 0
     rows = json.loads((tmp_path / "growth.json").read_text())["rows"]
     sizes = {what: [row["size"] for row in rows if row["what"] == what] for what in {row["what"] for row in rows}}
-    assert sorted(map(tuple, sizes.values())) == sorted([(1, 10)] * 5 + [(0.6, 1.2)] + [(1, 8)] * 2)
+    assert sorted(map(tuple, sizes.values())) == sorted([(1, 10)] * 6 + [(0.6, 1.2)] + [(1, 8)] * 2)
     assert all(row["n"] == 1 and row["p50"] > 0 for row in rows)
     printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert len(printed) == 2 + len(rows) and set(printed) <= set((tmp_path / "growth.md").read_text().splitlines())
