@@ -9,6 +9,7 @@ the app's memory (resident set), open files and threads are counted; at the end,
 
 import json
 import os
+import re
 import sqlite3
 import sys
 import tempfile
@@ -164,12 +165,15 @@ def saved(page: Page, button: str) -> None:
 
 
 def insist(action: Callable[[], object]) -> None:
-    """Do it; once more where somebody's erasure, which takes all files to be saved with it, came in between."""
+    """Do it; once more where somebody's erasure, which takes all files to be saved with it, came in between, and where people
+    are told to wait, for they record faster than a person can."""
     try:
         action()
     except Refused as error:
-        if error.status != 404:
+        wait = re.search(r"wait (\d+) s", str(error))
+        if error.status != 404 and not wait:
             raise
+        time.sleep(int(wait[1]) if wait else 0)
         insist(action)
 
 

@@ -215,7 +215,8 @@ def open_port(port: str | None, host: str = HOST) -> socket.socket:
     if port is not None and not (port.isdecimal() and 1 <= int(port) <= 65_535):
         raise BadPort(f"--port {port!r} is not a port; give a number from 1 to 65535")
     for number in [int(port)] if port else range(PORT, PORT + _N_TRIED):
-        opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # said to be TCP, or asyncio lets it wait 40 ms with the second half of every answer (Nagle's algorithm)
+        opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             opened.bind((host, number))

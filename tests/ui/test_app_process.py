@@ -56,6 +56,26 @@ def test_without_a_port_the_next_free_one_is_taken(monkeypatch: pytest.MonkeyPat
             assert taken < ours.getsockname()[1] < taken + 20
 
 
+def test_no_answer_waits_for_the_one_before_to_be_acknowledged():
+    from ser_core.ui import serve
+
+    async def delays() -> bool:
+        accepted = asyncio.get_running_loop().create_future()
+        listening = serve.open_port(None)
+        server = await asyncio.start_server(lambda _, out: accepted.set_result(out), sock=listening)
+        _, back = await asyncio.open_connection(*listening.getsockname())
+        out = await accepted
+        no_delay = out.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        for each in (back, out):
+            each.close()
+            await each.wait_closed()
+        server.close()
+        return not no_delay
+
+    with ThreadPoolExecutor(1) as elsewhere:  # the browser's tests have a loop here
+        assert not elsewhere.submit(lambda: asyncio.run(delays())).result()
+
+
 def test_a_model_that_does_not_exist_is_refused(tmp_path: Path):
     assert "there is no model 'nonsense'" in refused("--model", "nonsense", workspace=tmp_path)
 
