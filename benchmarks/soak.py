@@ -9,7 +9,6 @@ the app's memory (resident set), open files and threads are counted; at the end,
 
 import json
 import os
-import re
 import sqlite3
 import sys
 import tempfile
@@ -32,6 +31,9 @@ from ser_core.training.provenance import provenance
 
 _EVERY_S = 2.0
 _WARM_UP = 12  # visits
+_VISIT_S = 25.0
+"""A visit takes no less, or an account would record more often than it may."""
+
 _MAY_GROW = {"memory_mib": 0.05, "open_files": 0.1, "threads": 0.1}
 """From the first tenth, after everything was done once, to the last: as a share of the first."""
 
@@ -124,8 +126,10 @@ def come_and_go(url, place: int, accounts: list[str], corpus: Path, over, visits
         try:
             if accounts:
                 people.sign_in(talks, accounts[place], PASSWORD)
+            began = time.monotonic()
             visit(Page(talks), f"Guest {place} {len(visits)}", corpus, str(rng.choice(actors)), rng)
             visits.append(place)
+            over.wait(max(0.0, began + _VISIT_S - time.monotonic()))
         except Exception as error:  # whatever it is, the soak has found something
             troubles.append("".join(traceback.format_exception(error))[-2000:])
             over.set()
@@ -165,15 +169,12 @@ def saved(page: Page, button: str) -> None:
 
 
 def insist(action: Callable[[], object]) -> None:
-    """Do it; once more where somebody's erasure, which takes all files to be saved with it, came in between, and where people
-    are told to wait, for they record faster than a person can."""
+    """Do it; once more where somebody's erasure, which takes all files to be saved with it, came in between."""
     try:
         action()
     except Refused as error:
-        wait = re.search(r"wait (\d+) s", str(error))
-        if error.status != 404 and not wait:
+        if error.status != 404:
             raise
-        time.sleep(int(wait[1]) if wait else 0)
         insist(action)
 
 
