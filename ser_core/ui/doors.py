@@ -97,10 +97,12 @@ class Doors:
             is_whole = False
         if not is_whole:
             return _no(400, "This is no event of the page; reload the page.")
-        if not may_use(str(event.get("session_hash") or "")):
+        page = str(event.get("session_hash") or "")
+        if not may_use(page):
             return _no(403, "This is not yours.")
         if not all(self._was_uploaded(path) for path in _files(data)):
             return _no(400, "A file is needed that was uploaded on this page; choose it once more.")
+        self._streams.asked(page)
         return None
 
     def _was_uploaded(self, path: Any) -> bool:

@@ -34,11 +34,16 @@ class _Waiting(LRUCache):
 
 
 class Streams:
-    """Which pages listen; what a page asked is dropped once it has left."""
+    """Which pages listen; what a page asked is dropped once it has left.
+
+    A message that gradio hands to a stream in the instant in which that breaks off is lost all the same.
+    """
 
     def __init__(self, queue: Queue):
         """Take over from a queue that nobody has asked for anything yet."""
-        self._drop, self._open, self._looking = queue.clean_events, Counter[str](), set[asyncio.Task]()
+        self._drop, self._open = queue.clean_events, Counter[str]()
+        self._looks: dict[str, asyncio.TimerHandle] = {}
+        self._dropping: set[asyncio.Task] = set()
         self._waiting = _Waiting(queue.pending_messages_per_session.max_size)
         queue.pending_messages_per_session, queue.clean_events = self._waiting, self._clean
 
@@ -53,18 +58,26 @@ class Streams:
             if not self._open[page]:
                 del self._open[page]
 
+    def asked(self, page: str) -> None:
+        """A page asks for something, and will listen when it has heard that it may: it has not left."""
+        if page in self._looks:
+            self._look_later(page)
+
     async def _clean(self, *, session_hash: str | None = None, event_id: str | None = None) -> None:
         if session_hash is None:
             await self._drop(event_id=event_id)
         else:
-            look = asyncio.create_task(
-                self._drop_if_left(session_hash)
-            )  # whoever asks is being cancelled, and cannot wait
-            self._looking.add(look)
-            look.add_done_callback(self._looking.discard)
+            self._look_later(session_hash)  # whoever asks is being cancelled, and cannot wait
 
-    async def _drop_if_left(self, page: str) -> None:
-        await asyncio.sleep(LEFT_AFTER_S)
+    def _look_later(self, page: str) -> None:
+        if earlier := self._looks.pop(page, None):
+            earlier.cancel()
+        self._looks[page] = asyncio.get_running_loop().call_later(LEFT_AFTER_S, self._look, page)
+
+    def _look(self, page: str) -> None:
+        del self._looks[page]
         if page not in self._open:
             self._waiting.forget(page)
-            await self._drop(session_hash=page)
+            drop = asyncio.create_task(self._drop(session_hash=page))
+            self._dropping.add(drop)
+            drop.add_done_callback(self._dropping.discard)

@@ -354,23 +354,29 @@ def test_what_a_page_asked_is_not_forgotten_when_its_stream_breaks_off(app, corp
 
 
 def test_what_a_page_that_left_had_asked_is_dropped(gradio: Blocks, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(streams, "LEFT_AFTER_S", 0.05)
+    monkeypatch.setattr(streams, "LEFT_AFTER_S", 2.0)
     dropped, pages = [], streams.Streams(gradio._queue)
     monkeypatch.setattr(pages, "_drop", lambda session_hash: asyncio.sleep(0, dropped.append(session_hash)))
-    gradio._queue.pending_messages_per_session |= {"stays": 1, "left": 2}
+    gradio._queue.pending_messages_per_session |= {"stays": 1, "left": 2, "asks": 3}
 
     async def leave() -> None:
         with pages.open("stays"):
-            for page in ("stays", "left"):
+            for page in ("stays", "left", "asks"):
                 with pages.open(page):
                     await gradio._queue.clean_events(
                         session_hash=page
                     )  # gradio does so for each stream that breaks off
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.0)
+            pages.asked("asks")
+            while not dropped:
+                await asyncio.sleep(0.01)
+            assert dropped == ["left"] and list(gradio._queue.pending_messages_per_session) == ["stays", "asks"]
+            while len(dropped) < 2:  # it asked, and never listened
+                await asyncio.sleep(0.01)
 
     with ThreadPoolExecutor(1) as elsewhere:
         elsewhere.submit(lambda: asyncio.run(leave())).result()
-    assert dropped == ["left"] and list(gradio._queue.pending_messages_per_session) == ["stays"]
+    assert dropped == ["left", "asks"] and list(gradio._queue.pending_messages_per_session) == ["stays"]
 
 
 def test_messages_wait_for_so_many_pages_only(gradio: Blocks):
