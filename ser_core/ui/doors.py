@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ _READ = re.compile(
 _SENT = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)")
 _EVENT, _ANSWERS, _FILE = "/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/file="
 _MAX_EVENT_BYTES = 2**20
+_DELETING_TRIES = 100
 _MAX_HEADER_BYTES = 2**16
 
 
@@ -121,6 +123,20 @@ class _OwnFile(route_utils.GradioUploadFile):
 
 
 route_utils.GradioUploadFile = _OwnFile
+
+
+_delete_old = route_utils.delete_files_created_by_app
+
+
+def _delete_old_at_last(page: Blocks, age: int | None) -> None:
+    """What gradio does on schedule; when a file is uploaded in that very moment it would fail, and never delete again."""
+    for _ in range(_DELETING_TRIES):
+        with suppress(RuntimeError):
+            _delete_old(page, age)
+            break
+
+
+route_utils.delete_files_created_by_app = _delete_old_at_last
 
 
 for _module in (

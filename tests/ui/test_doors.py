@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from gradio import Blocks
+from gradio import Blocks, route_utils
 from person import expect
 from playwright.sync_api import Page as Browsed
 
@@ -377,6 +377,30 @@ def test_what_a_page_that_left_had_asked_is_dropped(gradio: Blocks, monkeypatch:
     with ThreadPoolExecutor(1) as elsewhere:
         elsewhere.submit(lambda: asyncio.run(leave())).result()
     assert dropped == ["left", "asks"] and list(gradio._queue.pending_messages_per_session) == ["stays"]
+
+
+def test_old_uploads_are_deleted_though_another_comes_meanwhile(gradio: Blocks, tmp_path: Path):
+    class Uploaded(set):
+        """Another file is uploaded while the first time is under way."""
+
+        n_looks = 0
+
+        def __iter__(self):
+            self.n_looks += 1
+            for place, file in enumerate(super().__iter__()):
+                yield file
+                if self.n_looks == 1 and place == 0:
+                    self.add("new.wav")
+
+        def __isub__(self, others):
+            self.difference_update(others)
+            return self
+
+    old = tmp_path / "old.wav"
+    old.write_bytes(b"RIFF")
+    gradio.temp_file_sets = [uploaded := Uploaded([str(old)])]
+    route_utils.delete_files_created_by_app(gradio, 0)
+    assert uploaded.n_looks == 2 and not old.exists()
 
 
 def test_messages_wait_for_so_many_pages_only(gradio: Blocks):
