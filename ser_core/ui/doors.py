@@ -65,8 +65,8 @@ class Doors:
         if refusal := _refusal(scope, path):
             return await refusal(scope, receive, send)
         file = path.removeprefix(_FILE)
-        if file != path and self._was_uploaded(file) and not Path(file).exists():
-            return await _no(404, "This is not kept any more.")(scope, receive, send)
+        if file != path and self._was_uploaded(file):
+            return await self._handed_over(Path(file), scope, receive, send)
         if path == _ANSWERS:
             with self._streams.open(Request(scope).query_params.get("session_hash", "")):
                 return await self._app(scope, receive, send)
@@ -86,6 +86,23 @@ class Doors:
             return {"type": "http.request", "body": content, "more_body": False}
 
         return await self._app(scope, again, send)
+
+    async def _handed_over(self, file: Path, scope: Scope, receive: Receive, send: Send) -> None:
+        """An upload is deleted once it is stored; the page's player may still ask for it, or be fetching it just then."""
+        began = False
+
+        async def sends(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            if file.exists():
+                return await self._app(scope, receive, sends)
+        except (OSError, RuntimeError):
+            if file.exists():
+                raise
+        return None if began else await _no(404, "This is not kept any more.")(scope, receive, send)
 
     def _refused_event(self, content: bytes, may_use: Callable[[str], bool]) -> Response | None:
         if len(content) > _MAX_EVENT_BYTES:

@@ -349,19 +349,12 @@ class OnlyOurNames:
         try:
             return await self.app(scope, receive, send_safely)
         except (OSError, RuntimeError) as error:
-            if not (_wants_a_deleted_file(scope) or _of_a_page_that_left(error)):
+            if not (answered and _of_a_page_that_left(error)):
                 raise
-        return None if answered else await PlainTextResponse("This is not kept.", 404)(scope, receive, send)
 
     def _is_ours(self, headers: Headers) -> bool:
         named = [f"//{headers.get('host', '')}", *headers.getlist("origin")]
         return all(_host(name) in self._names for name in named)
-
-
-def _wants_a_deleted_file(scope: Scope) -> bool:
-    """An upload is deleted once it is stored; the page's player may still ask for it."""
-    _, names_a_file, path = scope.get("path", "").partition("/gradio_api/file=")
-    return bool(names_a_file) and not Path(path).exists()
 
 
 def _of_a_page_that_left(error: OSError | RuntimeError) -> bool:

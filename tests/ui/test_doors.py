@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import platform
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import soundfile
 from gradio import Blocks, route_utils
@@ -25,7 +27,7 @@ from playwright.sync_api import Page as Browsed
 
 from ser_core.inference.profiles import ProfileStore
 from ser_core.ui import streams
-from ser_core.ui.doors import BUSY
+from ser_core.ui.doors import BUSY, Doors
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
@@ -403,6 +405,45 @@ def test_old_uploads_are_deleted_though_another_comes_meanwhile(gradio: Blocks, 
     assert uploaded.n_looks == 2 and not old.exists()
 
 
+@pytest.mark.parametrize("erased", ["before", "when its size is asked", "on its way", "never"])
+def test_a_file_erased_before_it_is_handed_over_is_not_kept_any_more(gradio: Blocks, tmp_path: Path, erased: str):
+    file = tmp_path / "answers.json"
+    file.write_text("{}")
+
+    async def hands_over(scope, receive, send):
+        if erased == "on its way":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        if erased != "never":
+            file.unlink()
+        raise RuntimeError("File at path … does not exist.")
+
+    def ask() -> list:
+        sent: list[dict] = []
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": f"/gradio_api/file={file}",
+            "headers": [],
+            "query_string": b"",
+        }
+        doors = Doors(hands_over, gradio, tmp_path)
+        with ThreadPoolExecutor(1) as elsewhere:
+            elsewhere.submit(lambda: asyncio.run(doors(scope, None, send))).result()
+        return [message["status"] for message in sent if "status" in message]
+
+    if erased == "before":
+        file.unlink()
+    if erased == "never":
+        with pytest.raises(RuntimeError):
+            ask()
+    else:
+        assert ask() == [200 if erased == "on its way" else 404]
+
+
 def test_messages_wait_for_so_many_pages_only(gradio: Blocks):
     streams.Streams(gradio._queue)
     waiting = gradio._queue.pending_messages_per_session
@@ -420,6 +461,18 @@ def test_of_pages_that_were_left_only_the_last_are_remembered_and_of_open_ones_a
     kept = [int(name.split()[1]) for name in page.state_holder.session_data]
     assert [place for place in kept if place % 2 == 0] == list(range(4, 20, 2))
     assert [place for place in kept if place % 2] == list(range(1, 20, 2))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps what is freed, and can be told")
+def test_what_was_freed_is_given_back_when_a_page_is_left(gradio: Blocks):
+    taken = [bytearray(60_000) for _ in range(4_000)]
+    last = taken.pop()  # above all the others, so that glibc keeps them
+    taken.clear()
+    (leave,) = (one.fn for one in gradio.fns.values() if any(how == "unload" for _, how in one.targets))
+    resident = psutil.Process().memory_info
+    before = resident().rss
+    leave()
+    assert before - resident().rss > 3_000 * len(last)
 
 
 ALONE = """
