@@ -24,7 +24,7 @@ from ser_core.ui.saving import SaveButton, picture_buttons
 from ser_core.ui.services import Services
 from ser_core.ui.shown import table
 from ser_core.ui.test_sets import FILTERS, LAYOUTS, MANIFEST, WORDS, TestSet, demo, from_corpus, from_file
-from ser_core.ui.theme import method_name, safe
+from ser_core.ui.theme import PLUMBING, method_name, safe
 
 DEMO, CORPUS, FILE = "demo", "corpus", "file"
 EVERYBODY = "Everybody"
@@ -511,7 +511,7 @@ def build(services: Services, tab: gr.Tab, page: gr.Blocks) -> Part:
     parts["detail"] = gr.Dropdown(
         [], label="Set beside the baseline, in the figures below", elem_id="fairness-detail", visible=False
     )
-    parts["clicked"] = gr.Button("The clicked speaker", elem_id="fairness-clicked", visible="hidden")
+    parts["clicked"] = gr.Button("The clicked speaker", elem_id="fairness-clicked", **PLUMBING)
     with gr.Tabs(elem_id="fairness-views"):
         with gr.Tab("Speakers", id="speakers"):
             _figure(parts, "speakers")

@@ -18,7 +18,7 @@ from ser_core.inference.profiles import EnrolledUtterance, Profile
 from ser_core.inference.recording import NoMicrophone, input_devices, record
 from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.services import Services
-from ser_core.ui.theme import EMOTIONS, emotion_name, prompt, safe
+from ser_core.ui.theme import EMOTIONS, PLUMBING, emotion_name, prompt, safe
 
 PAGE = -1
 """The choice of the page's microphone, among this computer's."""
@@ -250,9 +250,9 @@ class Panel:
                 [("This page's microphone", PAGE)], value=PAGE, label="Microphone", elem_id="guided-source"
             )
             self.missing = gr.HTML(elem_id="guided-missing")
-            self.here = gr.Button("Record here", visible="hidden", elem_id="guided-here")
-            self.goes_on = gr.Textbox(visible="hidden", elem_id="guided-goes-on")
-            self.dropped = gr.Textbox(visible="hidden", elem_id="guided-dropped")
+            self.here = gr.Button("Record here", elem_id="guided-here", **PLUMBING)
+            self.goes_on = gr.Textbox(elem_id="guided-goes-on", **PLUMBING)
+            self.dropped = gr.Textbox(elem_id="guided-dropped", **PLUMBING)
         self.emotion = gr.State("")
 
 

@@ -15,7 +15,7 @@ from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.listening import NotListening
 from ser_core.ui.services import Services
 from ser_core.ui.shown import answer_in_words, named, table
-from ser_core.ui.theme import EMOTIONS, emotion_name, safe
+from ser_core.ui.theme import EMOTIONS, PLUMBING, emotion_name, safe
 
 if TYPE_CHECKING:
     from ser_core.inference.live import LiveTake, LiveWords, Moment
@@ -225,7 +225,7 @@ def build(services: Services, choices: Choices) -> None:
         choices: whose enrolment, which model, how it is used.
     """
     # tokens are handed to the page's own script, so they cannot be gr.State
-    token, ticket = gr.Textbox(visible="hidden", elem_id="live-token"), gr.State("")
+    token, ticket = gr.Textbox(elem_id="live-token", **PLUMBING), gr.State("")
     gr.HTML('<div class="step"><h2>Speak, and watch</h2><p>The answers follow your voice, over the last three seconds. '
             "Up to ten minutes; nothing is stored unless you save it.</p></div>")  # fmt: skip
     with gr.Row(elem_classes="actions"):

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 
 import gradio as gr
 
+from ser_core.ui.theme import PLUMBING
+
 
 class SaveButton:
     """Two buttons: the one that is pressed, and a hidden one from which the browser takes the file."""
 
     def __init__(self, words: str, elem_id: str, min_width: int):
         self.button = gr.Button(words, size="sm", elem_id=elem_id, scale=0, min_width=min_width)
-        self._file = gr.DownloadButton("File", visible="hidden", elem_id=f"{elem_id}-file")
+        self._file = gr.DownloadButton("File", elem_id=f"{elem_id}-file", **PLUMBING)
         self._js = f"() => window.attune.save('{elem_id}-file')"
 
     def makes(self, handler: Callable, inputs: Sequence, **options) -> None:

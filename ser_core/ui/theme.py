@@ -71,6 +71,9 @@ def safe(text: str) -> str:
 
 _COLOURS = "\n".join(f"  --{name}: {colour};" for name, colour in {**EMOTION_COLOURS, **ANSWER_COLOURS}.items())
 
+PLUMBING = {"visible": "hidden", "elem_classes": "plumbing"}
+"""Of a component that only scripts use. gradio shows what is hidden when the column around it is updated; the class does not."""
+
 CSS = (
     ":root {\n"
     + _COLOURS
@@ -198,7 +201,7 @@ details.tips ul, .law ul { list-style: disc; padding-left: 1.2rem; margin: .4rem
 .guided .hint { color: var(--soft-ink); margin: 0 0 .4rem !important; }
 #guided-step { min-height: 10rem; }
 .gradio-container:has(#guided-now) #guided-start { display: none; }
-[id$="-file"] { display: none !important; }
+.plumbing, .form:has(> .plumbing):not(:has(> :not(.plumbing))) { display: none !important; }
 #guided-count { min-height: 2.6rem; font-size: 1.8rem; font-weight: 700; margin: 0; line-height: 2.6rem; }
 
 .live-answers { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1rem; }
