@@ -63,8 +63,16 @@ def record_with_meter(seconds: float, device: int | None) -> np.ndarray:
     """
     if not UTTERANCE.min_s <= seconds <= UTTERANCE.max_s:
         raise BadTarget(f"--seconds is {seconds:g}; {UTTERANCE.min_s:g} to {UTTERANCE.max_s:g} are possible")
-    print(f"speak now, {seconds:g} s", file=sys.stderr)
-    waveform = record(seconds, device, on_level=_draw)
+    began = False
+
+    def hear(level_dbfs: float) -> None:
+        nonlocal began
+        if not began:  # the microphone is there
+            print(f"speak now, {seconds:g} s", file=sys.stderr)
+            began = True
+        _draw(level_dbfs)
+
+    waveform = record(seconds, device, on_level=hear)
     print(file=sys.stderr)
     return waveform
 

@@ -275,8 +275,10 @@ def change(comparison: Comparison, named: Named = escape) -> go.Figure:
     )  # fmt: skip
     small = len(names) > _MANY
     dress(figure, (_SMALL_LANE_PX if small else _LANE_PX) * len(names) + 90)
-    reach = 1.25 * max([abs(value) for value in points] + [1])
-    figure.update_xaxes(title=f"points of UAR against {named(comparison.against)}", range=[-reach, reach], gridcolor=GRID,
+    least, most = min([-1, *points]), max([1, *points])
+    room = 0.35 * (most - least)  # for the numbers, on a narrow window too
+    figure.update_xaxes(title=f"points of UAR<br>against {named(comparison.against)}", title_font_size=13,
+                        range=[least - room, most + room], gridcolor=GRID,
                         zeroline=True, zerolinecolor=INK, title_font_color=QUIET)  # fmt: skip
     figure.update_yaxes(
         type="category",

@@ -1,10 +1,13 @@
 """What all plotly figures share: paper, ink, axes, and a figure that is still empty."""
 
+from textwrap import wrap
+
 import plotly.graph_objects as go
 
 INK, QUIET, GRID, PAPER = "#1F2937", "#4B5563", "#E5E7EB", "#FFFFFF"
 FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 14, "color": INK}
 _MODEBAR = ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale", "toImage"]
+_LINE = 36  # characters that a narrow window has room for; plotly breaks no lines
 _MARGIN = {"l": 8, "r": 8, "t": 8, "b": 34}
 _LAYOUT = {
     "template": "none", "font": FONT, "paper_bgcolor": PAPER, "plot_bgcolor": PAPER, "dragmode": False, "margin": _MARGIN,
@@ -23,7 +26,8 @@ def dress(figure: go.Figure, height: int) -> None:
 
 def empty(words: str, height: int = 200) -> go.Figure:
     """A figure that says what to do to see something."""
-    note = {"text": words, "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
+    text = "<br>".join(wrap(words, _LINE))
+    note = {"text": text, "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
     return go.Figure(  # in one piece, for the page has two dozen: ten times as fast as to update a figure
         layout={
             **_LAYOUT, "height": height, "margin": {**_MARGIN, "b": 8}, "xaxis": {**_X, "visible": False},

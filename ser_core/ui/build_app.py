@@ -1,9 +1,6 @@
 """The page: its tabs and how it is served."""
 
-import ctypes
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import gradio as gr
@@ -17,6 +14,7 @@ from ser_core.ui import about, compare, enrol, fairness, train
 from ser_core.ui.doors import guard
 from ser_core.ui.errors import for_people, sentence
 from ser_core.ui.listening import MAX_PIECE_BYTES, answer
+from ser_core.ui.memory import give_back, keep_few_heaps
 from ser_core.ui.runs import Around
 from ser_core.ui.services import Services
 from ser_core.ui.theme import CSS, HEADER, THEME, safe
@@ -76,18 +74,7 @@ def _forget_left(page: gr.Blocks) -> None:
     for name in left[:-_LEFT_KEPT]:
         holder.session_data.pop(name, None)
         holder.time_last_used.pop(name, None)
-    _give_memory_back()
-
-
-def _give_memory_back() -> None:
-    """Return what was freed to the system; a page's answers come from many threads.
-
-    glibc gives each thread a heap of its own and keeps there what was freed, which grows by hundreds of MiB in half an hour
-    though nothing piles up. Other C libraries know no such call.
-    """
-    if sys.platform == "linux":
-        with suppress(AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+    give_back()
 
 
 def build_app(services: Services, account_of: Callable[[Request], str | None] | None = None) -> FastAPI:
@@ -97,6 +84,7 @@ def build_app(services: Services, account_of: Callable[[Request], str | None] | 
         services: what it calls.
         account_of: who signed in, where it is shared; gradio then answers nobody else.
     """
+    keep_few_heaps()
     app, page = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), build_page(services)
     _own_routes(app, services)
     gr.mount_gradio_app(

@@ -165,6 +165,8 @@ button[aria-label="Upload file"].selected, button[aria-label="Record audio"].sel
 .status p { margin: .15rem 0; color: var(--soft-ink); }
 .status .problem, .status .warning { color: var(--poor-ink) !important; background: var(--poor-paper); border-radius: .6rem;
   padding: .45rem .8rem; font-size: 1rem; }
+.figure .modebar-container { display: none !important; }  /* there are buttons with words below */
+.gradio-container .secondary-wrap input { padding-right: 1.8rem; text-overflow: ellipsis; }
 .figure { background: #fff !important; border: 1px solid var(--line) !important; border-radius: 12px !important;
   padding: .6rem !important; }
 

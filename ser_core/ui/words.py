@@ -35,6 +35,12 @@ class Parts:
     plane_note: gr.HTML
 
 
+_TWO_NETWORKS = (
+    "The answers at the top hear the voice alone. Voice and words are answered by a network of their own, which was trained "
+    "with both: without the words it hears something else than the one at the top."
+)
+
+
 # what is shown
 
 
@@ -53,7 +59,8 @@ def answers_table(said: "WithWords | None", voice: tuple["Answer", "Answer | Non
     for_you = any(row[2] for row in rows)
     head = ["From", "For everybody", *(["For you"] if for_you else [])]
     cells = [[name, _cell(first), *([_cell(second)] if for_you else [])] for name, first, second in rows]
-    return f'<div class="numbers in-words">{table(head, cells)}</div>'
+    more = f'<p class="quiet">{_TWO_NETWORKS}</p>' if said.text else ""
+    return f'<div class="numbers in-words">{table(head, cells)}{more}</div>'
 
 
 def _cell(answer: "Answer | None") -> str:
