@@ -67,7 +67,7 @@ def run(arguments: Namespace) -> int:
     if arguments.clusters:
         clusters = _of_encoder(arguments, corpus, workspace)
         _write_clusters(clusters, folder)
-        print(f"written: clusters.csv of {clusters['speaker'].nunique()} speakers in '{folder}'")
+        print(f"written: clusters.csv of {clusters['speaker'].nunique()} speakers in '{folder.name}'")
         return 0
     maps, origin = (_of_model if arguments.model else _of_recipes)(arguments, corpus, workspace)
     origin = {"seed": SEED, "corpus_sha256_of_its_table": corpus_hash(corpus), **origin, **provenance()}
@@ -77,7 +77,7 @@ def run(arguments: Namespace) -> int:
         write_json(hidden / "probes.json", {**to_json(maps), **origin})
     for line in _in_words(maps.probes):
         print(line)
-    print(f"written: map.csv, probes.json and clusters.csv in '{folder}'")
+    print(f"written: map.csv, probes.json and clusters.csv in '{folder.name}'")
     return 0
 
 

@@ -42,7 +42,7 @@ def run(arguments: Namespace) -> int:
         print(line)
     if arguments.output:
         write_report(report, predictions, Path(arguments.output))
-        print(f"written: predictions.csv, report.json, report.html and table.md in '{arguments.output}'")
+        print(f"written: predictions.csv, report.json, report.html and table.md in '{Path(arguments.output).name}'")
     return 0
 
 

@@ -328,7 +328,7 @@ def choose_model(name: str | None, workspace: Workspace) -> ModelInfo:
     if named is None and Path(name).is_dir():
         named = read_model(Path(name))
     if named is None:
-        here = ", ".join(model.name for model in models if not model.why_unavailable(workspace))
+        here = ", ".join(model.name for model in models if not model.why_unavailable(workspace)) or "none"
         raise UnknownModel(f"there is no model '{name}'; choose one that can be used here ({here}) or name its folder")
     named.encoder_folder(workspace)
     return named

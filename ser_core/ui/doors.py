@@ -97,10 +97,10 @@ class Doors:
             await send(message)
 
         try:
-            if file.exists():
+            if _is_there(file):
                 return await self._app(scope, receive, sends)
         except (OSError, RuntimeError):
-            if file.exists():
+            if _is_there(file):
                 raise
         return None if began else await _no(404, "This is not kept any more.")(scope, receive, send)
 
@@ -189,6 +189,12 @@ def _refusal(scope: Scope, path: str) -> Response | None:
     if doors is None or not doors.fullmatch(path) or b"deep_link" in scope["query_string"]:
         return _no(404, "There is nothing here.")
     return None
+
+
+def _is_there(file: Path) -> bool:
+    with suppress(OSError):  # a name that is too long
+        return file.exists()
+    return False
 
 
 async def _content(request: Request) -> bytes:

@@ -7,18 +7,20 @@ know no such calls, and nothing is done.
 
 import ctypes
 import platform
+import sys
 
+IS_GLIBC = sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
 _M_ARENA_MAX = -8
 """mallopt(3)."""
 
 
 def keep_few_heaps() -> None:
     """At most two, whatever threads come; to be called before there are many."""
-    if platform.libc_ver()[0] == "glibc":
+    if IS_GLIBC:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def give_back() -> None:
     """What is free in all heaps."""
-    if platform.libc_ver()[0] == "glibc":
+    if IS_GLIBC:
         ctypes.CDLL(None).malloc_trim(0)

@@ -337,19 +337,15 @@ class OnlyOurNames:
             words = "Attune answers this computer only, and by the names it was started with."
             return await PlainTextResponse(words, 400)(scope, receive, send)
 
-        answered = False
-
         async def send_safely(message: Message) -> None:
-            nonlocal answered
             if message["type"] == "http.response.start":
-                answered = True
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
         try:
             return await self.app(scope, receive, send_safely)
         except (OSError, RuntimeError) as error:
-            if not (answered and _of_a_page_that_left(error)):
+            if not _of_a_page_that_left(error):
                 raise
 
     def _is_ours(self, headers: Headers) -> bool:

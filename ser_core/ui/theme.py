@@ -72,7 +72,7 @@ def safe(text: str) -> str:
 _COLOURS = "\n".join(f"  --{name}: {colour};" for name, colour in {**EMOTION_COLOURS, **ANSWER_COLOURS}.items())
 
 PLUMBING = {"visible": "hidden", "elem_classes": "plumbing"}
-"""Of a component that only scripts use. gradio shows what is hidden when the column around it is updated; the class does not."""
+"""Of a component that only scripts use. gradio hands a column's update on to all in it, so "hidden" does not last; the class does."""
 
 CSS = (
     ":root {\n"

@@ -37,7 +37,7 @@ class Parts:
 
 _TWO_NETWORKS = (
     "The answers at the top hear the voice alone. Voice and words are answered by a network of their own, which was trained "
-    "with both: without the words it hears something else than the one at the top."
+    "with both; so even without the words its answer can differ from the one at the top."
 )
 
 

@@ -1,7 +1,9 @@
 """What a person does on the page."""
 
+import asyncio
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
@@ -10,6 +12,19 @@ from playwright.sync_api import Locator, Page, expect
 from ser_core.inference.profiles import ProfileStore
 
 expect.set_options(timeout=60_000)
+
+
+def sent_back(application, path: str) -> list[dict]:
+    """What an application answers without a server; in a thread of its own, for in this one Playwright may have a loop."""
+    messages = []
+
+    async def send(message: dict) -> None:
+        messages.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [(b"host", b"localhost")]}
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(lambda: asyncio.run(application(scope, None, send))).result()
+    return messages
 
 
 def agree(page: Page) -> None:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from person import sent_back
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -138,7 +139,7 @@ def test_the_page_cannot_be_framed_or_sniffed(app):
     assert headers["Permissions-Policy"].startswith("microphone=(self)")
 
 
-def test_what_gradio_raises_for_a_page_that_left_is_no_bug_and_a_bug_stays_one(tmp_path: Path):
+def test_what_gradio_raises_for_a_page_that_left_is_no_bug_and_a_bug_stays_one():
     from starlette.exceptions import HTTPException
 
     from ser_core.ui.serve import OnlyOurNames
@@ -150,24 +151,14 @@ def test_what_gradio_raises_for_a_page_that_left_is_no_bug_and_a_bug_stays_one(t
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise RuntimeError("response already started") from HTTPException(status)
 
-    def ask(path: str, app=fails) -> list[dict]:
-        sent = []
-
-        async def send(message):
-            sent.append(message)
-
-        scope = {"type": "http", "path": path, "headers": [(b"host", b"localhost")]}
-        with ThreadPoolExecutor(1) as elsewhere:  # in this thread Playwright may have a loop of its own
-            elsewhere.submit(lambda: asyncio.run(OnlyOurNames(app, {"localhost"})(scope, None, send))).result()
-        return sent
-
     with pytest.raises(RuntimeError):
-        ask("/config")
+        sent_back(OnlyOurNames(fails, {"localhost"}), "/config")
+    leaves = OnlyOurNames(forgot_the_page, {"localhost"})
     status = 404
-    assert len(ask("/gradio_api/queue/data", forgot_the_page)) == 1
+    assert len(sent_back(leaves, "/gradio_api/queue/data")) == 1
     status = 500
     with pytest.raises(RuntimeError):
-        ask("/gradio_api/queue/data", forgot_the_page)
+        sent_back(leaves, "/gradio_api/queue/data")
 
 
 @pytest.mark.parametrize("path", ["profiles.sqlite3", "../../../../../../etc/passwd"])

@@ -153,6 +153,7 @@ def test_guided_enrolment_of_seven_recordings_survives_a_reload_in_the_middle(pa
     page.locator("#guided-start").click()
     expect(page.locator("#guided-step")).to_contain_text("3 of 7 enrolled")
     for plumbing in ("guided-here", "guided-goes-on", "guided-dropped"):
+        expect(page.locator(f"#{plumbing}")).to_be_attached()
         expect(page.locator(f"#{plumbing}")).to_be_hidden()
     page.reload()
     expect(page.locator("#enrol-progress")).to_contain_text("3 of 7 enrolled")

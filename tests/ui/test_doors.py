@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import platform
 import re
 import subprocess
 import sys
@@ -22,12 +21,13 @@ import psutil
 import pytest
 import soundfile
 from gradio import Blocks, route_utils
-from person import expect
+from person import expect, sent_back
 from playwright.sync_api import Page as Browsed
 
 from ser_core.inference.profiles import ProfileStore
 from ser_core.ui import streams
 from ser_core.ui.doors import BUSY, Doors
+from ser_core.ui.memory import IS_GLIBC
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
@@ -418,21 +418,7 @@ def test_a_file_erased_before_it_is_handed_over_is_not_kept_any_more(gradio: Blo
         raise RuntimeError("File at path … does not exist.")
 
     def ask() -> list:
-        sent: list[dict] = []
-
-        async def send(message):
-            sent.append(message)
-
-        scope = {
-            "type": "http",
-            "method": "GET",
-            "path": f"/gradio_api/file={file}",
-            "headers": [],
-            "query_string": b"",
-        }
-        doors = Doors(hands_over, gradio, tmp_path)
-        with ThreadPoolExecutor(1) as elsewhere:
-            elsewhere.submit(lambda: asyncio.run(doors(scope, None, send))).result()
+        sent = sent_back(Doors(hands_over, gradio, tmp_path), f"/gradio_api/file={file}")
         return [message["status"] for message in sent if "status" in message]
 
     if erased == "before":
@@ -442,6 +428,12 @@ def test_a_file_erased_before_it_is_handed_over_is_not_kept_any_more(gradio: Blo
             ask()
     else:
         assert ask() == [200 if erased == "on its way" else 404]
+
+
+def test_a_file_with_a_name_that_is_too_long_is_not_there(app):
+    (folder,) = (app.workspace / "temporary").glob("*/")
+    answer = httpx.get(f"{app.url}/gradio_api/file={folder}/{'a' * 300}")
+    assert answer.status_code == 404 and "not kept" in answer.text
 
 
 def test_messages_wait_for_so_many_pages_only(gradio: Blocks):
@@ -463,7 +455,7 @@ def test_of_pages_that_were_left_only_the_last_are_remembered_and_of_open_ones_a
     assert [place for place in kept if place % 2] == list(range(1, 20, 2))
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps what is freed, and can be told")
+@pytest.mark.skipif(not IS_GLIBC, reason="only glibc keeps what is freed, and can be told")
 def test_what_was_freed_is_given_back_when_a_page_is_left(gradio: Blocks):
     taken = [bytearray(60_000) for _ in range(4_000)]
     last = taken.pop()  # above all the others, so that glibc keeps them
