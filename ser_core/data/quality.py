@@ -168,7 +168,7 @@ class _Detector:
     def _load(self) -> None:
         torch.get_num_threads()  # a thread takes the shared number when it first asks, and then keeps its own
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch.jit.load is deprecated, and the only way in
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.load, which is the only way in
             from silero_vad import get_speech_timestamps, load_silero_vad  # when first imported, sets one thread too
 
             torch.set_num_threads(1)
